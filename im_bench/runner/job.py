@@ -1,0 +1,81 @@
+"""What a stage's function is given: where it is, what it must do, and whom to tell."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from im_bench.files import read_json, write_json
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What may differ from run to run without changing a number.
+
+    Attributes:
+        device: A torch device, or ``"auto"`` for CUDA where there is one.
+        threads: CPU threads that the stage may use.
+        data_root: Folder in which prepared data sets are looked for.
+    """
+
+    device: str = "auto"
+    threads: int = 1
+    data_root: str = "data"
+
+
+class StageInterrupted(Exception):  # noqa: N818 - a request, not an error
+    """The stage was asked to stop and did, at a point from which it can resume."""
+
+
+@dataclass
+class Job:
+    """One execution of a stage.
+
+    Attributes:
+        folder: The stage's own folder, into which artifacts are written.
+        config: What was hashed.
+        inputs: Folders of the stages that this one needs, by role. All of them are done.
+        settings: What was not hashed.
+        seed: The number from which all randomness of the stage derives (from ``config["seed"]``).
+    """
+
+    folder: Path
+    config: Mapping[str, Any]
+    inputs: Mapping[str, list[Path]] = field(default_factory=dict)
+    settings: Settings = field(default_factory=Settings)
+    stop: threading.Event = field(default_factory=threading.Event)
+    _told: float = 0.0
+
+    @property
+    def seed(self) -> int:
+        """The seed of the stage."""
+        return int(self.config.get("seed", 0))
+
+    @property
+    def stop_requested(self) -> bool:
+        """Whether the runner wants this stage to stop at the next safe point."""
+        return self.stop.is_set()
+
+    def progress(self, step: int, total: int, **numbers: float) -> None:
+        """Say how far the stage is; at most twice a second reaches the disk.
+
+        Args:
+            step: Steps done.
+            total: Steps in all.
+            numbers: For instance ``loss``, ``images_per_second``, ``eta_s``.
+        """
+        now = time.monotonic()
+        if now - self._told < 0.5 and step < total:
+            return
+        self._told = now
+        finite = {name: float(value) for name, value in numbers.items() if value == value}
+        write_json(self.folder / "progress.json", {"step": step, "total": total, **finite})
+
+    def outcome(self, folder: Path) -> dict[str, Any]:
+        """Return what an input stage returned."""
+        outcome: dict[str, Any] = read_json(folder / "result.json")["outcome"]
+        return outcome

@@ -1,0 +1,37 @@
+"""Options and fixtures that all tests share."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("WANDB_MODE", "offline")
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add the option that names a folder of recordings of the original implementations."""
+    parser.addoption(
+        "--golden-dir",
+        type=Path,
+        default=None,
+        help="folder of golden .npz files (default: $IM_BENCH_SHARED/golden or ../shared/golden)",
+    )
+
+
+def shared_folder() -> Path:
+    """Return the folder of material beside the project; it need not exist."""
+    return Path(os.environ.get("IM_BENCH_SHARED", ROOT.parent / "shared"))
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """The folder of real data and recordings beside the project; skips where there is none."""
+    folder = shared_folder()
+    if not folder.is_dir():
+        pytest.skip(f"no shared material at {folder}: set IM_BENCH_SHARED")
+    return folder

@@ -19,12 +19,10 @@ class Settings:
     Attributes:
         device: A torch device, or ``"auto"`` for CUDA where there is one.
         threads: CPU threads that the stage may use.
-        data_root: Folder in which prepared data sets are looked for.
     """
 
     device: str = "auto"
     threads: int = 1
-    data_root: str = "data"
 
 
 class StageInterrupted(Exception):  # noqa: N818 - a request, not an error
@@ -40,6 +38,8 @@ class Job:
         config: What was hashed.
         inputs: Folders of the stages that this one needs, by role. All of them are done.
         settings: What was not hashed.
+        paths: Where files outside the results folder lie, by name; not hashed either.
+        stop: Set when the runner wants the stage to stop.
         seed: The number from which all randomness of the stage derives (from ``config["seed"]``).
     """
 
@@ -47,6 +47,7 @@ class Job:
     config: Mapping[str, Any]
     inputs: Mapping[str, list[Path]] = field(default_factory=dict)
     settings: Settings = field(default_factory=Settings)
+    paths: Mapping[str, str] = field(default_factory=dict)
     stop: threading.Event = field(default_factory=threading.Event)
     _told: float = 0.0
 

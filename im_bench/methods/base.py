@@ -1,0 +1,37 @@
+"""What a method is to the harness: fields with defaults, and the stages that it needs."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import ClassVar
+
+from pydantic import BaseModel, ConfigDict
+
+from im_bench.suites.experiment import Experiment
+from im_bench.suites.graph import Stage
+
+
+class Method(BaseModel, ABC):
+    """How a model learns from labelled and unlabelled images.
+
+    Subclasses declare their hyperparameters as fields, with the original's values as defaults, and
+    build their stages from an :class:`Experiment`. That is all the harness knows of a method.
+
+    Attributes:
+        title: What tables call the method.
+        source: Where the method is described.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    title: ClassVar[str]
+    source: ClassVar[str]
+
+    @abstractmethod
+    def build(self, name: str, experiment: Experiment) -> Stage:
+        """Declare the stages and return the last one, an ``evaluate`` stage.
+
+        Args:
+            name: The method's name in the suite, the first part of the names of its own stages.
+            experiment: The data set, split and seed, and the stages that can be asked for.
+        """

@@ -1,0 +1,62 @@
+"""Self-training in generations: teachers label, students learn, the best become teachers."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from typing import Any, Literal
+
+from pydantic import Field, PositiveInt
+
+from im_bench.methods.base import Method
+from im_bench.methods.references import members
+from im_bench.suites.experiment import Experiment
+from im_bench.suites.graph import Stage
+
+
+class Generational(Method):
+    """The protocol that the model ensemble and Inconsistency Masks share.
+
+    The members of LDT are the candidates for the first teachers. In each generation the best
+    candidates by validation label all unlabelled images, students are trained from scratch on these
+    and on the labelled images, and become the next candidates.
+
+    Attributes:
+        members: Candidates for the first teachers (original: 10).
+        teachers: The best candidates, which label together (original: 2, 3 or 4).
+        students: Networks trained per generation (original: 5).
+        generations: Rounds of self-training (original: 5).
+        report: The generation that stands in the table: the ``last``, or the ``best`` by validation.
+    """
+
+    members: PositiveInt = 10
+    teachers: int = Field(2, ge=2)
+    students: PositiveInt = 5
+    generations: PositiveInt = 5
+    report: Literal["last", "best"] = "last"
+
+    @abstractmethod
+    def labelling(self) -> dict[str, Any]:
+        """Return how the teachers' predictions become labels (the config of ``pseudo-label``)."""
+
+    def model_post_init(self, _context: Any) -> None:
+        """Refuse more teachers than there are candidates."""
+        for field in ("members", "students"):
+            if self.teachers > getattr(self, field):
+                raise ValueError(
+                    f"teachers: {self.teachers} is more than {field}: {getattr(self, field)}, "
+                    "among which the teachers are chosen"
+                )
+
+    def build(self, name: str, experiment: Experiment) -> Stage:
+        """Declare labels and students of every generation, and the scores."""
+        candidates = members(experiment, "ldt", "labelled", 0, self.members)
+        labels, generations = [], []
+        for g in range(1, self.generations + 1):
+            config = {"teachers": self.teachers, **self.labelling()}
+            labels.append(experiment.pseudo_label(f"{name}/g{g}-labels", candidates, config))
+            candidates = [
+                experiment.train(f"{name}/g{g}-student{i}", pseudo=labels[-1])
+                for i in range(1, self.students + 1)
+            ]
+            generations.append(candidates)
+        return experiment.evaluate(f"{name}/scores", generations, labels, self.report)

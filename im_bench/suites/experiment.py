@@ -1,0 +1,120 @@
+"""What a method builds with: one data set, split and seed, and the stages it can ask for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from im_bench.suites.graph import Graph, Stage
+from im_bench.suites.schema import DataSpec, Suite
+from im_bench.suites.seeds import seed_of
+
+
+class Experiment:
+    """One method on one data set, split and seed, while its stages are being declared.
+
+    Args:
+        graph: Receives the stages.
+        suite: Says what all trainings have in common.
+        budget: ``paper`` or ``equal``.
+        data_name: The data set's name in the suite.
+        data: The stage that packs the data set.
+        spec: The data set's entry in the suite.
+        seed: The repetition.
+    """
+
+    def __init__(
+        self,
+        graph: Graph,
+        suite: Suite,
+        budget: str,
+        data_name: str,
+        data: Stage,
+        spec: DataSpec,
+        seed: int,
+    ) -> None:
+        self.graph = graph
+        self.suite = suite
+        self.data_name = data_name
+        self.data = data
+        self.spec = spec
+        self.seed = seed
+        length = suite.budgets.paper if budget == "paper" else suite.budgets.equal
+        self._budget = {"kind": budget, **length.model_dump()}
+
+    def slug(self, name: str) -> str:
+        """Return the readable name of a stage of this experiment."""
+        return f"{self.data_name}/{self.spec.split}/s{self.seed}/{name}"
+
+    def seed_for(self, purpose: str) -> int:
+        """Return the seed for one purpose within this experiment."""
+        return seed_of(self.data_name, self.spec.split, self.seed, purpose)
+
+    def train(
+        self,
+        name: str,
+        *,
+        part: str = "labelled",
+        augmented_copies: int = 0,
+        pseudo: Stage | None = None,
+        model: Mapping[str, Any] | None = None,
+        extra: Mapping[str, Any] | None = None,
+    ) -> Stage:
+        """Ask for a training from scratch, validated and without a look at the test images.
+
+        Args:
+            name: Names the stage and its randomness, such as ``ldt/member1``.
+            part: Training images whose true labels are used: ``labelled`` or ``all``.
+            augmented_copies: Augmented copies of each image beside the image itself (ALDT: 9).
+            pseudo: A pseudo-label stage whose images are trained on as well.
+            model: Fields of the network that differ from the data set's.
+            extra: Further fields of the training's config, for methods that need them.
+        """
+        training = self.suite.training
+        config: dict[str, Any] = {
+            "seed": self.seed_for(name),
+            "model": {**self.spec.model.model_dump(), **(model or {})},
+            "loss": {"kind": self.spec.loss, "target_scale": self.spec.target_scale},
+            "part": part,
+            "copies": 1 + augmented_copies,
+            "augmentation": self.spec.augmentation.model_dump() if augmented_copies else None,
+            "budget": self._budget,
+            "monitor": self.spec.monitor,
+            **training.model_dump(),
+            **(extra or {}),
+        }
+        inputs = {"data": [self.data], **({"pseudo": [pseudo]} if pseudo else {})}
+        return self.graph.add("train", self.slug(name), config, inputs)
+
+    def pseudo_label(
+        self, name: str, candidates: Sequence[Stage], config: Mapping[str, Any]
+    ) -> Stage:
+        """Ask for labels of the unlabelled images, by the best of the candidates.
+
+        Args:
+            name: Names the stage, such as ``im/g1-labels``.
+            candidates: Trainings among which the teachers are chosen, by validation.
+            config: How labels are made: see :mod:`im_bench.stages.pseudo_label`.
+        """
+        inputs = {"data": [self.data], "candidates": list(candidates)}
+        return self.graph.add("pseudo-label", self.slug(name), dict(config), inputs)
+
+    def evaluate(
+        self,
+        name: str,
+        generations: Sequence[Sequence[Stage]],
+        labels: Sequence[Stage] = (),
+        report: str = "last",
+    ) -> Stage:
+        """Ask for the final scores: the one time that the test images are read.
+
+        Args:
+            name: Names the stage, such as ``im/scores``.
+            generations: The trainings of each generation; the best by validation is scored.
+            labels: The pseudo-label stages, whose shares of kept images are part of the result.
+            report: The generation that stands in the table: ``last``, or ``best`` by validation.
+        """
+        inputs: dict[str, Sequence[Stage]] = {"data": [self.data]}
+        inputs.update({f"generation-{g}": s for g, s in enumerate(generations, 1)})
+        inputs.update({f"labels-{g}": [s] for g, s in enumerate(labels, 1)})
+        return self.graph.add("evaluate", self.slug(name), {"report": report}, inputs)

@@ -1,0 +1,47 @@
+"""Finds a suite by name or by file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from im_bench.errors import ImBenchError, unknown_name
+from im_bench.suites.schema import Suite
+from im_bench.yaml_files import load_model
+
+#: Suites that come with the repository.
+BUILT_IN = Path(__file__).resolve().parents[2] / "benchmarks" / "suites"
+
+
+def suite_path(name: str) -> Path:
+    """Return the file of a suite that comes with im-bench, or of the user's own.
+
+    Args:
+        name: ``quickstart``, ``from-scratch``, ... or a path that ends in ``.yaml`` or ``.yml``.
+
+    Raises:
+        ImBenchError: If there is none.
+    """
+    if name.endswith((".yaml", ".yml")):
+        path = Path(name).expanduser()
+        if not path.is_file():
+            raise ImBenchError(f"there is no suite file {path}: check the path after --suite")
+        return path
+    known = {path.stem: path for path in BUILT_IN.glob("*.yaml")}
+    if name not in known:
+        raise unknown_name("suite", name, known)
+    return known[name]
+
+
+def load_suite(path: Path) -> Suite:
+    """Read and validate a suite file.
+
+    Raises:
+        ImBenchError: With file and line of the first thing that is wrong.
+    """
+    suite = load_model(path, Suite)
+    if suite.name != path.stem:
+        raise ImBenchError(
+            f"{path}: the suite calls itself {suite.name!r} and its file {path.stem!r}; "
+            "they must be the same"
+        )
+    return suite

@@ -1,0 +1,181 @@
+"""From a suite to the cells and stages that it takes: a pure expansion that runs nothing."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from im_bench.errors import ImBenchError, unknown_name
+from im_bench.methods.base import Method
+from im_bench.methods.registry import method_class
+from im_bench.suites.experiment import Experiment
+from im_bench.suites.graph import Graph, Stage
+from im_bench.suites.loading import load_suite
+from im_bench.suites.schema import BudgetName, Suite
+from im_bench.suites.sources import locate
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One method on one data set and split: one entry of a results table, over several seeds.
+
+    Attributes:
+        data: Name of the data set in the suite.
+        split: Share of labelled images, or ``file``.
+        method: Name of the method in the suite.
+        title: What tables call the method.
+        finals: Key of the stage that holds the scores, by seed.
+        problem: Why the cell cannot run, or an empty string.
+    """
+
+    data: str
+    split: str
+    method: str
+    title: str
+    finals: dict[int, str]
+    problem: str = ""
+
+    @property
+    def name(self) -> str:
+        """``data/split/method``, by which commands are told of a cell."""
+        return f"{self.data}/{self.split}/{self.method}"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """All cells of a suite and the graph of stages that they share.
+
+    Attributes:
+        suite: What was asked for.
+        path: The suite's file.
+        budget: Which budget holds.
+        cells: In the order of the suite: data sets, then methods.
+        graph: The stages, each after those it requires.
+    """
+
+    suite: Suite
+    path: Path
+    budget: BudgetName
+    cells: list[Cell] = field(default_factory=list)
+    graph: Graph = field(default_factory=Graph)
+
+    @property
+    def name(self) -> str:
+        """The suite's name and the budget, which tables must not mix."""
+        return f"{self.suite.name}-{self.budget}"
+
+    def cell(self, name: str) -> Cell:
+        """Return the cell of that name.
+
+        Raises:
+            ImBenchError: If there is none.
+        """
+        cells = {cell.name: cell for cell in self.cells}
+        if name not in cells:
+            raise unknown_name("cell", name, cells)
+        return cells[name]
+
+    def stages_of(self, cell: Cell) -> list[Stage]:
+        """Return all stages that a cell needs, each after those it requires."""
+        return self.closure(cell.finals.values())
+
+    def closure(self, keys: Collection[str]) -> list[Stage]:
+        """Return the stages with these keys and all that they require, in the graph's order."""
+        needed: set[str] = set()
+        waiting = list(keys)
+        while waiting:
+            key = waiting.pop()
+            if key not in needed:
+                needed.add(key)
+                waiting += self.graph[key].requires
+        return [stage for stage in self.graph if stage.key in needed]
+
+    def uses(self) -> Counter[str]:
+        """Count, for each stage, the cells and seeds that need it."""
+        return Counter(
+            stage.key
+            for cell in self.cells
+            for key in cell.finals.values()
+            for stage in self.closure([key])
+        )
+
+
+def build_method(name: str, fields: dict[str, object] | None, path: Path) -> Method:
+    """Validate one entry of a suite's ``methods``.
+
+    Raises:
+        ImBenchError: If the method or one of its fields does not exist, or a value is wrong.
+    """
+    values = dict(fields or {})
+    kind = method_class(str(values.pop("method", name)))
+    try:
+        return kind.model_validate(values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(["methods", name, *map(str, first["loc"])])
+        if first["type"] == "extra_forbidden":
+            wrong = unknown_name("field", str(first["loc"][-1]), kind.model_fields)
+            raise ImBenchError(f"{path}: {where}: {wrong}") from None
+        raise ImBenchError(f"{path}: {where}: {first['msg']}") from None
+
+
+def _chosen(kind: str, wanted: Collection[str] | None, known: Collection[str]) -> list[str]:
+    for name in wanted or ():
+        if name not in known:
+            raise unknown_name(f"{kind} in this suite", name, known)
+    return [name for name in known if not wanted or name in wanted]
+
+
+def make_plan(
+    path: Path,
+    out: Path,
+    data_root: Path,
+    *,
+    budget: BudgetName | None = None,
+    methods: Collection[str] | None = None,
+    data: Collection[str] | None = None,
+    seeds: Collection[int] | None = None,
+) -> Plan:
+    """Expand a suite, or the part of it that is asked for.
+
+    Args:
+        path: The suite's file.
+        out: The results folder (only a cache of file hashes is kept there).
+        data_root: Where prepared data sets lie.
+        budget: Instead of the suite's own.
+        methods: Names of methods of the suite; all by default.
+        data: Names of data sets of the suite; all by default.
+        seeds: Instead of the suite's own.
+
+    Raises:
+        ImBenchError: If the suite is wrong or a name does not exist. Missing data are no error here:
+            they are the ``problem`` of their cells.
+    """
+    suite = load_suite(path)
+    plan = Plan(suite, path, budget or suite.budget)
+    built = {name: build_method(name, fields, path) for name, fields in suite.methods.items()}
+    for data_name in _chosen("data set", data, suite.data):
+        spec = suite.data[data_name]
+        source = locate(data_name, spec, path, data_root, out / "file-hashes.json")
+        packing = {
+            "source": source.identity,
+            **spec.model_dump(mode="json", include={"size", "labelled", "split_seed", "limit"}),
+        }
+        packed = plan.graph.add("data", f"{data_name}/data", packing, paths=source.paths)
+        for name in _chosen("method", methods, built):
+            finals = {
+                seed: built[name]
+                .build(
+                    name, Experiment(plan.graph, suite, plan.budget, data_name, packed, spec, seed)
+                )
+                .key
+                for seed in (seeds or suite.seeds)
+            }
+            plan.cells.append(
+                Cell(data_name, spec.split, name, built[name].title, finals, source.missing)
+            )
+    return plan

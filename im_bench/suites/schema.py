@@ -1,0 +1,206 @@
+"""What a suite file may say. Every field that changes a number is declared here, with its default."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, PositiveInt, model_validator
+from typing_extensions import Self
+
+Share = Annotated[float, Field(gt=0, le=1)]
+Size = tuple[Annotated[int, Field(ge=16)], Annotated[int, Field(ge=16)]]
+
+
+class Strict(BaseModel):
+    """A part of a suite: unknown fields are errors, values do not change."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class PaperBudget(Strict):
+    """Epochs, as the original counts them: more images mean more iterations.
+
+    Attributes:
+        epochs: Passes over the training images (original: 50). One pass is ``images // batch``
+            iterations, at least one.
+    """
+
+    epochs: PositiveInt = 50
+
+
+class EqualBudget(Strict):
+    """The same number of iterations for every training.
+
+    Attributes:
+        iterations: Optimiser steps.
+    """
+
+    iterations: PositiveInt = 1000
+
+
+class Budgets(Strict):
+    """How long a training lasts, under each of the two ways to count."""
+
+    paper: PaperBudget = PaperBudget()
+    equal: EqualBudget = EqualBudget()
+
+
+BudgetName = Literal["paper", "equal"]
+
+
+class AugmentationSpec(Strict):
+    """Photometric and geometric augmentation of the original (its offline copies, ``ALDT``).
+
+    Attributes:
+        contrast: Range of the factor on the image.
+        brightness: Largest offset, in grey levels of 0..255, either way.
+        blur: Largest blur level: 0 none, 1 3x3, 2 5x5, 3 7x7.
+        noise: Largest additive noise, in grey levels.
+        free_rotation: Also flip vertically and rotate by multiples of 90 degrees.
+    """
+
+    contrast: tuple[float, float] = (0.5, 1.5)
+    brightness: int = Field(25, ge=0)
+    blur: int = Field(3, ge=0, le=3)
+    noise: int = Field(25, ge=0)
+    free_rotation: bool = True
+
+
+class ModelSpec(Strict):
+    """The network: the 1x1 U-Net, or any backbone and head that MMSegmentation knows.
+
+    Attributes:
+        width: Width factor of the 1x1 U-Net (original: 0.5 on ISIC 2018, 1 elsewhere).
+        backbone: Config of a registered backbone; with ``decode_head``, instead of the U-Net.
+        decode_head: Config of a registered decode head.
+        auxiliary_head: Config of a further head, or none.
+        custom_imports: Modules to import first, so that they can register what they define.
+    """
+
+    width: float = Field(1.0, gt=0)
+    backbone: dict[str, Any] | None = None
+    decode_head: dict[str, Any] | None = None
+    auxiliary_head: dict[str, Any] | None = None
+    custom_imports: tuple[str, ...] = ()
+
+    @model_validator(mode="after")
+    def _backbone_with_head(self) -> Self:
+        if (self.backbone is None) != (self.decode_head is None):
+            raise ValueError("backbone and decode_head go together")
+        return self
+
+
+class TrainingSpec(Strict):
+    """How one network is trained; the same for every method of a suite.
+
+    Attributes:
+        batch: Images per step (original: 32).
+        learning_rate: Constant rate of AdamW (original: 0.003).
+        weight_decay: In PyTorch's meaning, multiplied by the rate. The original's 1e-4 is not, which
+            is 1e-4 / 3e-3 here.
+        validations: How often a training is validated, evenly (original: after each of 50 epochs).
+        precision: Of the arithmetic; ``auto`` is bfloat16 on a GPU and float32 on a CPU.
+    """
+
+    batch: PositiveInt = 32
+    learning_rate: float = Field(0.003, gt=0)
+    weight_decay: float = Field(0.033, ge=0)
+    validations: PositiveInt = 50
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+
+
+class SynthSpec(Strict):
+    """Built-in data: drawn, not downloaded.
+
+    Attributes:
+        like: Whose task, layout and preparation it has.
+        train: Number of training images. Likewise ``val`` and ``test``.
+        seed: Of the drawing.
+    """
+
+    like: Literal["isic2018", "hela", "suim", "cityscapes"]
+    train: PositiveInt = 200
+    val: PositiveInt = 40
+    test: PositiveInt = 60
+    seed: int = 0
+
+
+class DataSpec(Strict):
+    """A data set within a suite, and what the original varies from data set to data set.
+
+    Attributes:
+        synth: Draw it. Otherwise it is read from a folder.
+        folder: The folder of ``dataset.yaml``, or a YAML file that describes a data set. Relative to
+            the data root, or to the suite file if it begins with a dot. Default: the data set's name.
+        size: Width and height that images are reduced to, or their own size.
+        labelled: Share of the training images that keep their labels (original: 0.1), or ``file`` for
+            the list that the data set brings.
+        split_seed: Of the choice of labelled images.
+        limit: At most so many images of ``train``, ``val``, ``test``.
+        model: The network.
+        augmentation: Of ALDT and AFDT.
+        loss: ``mse`` (original for binary and multi-label), ``bce`` or ``ce``; default by label space.
+        target_scale: Factor on each channel's target (original on HeLa: 3 for positions).
+        monitor: What chooses the best moment of a training, on validation images. Default: the data
+            set's headline metric.
+        reference: Name of the data set in the reference tables, if it is the real one.
+    """
+
+    synth: SynthSpec | None = None
+    folder: str | None = None
+    size: Size | None = None
+    labelled: Share | Literal["file"] = 0.1
+    split_seed: int = 42
+    limit: dict[Literal["train", "val", "test"], PositiveInt] = {}
+    model: ModelSpec = ModelSpec()
+    augmentation: AugmentationSpec = AugmentationSpec()
+    loss: Literal["mse", "bce", "ce"] | None = None
+    target_scale: tuple[float, ...] | None = None
+    monitor: str | None = None
+    reference: str | None = None
+
+    @model_validator(mode="after")
+    def _one_source(self) -> Self:
+        if self.synth is not None and self.folder is not None:
+            raise ValueError("give either synth or folder, not both")
+        return self
+
+    @property
+    def split(self) -> str:
+        """Name of the split: the labelled share, or ``file``."""
+        return str(self.labelled)
+
+
+class Suite(Strict):
+    """Methods × data sets × seeds, and how long each training lasts.
+
+    Attributes:
+        name: Of the suite; its file is called the same.
+        description: One or two sentences.
+        seeds: One repetition each.
+        budget: Which of ``budgets`` holds, unless the command line says otherwise.
+        budgets: Lengths of training under both.
+        training: What all trainings have in common.
+        data: Data sets by name.
+        methods: Fields of each method by name. A variant has a name of its own and says which
+            method it is: ``im-3: {method: im, teachers: 3}``.
+    """
+
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9._-]*$")
+    description: str = ""
+    seeds: tuple[Annotated[int, Field(ge=0)], ...] = Field((1, 2, 3), min_length=1)
+    budget: BudgetName = "paper"
+    budgets: Budgets = Budgets()
+    training: TrainingSpec = TrainingSpec()
+    data: dict[Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]*$")], DataSpec] = Field(
+        min_length=1
+    )
+    methods: dict[
+        Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9.+_-]*$")], dict[str, Any] | None
+    ] = Field(min_length=1)
+
+    @model_validator(mode="after")
+    def _seeds_differ(self) -> Self:
+        if len(set(self.seeds)) < len(self.seeds):
+            raise ValueError("seeds must differ from each other")
+        return self

@@ -20,12 +20,15 @@ class Method(BaseModel, ABC):
     Attributes:
         title: What tables call the method.
         source: Where the method is described.
+        method: In a variant, which method it is; the variant has a name of its own in the suite.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     title: ClassVar[str]
     source: ClassVar[str]
+
+    method: str | None = None
 
     @abstractmethod
     def build(self, name: str, experiment: Experiment) -> Stage:

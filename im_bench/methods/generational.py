@@ -5,7 +5,8 @@ from __future__ import annotations
 from abc import abstractmethod
 from typing import Any, Literal
 
-from pydantic import Field, PositiveInt
+from pydantic import Field, PositiveInt, model_validator
+from typing_extensions import Self
 
 from im_bench.methods.base import Method
 from im_bench.methods.references import members
@@ -25,7 +26,7 @@ class Generational(Method):
         teachers: The best candidates, which label together (original: 2, 3 or 4).
         students: Networks trained per generation (original: 5).
         generations: Rounds of self-training (original: 5).
-        report: The generation that stands in the table: the ``last``, or the ``best`` by validation.
+        report: The generation that stands in the table: ``last``, or ``best`` by validation.
     """
 
     members: PositiveInt = 10
@@ -38,14 +39,15 @@ class Generational(Method):
     def labelling(self) -> dict[str, Any]:
         """Return how the teachers' predictions become labels (the config of ``pseudo-label``)."""
 
-    def model_post_init(self, _context: Any) -> None:
-        """Refuse more teachers than there are candidates."""
+    @model_validator(mode="after")
+    def _teachers_among_candidates(self) -> Self:
         for field in ("members", "students"):
             if self.teachers > getattr(self, field):
                 raise ValueError(
                     f"teachers: {self.teachers} is more than {field}: {getattr(self, field)}, "
                     "among which the teachers are chosen"
                 )
+        return self
 
     def build(self, name: str, experiment: Experiment) -> Stage:
         """Declare labels and students of every generation, and the scores."""

@@ -1,7 +1,7 @@
 """The references between which a semi-supervised method must prove itself: LDT, ALDT, FDT, AFDT.
 
-All four train the same network from scratch on true labels only. They differ in which training images
-have labels (the labelled 10 %, or all) and in whether augmented copies are added.
+All four train the same network from scratch on true labels only. They differ in which training
+images have labels (the labelled 10 %, or all) and in whether augmented copies are added.
 """
 
 from __future__ import annotations
@@ -53,8 +53,8 @@ class AugmentedLabelledOnly(LabelledOnly):
     """ALDT: the labelled images and augmented copies of them.
 
     Attributes:
-        copies: Augmented copies of each image (original: 9). They are drawn anew each time they are
-            met, where the original draws them once and stores them.
+        copies: Augmented copies of each image (original: 9). They are drawn anew each time they
+            are met, where the original draws them once and stores them.
     """
 
     title: ClassVar[str] = "Augmented labelled only (ALDT)"

@@ -5,8 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from im_bench.errors import ImBenchError, unknown_name
+from im_bench.methods.base import Method
+from im_bench.methods.registry import method_class
 from im_bench.suites.schema import Suite
-from im_bench.yaml_files import load_model
+from im_bench.yaml_files import load_document
 
 #: Suites that come with the repository.
 BUILT_IN = Path(__file__).resolve().parents[2] / "benchmarks" / "suites"
@@ -32,16 +34,28 @@ def suite_path(name: str) -> Path:
     return known[name]
 
 
-def load_suite(path: Path) -> Suite:
-    """Read and validate a suite file.
+def load_suite(path: Path) -> tuple[Suite, dict[str, Method]]:
+    """Read and validate a suite file and the fields of its methods.
+
+    Returns:
+        The suite, and its methods by the names they have there.
 
     Raises:
-        ImBenchError: With file and line of the first thing that is wrong.
+        ImBenchError: With file and line of what is wrong.
     """
-    suite = load_model(path, Suite)
+    document = load_document(path)
+    suite = document.validate(Suite)
     if suite.name != path.stem:
-        raise ImBenchError(
-            f"{path}: the suite calls itself {suite.name!r} and its file {path.stem!r}; "
-            "they must be the same"
+        raise document.error(
+            f"the suite calls itself {suite.name!r} and its file {path.stem!r}: make them the same",
+            ["name"],
         )
-    return suite
+    methods = {}
+    for name, fields in suite.methods.items():
+        at = ["methods", name]
+        try:
+            kind = method_class(str((fields or {}).get("method", name)))
+        except ImBenchError as error:
+            raise document.error(str(error), at) from None
+        methods[name] = document.validate(kind, at)
+    return suite, methods

@@ -7,11 +7,7 @@ from collections.abc import Collection
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from pydantic import ValidationError
-
-from im_bench.errors import ImBenchError, unknown_name
-from im_bench.methods.base import Method
-from im_bench.methods.registry import method_class
+from im_bench.errors import unknown_name
 from im_bench.suites.experiment import Experiment
 from im_bench.suites.graph import Graph, Stage
 from im_bench.suites.loading import load_suite
@@ -104,25 +100,6 @@ class Plan:
         )
 
 
-def build_method(name: str, fields: dict[str, object] | None, path: Path) -> Method:
-    """Validate one entry of a suite's ``methods``.
-
-    Raises:
-        ImBenchError: If the method or one of its fields does not exist, or a value is wrong.
-    """
-    values = dict(fields or {})
-    kind = method_class(str(values.pop("method", name)))
-    try:
-        return kind.model_validate(values)
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(["methods", name, *map(str, first["loc"])])
-        if first["type"] == "extra_forbidden":
-            wrong = unknown_name("field", str(first["loc"][-1]), kind.model_fields)
-            raise ImBenchError(f"{path}: {where}: {wrong}") from None
-        raise ImBenchError(f"{path}: {where}: {first['msg']}") from None
-
-
 def _chosen(kind: str, wanted: Collection[str] | None, known: Collection[str]) -> list[str]:
     for name in wanted or ():
         if name not in known:
@@ -155,9 +132,8 @@ def make_plan(
         ImBenchError: If the suite is wrong or a name does not exist. Missing data are no error here:
             they are the ``problem`` of their cells.
     """
-    suite = load_suite(path)
+    suite, built = load_suite(path)
     plan = Plan(suite, path, budget or suite.budget)
-    built = {name: build_method(name, fields, path) for name, fields in suite.methods.items()}
     for data_name in _chosen("data set", data, suite.data):
         spec = suite.data[data_name]
         source = locate(data_name, spec, path, data_root, out / "file-hashes.json")

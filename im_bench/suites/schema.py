@@ -1,4 +1,4 @@
-"""What a suite file may say. Every field that changes a number is declared here, with its default."""
+"""What a suite file may say: every field that changes a number, with its default."""
 
 from __future__ import annotations
 
@@ -96,8 +96,8 @@ class TrainingSpec(Strict):
     Attributes:
         batch: Images per step (original: 32).
         learning_rate: Constant rate of AdamW (original: 0.003).
-        weight_decay: In PyTorch's meaning, multiplied by the rate. The original's 1e-4 is not, which
-            is 1e-4 / 3e-3 here.
+        weight_decay: In PyTorch's meaning, multiplied by the rate. The original's 1e-4 is not,
+            which is 1e-4 / 3e-3 here.
         validations: How often a training is validated, evenly (original: after each of 50 epochs).
         precision: Of the arithmetic; ``auto`` is bfloat16 on a GPU and float32 on a CPU.
     """
@@ -130,19 +130,21 @@ class DataSpec(Strict):
 
     Attributes:
         synth: Draw it. Otherwise it is read from a folder.
-        folder: The folder of ``dataset.yaml``, or a YAML file that describes a data set. Relative to
-            the data root, or to the suite file if it begins with a dot. Default: the data set's name.
+        folder: The folder of ``dataset.yaml``, or a YAML file that describes a data set. Relative
+            to the data root, or to the suite file if it begins with a dot. Default: the data set's
+            name.
         size: Width and height that images are reduced to, or their own size.
-        labelled: Share of the training images that keep their labels (original: 0.1), or ``file`` for
-            the list that the data set brings.
+        labelled: Share of the training images that keep their labels (original: 0.1), or ``file``
+            for the list that the data set brings.
         split_seed: Of the choice of labelled images.
         limit: At most so many images of ``train``, ``val``, ``test``.
         model: The network.
         augmentation: Of ALDT and AFDT.
-        loss: ``mse`` (original for binary and multi-label), ``bce`` or ``ce``; default by label space.
+        loss: ``mse`` (original for binary and multi-label), ``bce`` or ``ce``; by default the
+            original's for the label space.
         target_scale: Factor on each channel's target (original on HeLa: 3 for positions).
-        monitor: What chooses the best moment of a training, on validation images. Default: the data
-            set's headline metric.
+        monitor: What chooses the best moment of a training, on validation images. By default the
+            data set's headline metric.
         reference: Name of the data set in the reference tables, if it is the real one.
     """
 

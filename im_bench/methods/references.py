@@ -72,7 +72,7 @@ class FullData(LabelledOnly):
 
 
 class AugmentedFullData(AugmentedLabelledOnly):
-    """AFDT: all true labels and augmented copies. Not in the original's code, only in its tables."""
+    """AFDT: all true labels and augmented copies; in the paper's tables, not in its code."""
 
     title: ClassVar[str] = "Augmented full data set (AFDT)"
     shared_name: ClassVar[str] = "afdt"

@@ -1,0 +1,1 @@
+"""Networks and the segmentor that MMSegmentation lacks."""

@@ -1,0 +1,1 @@
+"""Telling: tables, reference numbers, Weights & Biases."""

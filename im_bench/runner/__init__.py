@@ -1,0 +1,1 @@
+"""Doing: stage folders, locks, engines, progress."""

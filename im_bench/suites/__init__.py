@@ -1,0 +1,1 @@
+"""Declaring: suites, cells, the stage graph and its keys. Nothing here imports torch."""

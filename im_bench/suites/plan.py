@@ -129,8 +129,8 @@ def make_plan(
         seeds: Instead of the suite's own.
 
     Raises:
-        ImBenchError: If the suite is wrong or a name does not exist. Missing data are no error here:
-            they are the ``problem`` of their cells.
+        ImBenchError: If the suite is wrong or a name does not exist. Missing data are no error
+            here: they are the ``problem`` of their cells.
     """
     suite, built = load_suite(path)
     plan = Plan(suite, path, budget or suite.budget)

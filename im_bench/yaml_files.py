@@ -21,6 +21,19 @@ Loc = tuple[int | str, ...]
 _MOST_ERRORS = 3
 
 
+class FieldError(ValueError):
+    """What a model's validator raises about one of its fields, so that the error has its line.
+
+    Args:
+        loc: The path from the model to the value, such as ``("splits", "train")``.
+        message: What is wrong, and what to do.
+    """
+
+    def __init__(self, loc: Sequence[int | str], message: str) -> None:
+        super().__init__(message)
+        self.loc = tuple(loc)
+
+
 @dataclass(frozen=True)
 class YamlDocument:
     """A parsed YAML text that still knows the line of each of its values.
@@ -88,7 +101,8 @@ class YamlDocument:
         # Members of a union complain one by one about the same value: they become one complaint.
         complaints: dict[tuple[int, str], list[str]] = {}
         for detail in error.errors(include_url=False):
-            loc = at + detail["loc"]
+            cause = detail.get("ctx", {}).get("error")
+            loc = at + detail["loc"] + (cause.loc if isinstance(cause, FieldError) else ())
             line, path = self._follow(loc)
             message = _message(detail, model)
             texts = complaints.setdefault((line, ".".join(path)), [])

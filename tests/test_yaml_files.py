@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import pytest
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from im_bench.errors import ImBenchError
-from im_bench.yaml_files import load_model, parse_document, parse_model
+from im_bench.yaml_files import FieldError, load_model, parse_document, parse_model
 
 
 class Strict(BaseModel):
@@ -38,6 +38,12 @@ class Drawing(Strict):
         if len(name) > 8:
             raise ValueError("has more than 8 letters")
         return name
+
+    @model_validator(mode="after")
+    def _has_few_points(self) -> Drawing:
+        if len(self.points) > len(self.shapes):
+            raise FieldError(("points",), "there are more points than shapes")
+        return self
 
 
 GOOD = """\
@@ -81,6 +87,7 @@ def test_a_good_text_becomes_the_model() -> None:
         ("[3, 4]", "[3, up]", "a.yaml:9: points.1.1: input should be a valid integer"),
         ("name: first", "name: first\nscale: big", "a.yaml:2: scale: input should be a valid num"),
         ("points:", "name: second\npoints:", "a.yaml:7: name stands twice"),
+        ("  - [3, 4]", "  - [3, 4]\n  - [5, 6]", "a.yaml:7: points: there are more points than"),
         ("kind: square", "kind: hexagon", "a.yaml:4: shapes.house: "),
     ],
 )

@@ -1,0 +1,54 @@
+"""The ``data`` stage: a data set, drawn or read, becomes arrays of one size."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from im_bench.data.description import load_description
+from im_bench.data.folder import DataFolder
+from im_bench.data.packing import pack
+from im_bench.data.prepare import prepare
+from im_bench.data.synth import synthesise
+from im_bench.runner.job import Job
+
+
+def run(job: Job) -> dict[str, Any]:
+    """Pack the data set that ``job.config["source"]`` identifies into ``arrays/``.
+
+    Returns:
+        Counts of images per split and of labelled ones, and the fingerprint of what was read.
+    """
+    synth = job.config["source"].get("synth")
+    if synth is None:
+        return _pack(job, Path(job.paths["description"]))
+    with tempfile.TemporaryDirectory(dir=job.folder, prefix="drawing-") as name:
+        counts = {split: synth[split] for split in ("train", "val", "test")}
+        size = tuple(job.config["size"]) if job.config["size"] else None
+        raw = synthesise(synth["like"], Path(name) / "raw", counts, synth["seed"], size)
+        prepared = prepare(synth["like"], raw, Path(name), size=size, allow_partial=True)
+        return _pack(job, prepared / "dataset.yaml")
+
+
+def _pack(job: Job, path: Path) -> dict[str, Any]:
+    description, base = load_description(path)
+    size = job.config["size"]
+    meta = pack(
+        DataFolder(description, base),
+        job.folder / "arrays",
+        size=tuple(size) if size else None,
+        labelled=job.config["labelled"],
+        seed=job.config["split_seed"],
+        limit=job.config["limit"],
+        threads=job.settings.threads,
+        progress=job.progress,
+    )
+    return {
+        "images": {split: len(names) for split, names in meta["names"].items()},
+        "labelled": len(meta["labelled"]),
+        "size": meta["size"],
+        "classes": meta["classes"],
+        "metric": meta["metric"],
+        "fingerprint": meta["fingerprint"],
+    }

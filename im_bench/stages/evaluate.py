@@ -1,0 +1,64 @@
+"""The ``evaluate`` stage: the scores of a cell, and the one time that test images are read.
+
+Inputs: ``data``; ``generation-k``, the trainings of each generation; ``labels-k``, the pseudo-label
+stage before it, if any. The best training of each generation by validation is scored on the test
+images. ``report`` says which generation stands for the cell: the ``last``, or the ``best`` by
+validation.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from im_bench.data.arrays import read_arrays
+from im_bench.evaluation.directions import higher_is_better
+from im_bench.runner.job import Job, StageInterrupted
+from im_bench.stages.selection import best_by_validation, outcome_of
+from im_bench.training.inference import load_model, pick_device, score
+
+SHARES = ("images_kept", "pixels_kept", "label_accuracy")
+
+
+def run(job: Job) -> dict[str, Any]:
+    """Score each generation and say which one stands in the table."""
+    data = job.inputs["data"][0]
+    arrays = read_arrays(data)
+    metric = arrays.meta["metric"]
+    device = pick_device(job.settings.device)
+    rounds = sum(role.startswith("generation-") for role in job.inputs)
+    generations = []
+    for g in range(1, rounds + 1):
+        if job.stop_requested:
+            raise StageInterrupted
+        trainings = job.inputs[f"generation-{g}"]
+        best = best_by_validation(trainings, metric, 1)[0]
+        trained = outcome_of(best)
+        model = load_model(best, data, device)
+        labels = job.inputs.get(f"labels-{g}")
+        shares = outcome_of(labels[0]) if labels else {}
+        generations.append(
+            {
+                "generation": g,
+                "selected": best.name,
+                "trained": len(trainings),
+                "iterations": trained["iterations"],
+                "val": trained["val"],
+                "test": score(model, arrays, "test", device),
+                **{share: shares[share] for share in SHARES if share in shares},
+            }
+        )
+        job.progress(g, rounds)
+    chosen = generations[-1]
+    if job.config["report"] == "best":
+        sign = 1 if higher_is_better(metric) else -1
+        chosen = max(generations, key=lambda entry: sign * entry["val"][metric])
+    return {
+        "metric": metric,
+        "report": job.config["report"],
+        "selected_generation": chosen["generation"],
+        "selected": chosen["selected"],
+        "val": chosen["val"],
+        "test": chosen["test"],
+        "test_images": len(arrays.meta["names"]["test"]),
+        "generations": generations,
+    }

@@ -54,8 +54,9 @@ class Generational(Method):
         candidates = members(experiment, "ldt", "labelled", 0, self.members)
         labels, generations = [], []
         for g in range(1, self.generations + 1):
-            config = {"teachers": self.teachers, **self.labelling()}
-            labels.append(experiment.pseudo_label(f"{name}/g{g}-labels", candidates, config))
+            labels.append(
+                experiment.pseudo_label(f"{name}/g{g}-labels", candidates, self.labelling())
+            )
             candidates = [
                 experiment.train(f"{name}/g{g}-student{i}", pseudo=labels[-1])
                 for i in range(1, self.students + 1)

@@ -36,4 +36,5 @@ class InconsistencyMasks(Generational):
 
     def labelling(self) -> dict[str, Any]:
         """Return how labels are made."""
-        return {"mode": "im", **self.model_dump(exclude=set(Generational.model_fields))}
+        own = self.model_dump(exclude=set(Generational.model_fields))
+        return {"mode": "im", "teachers": self.teachers, **own}

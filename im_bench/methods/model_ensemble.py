@@ -19,4 +19,4 @@ class ModelEnsemble(Generational):
 
     def labelling(self) -> dict[str, Any]:
         """Return how labels are made."""
-        return {"mode": "ensemble"}
+        return {"mode": "ensemble", "teachers": self.teachers}

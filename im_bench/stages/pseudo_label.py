@@ -26,7 +26,7 @@ from torch import Tensor
 from im_bench.data.arrays import read_arrays, unlabelled_indices
 from im_bench.data.pictures import picture_strip, save_picture
 from im_bench.errors import ImBenchError
-from im_bench.evaluation.cells import redraw_position_bit
+from im_bench.evaluation.cells import redraw_position_bits
 from im_bench.files import atomic_path, write_json
 from im_bench.masks import (
     MaskedBatch,
@@ -129,7 +129,7 @@ def label(
     probabilities = [teacher.probabilities(images) for teacher in teachers]
     predictions = torch.stack([space.discretise(p) for p in probabilities])
     cells = meta.get("cells")
-    relabel = partial(redraw_position_bit, cells=cells) if cells else None
+    relabel = partial(redraw_position_bits, cells=cells) if cells else None
     as_channels = images.movedim(-1, 1)
     if config["mode"] == "im":
         options = mask_options(config, meta)

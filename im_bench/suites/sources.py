@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from im_bench.data.description import fingerprint
+from im_bench.data.fingerprint import fingerprint
 from im_bench.errors import ImBenchError
 from im_bench.suites.schema import DataSpec
 

@@ -1,0 +1,74 @@
+"""Official data sets, turned into the canonical form that training reads."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from im_bench.data.prepare import cityscapes, hela, isic2018, suim
+from im_bench.data.prepare.download import download
+from im_bench.data.prepare.pipeline import Progress, Request, check_folder_is_free, run
+from im_bench.data.prepare.recipe import Recipe, Size
+from im_bench.errors import unknown_name
+
+RECIPES: dict[str, Recipe] = {
+    module.RECIPE.name: module.RECIPE for module in (isic2018, hela, suim, cityscapes)
+}
+
+
+def find_recipe(name: str) -> Recipe:
+    """Return the recipe of a data set.
+
+    Raises:
+        ImBenchError: There is none of this name; the nearest one is suggested.
+    """
+    if name not in RECIPES:
+        raise unknown_name("data set", name, RECIPES)
+    return RECIPES[name]
+
+
+def prepare(
+    name: str,
+    sources: Sequence[Path] = (),
+    *,
+    root: Path,
+    size: Size | None = None,
+    allow_partial: bool = False,
+    sha256: Sequence[str] = (),
+    threads: int | None = None,
+    progress: Progress | None = None,
+) -> Path:
+    """Write an official data set to ``<root>/<name>`` in canonical form.
+
+    The result is the same whatever the machine, the number of threads and the number of
+    interruptions: splits and crops are drawn from sorted names with a fixed seed. Finished files of
+    an interrupted run are kept.
+
+    Args:
+        name: ``isic2018``, ``hela``, ``suim`` or ``cityscapes``.
+        sources: Raw folders and archives; none to download the data set where that is allowed.
+        root: The folder of data sets.
+        size: ``(width, height)`` of the prepared images in pixels; None for that of the paper.
+        allow_partial: Accept other than the official number of images, and leave out images
+            without a mask.
+        sha256: What the archives among ``sources`` must have, in their order; empty to compare
+            with the checksums that are known.
+        threads: Images converted at a time; None for the number of cores.
+        progress: Called after each raw image with the number of finished ones and of all.
+
+    Returns:
+        The folder of the prepared data set.
+
+    Raises:
+        ImBenchError: The data is incomplete or damaged, or cannot be written.
+    """
+    recipe = find_recipe(name)
+    folder = root / name
+    paths = tuple(sources) or tuple(download(recipe, root / "downloads"))
+    check_folder_is_free(paths, folder)
+    request = Request(recipe, paths, folder, size, allow_partial, tuple(sha256))
+    return run(request, threads or os.cpu_count() or 1, progress)
+
+
+__all__ = ["RECIPES", "Progress", "Recipe", "find_recipe", "prepare"]

@@ -1,0 +1,109 @@
+"""What a data set is, in one hash: whatever changes a result changes it, and nothing else.
+
+Needs neither numpy nor an image library: planning a suite reads it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from im_bench.data.description import SPLITS, DataDescription, load_description
+from im_bench.data.listing import list_pairs
+from im_bench.errors import ImBenchError
+from im_bench.files import read_json, sha256_file, sha256_json, write_json
+
+MANIFEST = "manifest.json"
+
+_Hashes = dict[str, tuple[int, int, str]]  # path -> size in bytes, mtime in ns, SHA-256
+
+
+def fingerprint(path: Path, cache: Path | None = None) -> str:
+    """Return the SHA-256 of a data set's description and files.
+
+    Where the files lie (``root``) and when they were written is not part of it.
+
+    Args:
+        path: The description, or the folder with a ``dataset.yaml``.
+        cache: JSON file that remembers files' hashes by path, size and modification time.
+
+    Raises:
+        ImBenchError: The description is wrong, a folder is missing, or a prepared data set is not
+            what its manifest says.
+    """
+    return content_fingerprint(*load_description(path), cache)
+
+
+def content_fingerprint(description: DataDescription, base: Path, cache: Path | None = None) -> str:
+    """Return the fingerprint of a description that is loaded; otherwise as `fingerprint`."""
+    root = description.data_root(base)
+    manifest = root / MANIFEST
+    files: object
+    if manifest.is_file():
+        files = _promised(manifest)
+    else:
+        roles = dict(_files(description, base))
+        hashes = _hash_all(roles.values(), cache)
+        files = {role: hashes[str(path)][2] for role, path in roles.items()}
+    return sha256_json([description.model_dump(mode="json", exclude={"root"}), files])
+
+
+def _promised(manifest: Path) -> str:
+    """Return the manifest's fingerprint if the files have the names and sizes that it lists."""
+    content = read_json(manifest)
+    for name, (size, _) in content["files"].items():
+        file = manifest.parent / name
+        found = file.stat().st_size if file.is_file() else None
+        if found != size:
+            what = "is missing" if found is None else f"has {found} bytes instead of {size}"
+            raise ImBenchError(f"{file}: {what}: run `im-bench data prepare` again")
+    return str(content["fingerprint"])
+
+
+def _files(description: DataDescription, base: Path) -> Iterator[tuple[str, Path]]:
+    """Give each file that belongs to the data set with the part that it plays."""
+    folders = description.split_folders or {"train": ""}
+    for split in SPLITS:
+        if split in folders:
+            for item in list_pairs(description, base, folders[split]).items:
+                yield f"{split}/{item.name}/image", item.image
+                for index, mask in enumerate(item.masks):
+                    yield f"{split}/{item.name}/mask-{index}", mask
+    if description.labelled is not None:
+        yield "labelled", base / description.labelled
+
+
+def _hash_all(paths: Collection[Path], cache: Path | None) -> _Hashes:
+    """Return size, time and hash of each file; those that did not change come from ``cache``."""
+    known: _Hashes = {}
+    if cache is not None and cache.is_file():
+        known = {path: (size, time, sha) for path, (size, time, sha) in read_json(cache).items()}
+    stats = {str(path): _stat(path) for path in paths}
+    stale = [path for path, stat in stats.items() if known.get(path, ())[:2] != stat]
+    if stale:
+        with ThreadPoolExecutor() as pool:
+            hashes = pool.map(_sha256, stale)
+            known |= {path: (*stats[path], sha) for path, sha in zip(stale, hashes, strict=True)}
+        if cache is not None:
+            write_json(cache, known)
+    return known
+
+
+def _stat(path: Path) -> tuple[int, int]:
+    try:
+        stat = path.stat()
+    except OSError as error:
+        raise _unreadable(path, error) from None
+    return stat.st_size, stat.st_mtime_ns
+
+
+def _sha256(path: str) -> str:
+    try:
+        return sha256_file(Path(path))
+    except OSError as error:
+        raise _unreadable(path, error) from None
+
+
+def _unreadable(path: Path | str, error: OSError) -> ImBenchError:
+    return ImBenchError(f"{path}: cannot be read: {error.strerror}")

@@ -1,0 +1,203 @@
+"""A data set as arrays of one size, which is what training reads."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from functools import partial
+from pathlib import Path
+from typing import IO, Any, Literal
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from im_bench.data.description import SPLITS, Split
+from im_bench.data.encodings import Labels
+from im_bench.data.fingerprint import content_fingerprint
+from im_bench.data.folder import DataFolder
+from im_bench.data.listing import Item
+from im_bench.data.splits import choose, choose_labelled
+from im_bench.errors import ImBenchError
+from im_bench.files import atomic_path, read_json, write_json
+
+Size = tuple[int, int]
+Progress = Callable[[int, int], None]
+
+META = "meta.json"
+
+
+def pack(
+    folder: DataFolder,
+    out: Path,
+    size: Size | None = None,
+    labelled: float | Literal["file"] = 1.0,
+    seed: int = 42,
+    limit: Mapping[Split, int] | None = None,
+    threads: int = 1,
+    progress: Progress | None = None,
+) -> dict[str, Any]:
+    """Write a data set as arrays of one size; all of them or nothing.
+
+    Images are reduced by pixel area and enlarged bilinearly; label maps, bits included, take the
+    nearest pixel. No more than a few images per thread are in memory at a time.
+
+    Args:
+        folder: The data set.
+        out: The folder to write, or to replace: ``meta.json`` and, per split,
+            ``<split>_images.npy`` (N, H, W, C) and ``<split>_labels.npy`` (N, H, W), uint8.
+        size: Width and height; None keeps the images' own, which must then be one.
+        labelled: The share of training images that keep their labels, in (0, 1], or ``file`` for
+            the names in the description's ``labelled`` file.
+        seed: Seed of the choice of labelled images, and of the images that ``limit`` keeps.
+        limit: The most images of a split.
+        threads: Images that are read at a time.
+        progress: Called with the number of images done, and of all.
+
+    Returns:
+        What ``meta.json`` holds.
+
+    Raises:
+        ImBenchError: The data set is wrong in any way, the images differ in size and ``size`` is
+            None, or ``out`` cannot be written (a full disk, say).
+    """
+    items = {
+        split: _limited(folder.items(split), (limit or {}).get(split), seed) for split in SPLITS
+    }
+    names = {split: [item.name for item in items[split]] for split in SPLITS}
+    meta = {
+        **_space(folder),
+        "size": list(size or _size(folder.read_image(items["train"][0]))),
+        "labelled": _labelled(folder, names["train"], labelled, seed),
+        "names": names,
+        "fingerprint": content_fingerprint(folder.description, folder.base),
+    }
+    total = sum(map(len, names.values()))
+    read = partial(_read, folder, (meta["size"][0], meta["size"][1]), size is not None)
+    try:
+        with atomic_path(out) as temporary, ThreadPoolExecutor(threads) as pool:
+            temporary.mkdir()
+            done = 0
+            for split in SPLITS:
+                shape = (len(names[split]), meta["size"][1], meta["size"][0])
+                with ExitStack() as files:
+                    images, labels = (
+                        files.enter_context((temporary / f"{split}_{kind}.npy").open("wb"))
+                        for kind in ("images", "labels")
+                    )
+                    _write_header(images, (*shape, meta["channels"]))
+                    _write_header(labels, shape)
+                    for image, label in _map_in_turns(pool, read, items[split], 4 * threads):
+                        # Not through a memory map: on a full disk that kills the process.
+                        images.write(image.tobytes())
+                        labels.write(label.tobytes())
+                        done += 1
+                        if progress is not None:
+                            progress(done, total)
+            write_json(temporary / META, meta)
+    except OSError as error:
+        raise ImBenchError(
+            f"{out}: cannot be written: {error.strerror or error}: make room there, or choose "
+            "another folder"
+        ) from None
+    return meta
+
+
+def read_meta(arrays: Path) -> dict[str, Any]:
+    """Return the ``meta.json`` of packed arrays.
+
+    Raises:
+        ImBenchError: The folder holds no packed arrays.
+    """
+    path = arrays / META
+    if not path.is_file():
+        raise ImBenchError(f"{arrays}: holds no packed data set (there is no {META})")
+    meta: dict[str, Any] = read_json(path)
+    return meta
+
+
+def _space(folder: DataFolder) -> dict[str, Any]:
+    description = folder.description
+    return {
+        "name": description.name,
+        "space": description.space,
+        "classes": list(description.class_names),
+        "outputs": description.outputs,
+        "channels": 1 if description.channels == "grey" else 3,
+        "cells": description.cells and description.cells.model_dump(),
+        "metric": description.metric,
+    }
+
+
+def _limited(items: list[Item], most: int | None, seed: int) -> list[Item]:
+    if most is None or most >= len(items):
+        return items
+    if most < 1:
+        raise ImBenchError(f"a limit of {most} images leaves nothing: give at least 1")
+    kept = set(choose((item.name for item in items), most, seed))
+    return [item for item in items if item.name in kept]
+
+
+def _labelled(
+    folder: DataFolder, train: list[str], labelled: float | Literal["file"], seed: int
+) -> list[str]:
+    if labelled != "file":
+        return choose_labelled(train, labelled, seed)
+    names = folder.labelled_names()
+    if names is None:
+        raise ImBenchError(
+            f"data set {folder.description.name}: its description names no `labelled` file: "
+            "add one, or give a share"
+        )
+    kept = sorted(set(names) & set(train))
+    if not kept:
+        raise ImBenchError(
+            f"data set {folder.description.name}: the limit leaves no labelled image: raise it"
+        )
+    return kept
+
+
+def _read(
+    folder: DataFolder, size: Size, resize: bool, item: Item
+) -> tuple[NDArray[np.uint8], Labels]:
+    """Return an item as (H, W, C) and (H, W) of the given size."""
+    image, label = folder.read_pair(item)
+    if _size(image) == size:
+        return image, label
+    if not resize:
+        raise ImBenchError(
+            f"{item.image}: is {_text(_size(image))} pixels but the first training image is "
+            f"{_text(size)}: give the suite a size to which all are resized"
+        )
+    shrinks = all(new <= old for new, old in zip(size, _size(image), strict=True))
+    resized = cv2.resize(image, size, interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
+    # INTER_NEAREST_EXACT samples pixel centres, as the image's interpolation does; INTER_NEAREST
+    # would shift labels by up to half a pixel against their image.
+    labels = cv2.resize(label, size, interpolation=cv2.INTER_NEAREST_EXACT)
+    return resized.reshape(*labels.shape, image.shape[-1]), labels
+
+
+def _map_in_turns(
+    pool: ThreadPoolExecutor,
+    function: Callable[[Item], tuple[NDArray[np.uint8], Labels]],
+    items: Sequence[Item],
+    turn: int,
+) -> Iterator[tuple[NDArray[np.uint8], Labels]]:
+    """Map in order with at most ``turn`` results in memory."""
+    for start in range(0, len(items), turn):
+        yield from pool.map(function, items[start : start + turn])
+
+
+def _write_header(file: IO[bytes], shape: tuple[int, ...]) -> None:
+    np.lib.format.write_array_header_1_0(
+        file, {"descr": "|u1", "fortran_order": False, "shape": shape}
+    )
+
+
+def _size(image: NDArray[np.uint8]) -> Size:
+    return image.shape[1], image.shape[0]
+
+
+def _text(size: Size) -> str:
+    return f"{size[0]}x{size[1]}"

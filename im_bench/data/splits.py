@@ -1,0 +1,105 @@
+"""Which images are for training, validation and test, and which keep their labels."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from im_bench.data.description import Fractions, Split
+from im_bench.errors import ImBenchError
+
+
+def choose_labelled(names: Iterable[str], fraction: float, seed: int) -> list[str]:
+    """Choose the training images that keep their labels.
+
+    The choice is the start of one permutation of the sorted names, so for one seed a smaller
+    fraction is contained in every larger one, and the order of ``names`` does not matter.
+
+    Args:
+        names: Names of all training images.
+        fraction: Share to choose, in (0, 1]; at least one image is chosen.
+        seed: Seed of the permutation.
+
+    Returns:
+        The chosen names, sorted.
+
+    Raises:
+        ImBenchError: ``fraction`` is outside (0, 1] or there are no names.
+    """
+    if not 0 < fraction <= 1:
+        raise ImBenchError(f"a labelled share of {fraction} is impossible: give one in (0, 1]")
+    names = list(names)
+    if not names:
+        raise ImBenchError("there are no training images to choose labelled ones from")
+    return choose(names, max(1, round(len(names) * fraction)), seed)
+
+
+def choose(names: Iterable[str], count: int, seed: int) -> list[str]:
+    """Return the first ``count`` names of a seeded permutation of the sorted names, sorted."""
+    return sorted(_permuted(names, seed)[:count])
+
+
+def divide(names: Iterable[str], fractions: Fractions) -> dict[Split, list[str]]:
+    """Divide names into disjoint splits; each share is rounded, and at least one image.
+
+    Args:
+        names: The names to divide.
+        fractions: The shares of the splits; what they leave is ``train``.
+
+    Returns:
+        The sorted names of ``train`` and of every split with a share.
+
+    Raises:
+        ImBenchError: There are too few names.
+    """
+    order = _permuted(names, fractions.seed)
+    total, result = len(order), dict[Split, list[str]]()
+    for split in fractions.splits:
+        count = max(1, round(total * getattr(fractions, split)))
+        result[split], order = sorted(order[:count]), order[count:]
+    if not order:
+        raise ImBenchError(
+            f"{total} images are too few to be divided into train, {', '.join(fractions.splits)}"
+        )
+    return {"train": sorted(order), **result}
+
+
+def read_names(path: Path) -> list[str]:
+    """Read a text file with one name a line; blank lines and lines that start with # are skipped.
+
+    Raises:
+        ImBenchError: The file cannot be read, names nothing, or names something twice.
+    """
+    try:
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
+        raise ImBenchError(f"{path}: cannot be read: {reason}") from None
+    names = [name for line in lines if (name := line.strip()) and not name.startswith("#")]
+    if not names:
+        raise ImBenchError(f"{path}: names no image: write one name a line")
+    twice = repeated(names)
+    if twice:
+        raise ImBenchError(f"{path}: {listed(twice)} stand twice: remove one of each")
+    return names
+
+
+def repeated(names: Sequence[str]) -> list[str]:
+    """Return the names that stand more than once, sorted."""
+    seen, twice = set[str](), set[str]()
+    for name in names:
+        (twice if name in seen else seen).add(name)
+    return sorted(twice)
+
+
+def listed(names: Collection[str], most: int = 5) -> str:
+    """Return the first names, in order, as text, with the number of the others."""
+    shown = ", ".join(sorted(names)[:most])
+    return shown if len(names) <= most else f"{shown} and {len(names) - most} more"
+
+
+def _permuted(names: Iterable[str], seed: int) -> list[str]:
+    ordered = sorted(names)
+    return [ordered[index] for index in np.random.default_rng(seed).permutation(len(ordered))]

@@ -1,0 +1,320 @@
+"""The part of preparation that all data sets share: reading, writing, resuming, the manifest."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import shutil
+import zlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import yaml
+
+from im_bench.data.prepare.journal import Files, Journal
+from im_bench.data.prepare.recipe import (
+    SEED,
+    Image,
+    Recipe,
+    Sample,
+    Samples,
+    Size,
+    draw,
+    find_samples,
+)
+from im_bench.data.prepare.sources import RawFiles, open_raw, verify
+from im_bench.errors import ImBenchError
+from im_bench.files import atomic_path, read_json, sha256_json, write_json, write_text
+
+VERSION = 1
+"""Changes whenever the prepared files would."""
+
+LABELLED = "labelled-10.txt"
+SPLITS = ("train", "val", "test")
+Progress = Callable[[int, int], None]
+"""Called with the number of finished raw images and the number of all."""
+
+
+@dataclass(frozen=True)
+class Request:
+    """What to prepare from where.
+
+    Attributes:
+        recipe: The data set.
+        sources: Raw folders and archives.
+        folder: Where the prepared data set is written.
+        size: ``(width, height)`` of the prepared images, None for the original's own.
+        allow_partial: Accept other than the official number of images.
+        sha256: The checksums that the archives must have, in the order of the archives in
+            ``sources``; empty to compare with the known ones.
+    """
+
+    recipe: Recipe
+    sources: tuple[Path, ...]
+    folder: Path
+    size: Size | None = None
+    allow_partial: bool = False
+    sha256: tuple[str, ...] = ()
+
+
+def run(request: Request, threads: int, progress: Progress | None) -> Path:
+    """Prepare a data set, or continue a preparation that was interrupted.
+
+    Returns the folder, which then holds ``dataset.yaml``, ``images/``, ``labels/``,
+    ``labelled-10.txt`` and ``manifest.json``. The manifest is written last: a folder without one
+    is unfinished.
+
+    Raises:
+        ImBenchError: The sources are not as they should be, the folder holds a data set that was
+            prepared from other sources or in another way, or it cannot be written.
+    """
+    folder, recipe = request.folder, request.recipe
+    scratch = folder / ".extracted"
+    with explained_write_errors(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        with open_raw(request.sources, scratch) as raw:
+            found = find_samples(recipe, raw.paths, request.allow_partial)
+            header = {
+                "version": VERSION,
+                "options": _options(request),
+                "sources": _verify_sources(request),
+                "raw": _raw_digest(raw, found),
+            }
+            if (folder / "manifest.json").is_file():
+                return _already_prepared(folder, header)
+            samples = recipe.divide(found)
+            for split in SPLITS:
+                if not samples[split]:
+                    raise ImBenchError(
+                        f"{recipe.name}: no images are left for the {split} split: give more images"
+                    )
+            _remove_torn_files(folder)
+            with Journal(folder / ".journal", header) as journal:
+                _convert_all(request, raw, samples, journal, threads, progress)
+            _finish(request, samples, journal.finished, header)
+        shutil.rmtree(scratch, ignore_errors=True)
+    return folder
+
+
+def _options(request: Request) -> dict[str, Any]:
+    return {
+        "size": list(request.size) if request.size else None,
+        "allow_partial": request.allow_partial,
+        "seed": SEED,
+    }
+
+
+def _raw_digest(raw: RawFiles, samples: Samples) -> str:
+    """Return the SHA-256 of the names and sizes of the raw files, to notice other raw data."""
+    paths = {
+        path
+        for split in samples.values()
+        for sample in split
+        for path in (sample.image, *sample.masks)
+    }
+    return sha256_json([[path, raw.sizes[path]] for path in sorted(paths)])
+
+
+def _verify_sources(request: Request) -> dict[str, str]:
+    archives = [source for source in request.sources if source.is_file()]
+    if request.sha256 and len(request.sha256) != len(archives):
+        raise ImBenchError(
+            f"{len(request.sha256)} checksums are given for {len(archives)} archives: "
+            f"give --sha256 once per --archive, in the same order"
+        )
+    given: list[str | None] = [f"sha256:{digest}" for digest in request.sha256]
+    known = {archive.file: archive.checksum for archive in request.recipe.archives}
+    expected = given or [known.get(archive.name) for archive in archives]
+    return {
+        archive.name: verify(archive, checksum)
+        for archive, checksum in zip(archives, expected, strict=True)
+    }
+
+
+def _already_prepared(folder: Path, header: Mapping[str, Any]) -> Path:
+    manifest = read_json(folder / "manifest.json")
+    if {key: manifest.get(key) for key in header} != header:
+        raise ImBenchError(
+            f"{folder} was prepared from other raw data or with other options: remove the folder, "
+            f"or give another --root"
+        )
+    for path, (size, _) in manifest["files"].items():
+        if not (folder / path).is_file() or (folder / path).stat().st_size != size:
+            raise ImBenchError(
+                f"{folder / path} is not as it was prepared: remove {folder} and prepare again"
+            )
+    return folder
+
+
+def _remove_torn_files(folder: Path) -> None:
+    for torn in folder.rglob(".*.tmp"):
+        torn.unlink()
+
+
+def _convert_all(
+    request: Request,
+    raw: RawFiles,
+    samples: Samples,
+    journal: Journal,
+    threads: int,
+    progress: Progress | None,
+) -> None:
+    every = [(split, sample) for split in SPLITS for sample in samples[split]]
+    open_ones = [(s, sample) for s, sample in every if _key(s, sample) not in journal.finished]
+    with ThreadPoolExecutor(threads) as pool:
+        running = {
+            pool.submit(_convert, request, raw, split, sample): _key(split, sample)
+            for split, sample in open_ones
+        }
+        try:
+            for future in as_completed(running):
+                journal.add(running[future], future.result())
+                if progress is not None:
+                    progress(len(journal.finished), len(every))
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
+
+
+def _key(split: str, sample: Sample) -> str:
+    return f"{split}/{sample.name}"
+
+
+def _convert(request: Request, raw: RawFiles, split: str, sample: Sample) -> Files:
+    """Read, convert and write one raw image; return the files made of it."""
+    recipe = request.recipe
+    image = _decode(raw, sample.image, cv2.IMREAD_COLOR)
+    mode = cv2.IMREAD_COLOR if recipe.colour_masks else cv2.IMREAD_GRAYSCALE
+    masks = [_decode(raw, path, mode) for path in sample.masks]
+    for index, mask in enumerate(masks):
+        if mask.shape[:2] != image.shape[:2]:
+            if not recipe.masks_may_differ:
+                raise ImBenchError(
+                    f"{sample.masks[index]} has {mask.shape[1]}x{mask.shape[0]} pixels, its image "
+                    f"{image.shape[1]}x{image.shape[0]}: get the official files again"
+                )
+            size = (image.shape[1], image.shape[0])
+            masks[index] = cv2.resize(mask, size, interpolation=cv2.INTER_NEAREST)
+    # A generator of its own makes an image's crops the same whatever was prepared before it.
+    rng = np.random.default_rng([SEED, zlib.crc32(_key(split, sample).encode())])
+    files: Files = {}
+    for piece in recipe.convert(image, masks, split, request.size, rng):
+        for kind, pixels in (("images", piece.image), ("labels", piece.label)):
+            path = f"{kind}/{split}/{sample.name}{piece.suffix}.png"
+            files[path] = _write_png(request.folder / path, pixels)
+    return files
+
+
+def _decode(raw: RawFiles, path: str, mode: int) -> Image:
+    content = np.frombuffer(raw.read(path), np.uint8)
+    pixels: Image | None = cv2.imdecode(content, mode) if content.size else None
+    if pixels is None:
+        raise ImBenchError(
+            f"{path} ({content.size:,} bytes) cannot be read as an image: get it again"
+        )
+    return pixels
+
+
+def _write_png(path: Path, pixels: Image) -> tuple[int, str]:
+    content = cv2.imencode(".png", pixels)[1].tobytes()
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(content)
+    return len(content), hashlib.sha256(content).hexdigest()
+
+
+def _finish(
+    request: Request,
+    samples: Samples,
+    finished: Mapping[str, Files],
+    header: Mapping[str, Any],
+) -> None:
+    folder, recipe = request.folder, request.recipe
+    train = samples["train"]
+    labelled, _ = draw(train, recipe.labelled_count(len(train)))
+    names = [
+        Path(path).stem
+        for sample in labelled
+        for path in finished[_key("train", sample)]
+        if path.startswith("images/")
+    ]
+    write_text(folder / LABELLED, "".join(f"{name}\n" for name in names))
+    write_text(folder / "dataset.yaml", _description(recipe))
+    files = {path: entry for made in finished.values() for path, entry in made.items()}
+    for name in (LABELLED, "dataset.yaml"):
+        content = (folder / name).read_bytes()
+        files[name] = (len(content), hashlib.sha256(content).hexdigest())
+    files = dict(sorted(files.items()))
+    counts = {s: sum(path.startswith(f"images/{s}/") for path in files) for s in SPLITS}
+    write_json(
+        folder / "manifest.json",
+        {
+            "name": recipe.name,
+            "fingerprint": sha256_json([[path, digest] for path, (_, digest) in files.items()]),
+            "counts": {**counts, "labelled": len(names)},
+            **header,
+            "files": files,
+        },
+    )
+    (folder / ".journal").unlink()
+
+
+def _description(recipe: Recipe) -> str:
+    fields = {
+        "name": recipe.name,
+        "encoding": "labels",
+        **recipe.description,
+        "root": ".",
+        "images": "images/{split}",
+        "masks": "labels/{split}",
+        "splits": {split: split for split in SPLITS},
+        "labelled": LABELLED,
+    }
+    return (
+        f"# {recipe.title}; made by im-bench data prepare {recipe.name}\n"
+        f"{yaml.safe_dump(fields, sort_keys=False, width=100, default_flow_style=None)}"
+    )
+
+
+_FULL_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
+@contextmanager
+def explained_write_errors(folder: Path) -> Iterator[None]:
+    """Turn an error of the operating system into one sentence about ``folder``.
+
+    Raises:
+        ImBenchError: The disk is full, or the folder cannot be written.
+    """
+    try:
+        yield
+    except OSError as error:
+        reason = error.strerror or str(error)
+        if error.errno in _FULL_DISK:
+            raise ImBenchError(
+                f"there is no room left to write {folder} ({reason}): free some space and run the "
+                f"same command again, what is finished is kept"
+            ) from error
+        raise ImBenchError(
+            f"{error.filename or folder} cannot be read or written ({reason}): "
+            f"mend its permissions, or give another folder"
+        ) from error
+
+
+def check_folder_is_free(sources: Sequence[Path], folder: Path) -> None:
+    """Refuse to write prepared data into the raw data.
+
+    Raises:
+        ImBenchError: ``folder`` is one of the sources or lies around one.
+    """
+    for source in sources:
+        if source.is_dir() and folder.resolve() in (source.resolve(), *source.resolve().parents):
+            raise ImBenchError(
+                f"{folder} is where the prepared data goes, but it holds the raw data {source}: "
+                f"give another --root"
+            )

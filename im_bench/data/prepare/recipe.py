@@ -1,0 +1,206 @@
+"""What a data set must say about itself to be prepared."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from im_bench.data.splits import choose
+from im_bench.errors import ImBenchError
+
+Image = npt.NDArray[np.uint8]
+Size = tuple[int, int]
+"""Width and height in pixels."""
+
+SEED = 42
+"""The seed of every split and crop (``SEED`` in the original implementation)."""
+
+
+@dataclass(frozen=True)
+class Archive:
+    """One official file to download.
+
+    Attributes:
+        file: Its name.
+        checksum: ``"sha256:…"`` or ``"md5:…"``, or None where none is known.
+        url: Its address if it can be had without an account.
+    """
+
+    file: str
+    checksum: str | None = None
+    url: str | None = None
+
+
+@dataclass(frozen=True)
+class RawSplit:
+    """How one official split lies in the raw data.
+
+    Attributes:
+        image: Regular expression of an image's path; its group ``name`` names the image.
+        masks: The same for the masks of an image, one expression per file.
+        example: A path that ``image`` matches, shown when nothing is found.
+        count: The official number of images, or None if it is not published.
+    """
+
+    image: str
+    masks: tuple[str, ...]
+    example: str
+    count: int | None
+
+
+class Sample(NamedTuple):
+    """One raw image and its masks, as paths in the raw data."""
+
+    name: str
+    image: str
+    masks: tuple[str, ...]
+
+
+class Piece(NamedTuple):
+    """One prepared image: ``suffix`` is appended to the raw image's name.
+
+    ``image`` is ``(H, W, 3)`` in BGR order or ``(H, W)`` grey, ``label`` holds ``(H, W)`` label
+    bytes.
+    """
+
+    suffix: str
+    image: Image
+    label: Image
+
+
+Samples = Mapping[str, Sequence[Sample]]
+Convert = Callable[
+    [Image, Sequence[Image], str, "Size | None", np.random.Generator], Iterator[Piece]
+]
+"""``convert(image, masks, split, size, rng)`` yields the pieces of one raw image.
+
+The image is ``(H, W, 3)`` uint8 in BGR order; ``size`` is None for the original's own size.
+"""
+
+
+def _as_it_is(raw: Samples) -> Samples:
+    return raw
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """The facts and the transformation of one official data set.
+
+    Attributes:
+        name: What ``im-bench data prepare`` calls it.
+        title: Its full name.
+        home: Where it is published.
+        archives: The official files.
+        raw: The official splits.
+        description: The fields of ``dataset.yaml`` that are not the same for all.
+        convert: The preprocessing of one image.
+        divide: Makes train, val and test out of the official splits.
+        labelled_count: Number of labelled training images for a number of training images.
+        colour_masks: Masks are read as ``(H, W, 3)`` BGR instead of ``(H, W)`` grey.
+        masks_may_differ: Masks of another size than their image occur in the official data;
+            they are brought to the image's size (nearest neighbour).
+    """
+
+    name: str
+    title: str
+    home: str
+    archives: tuple[Archive, ...]
+    raw: Mapping[str, RawSplit]
+    description: Mapping[str, Any]
+    convert: Convert
+    divide: Callable[[Samples], Samples] = _as_it_is
+    labelled_count: Callable[[int], int] = field(default=lambda n: max(1, n // 10))
+    colour_masks: bool = False
+    masks_may_differ: bool = False
+
+    @property
+    def downloadable(self) -> bool:
+        """Whether every official file has a public address."""
+        return bool(self.archives) and all(archive.url for archive in self.archives)
+
+    @property
+    def how_to_get(self) -> str:
+        """Where a user gets the data by hand, and the command that continues."""
+        files = " and ".join(archive.file for archive in self.archives)
+        wanted = f"get {files} from {self.home}" if files else f"ask for it at {self.home}"
+        options = " ".join(f"--archive {archive.file}" for archive in self.archives)
+        return (
+            f"{wanted}, then run: "
+            f"im-bench data prepare {self.name} --root DIR {options or '--source FOLDER'}"
+        )
+
+
+def find_samples(recipe: Recipe, paths: Sequence[str], allow_partial: bool) -> Samples:
+    """Pair images and masks among the raw paths, for every official split, sorted by name.
+
+    Args:
+        recipe: The data set.
+        paths: All paths of the raw data.
+        allow_partial: Accept any number of images, and leave out those without a mask.
+
+    Raises:
+        ImBenchError: A split is empty, an image has no mask, a name occurs twice, or the number of
+            images is not the official one.
+    """
+    return {
+        split: _find_split(recipe, split, layout, paths, allow_partial)
+        for split, layout in recipe.raw.items()
+    }
+
+
+def _find_split(
+    recipe: Recipe, split: str, layout: RawSplit, paths: Sequence[str], allow_partial: bool
+) -> list[Sample]:
+    images = _match(layout.image, paths)
+    masks = [_match(pattern, paths) for pattern in layout.masks]
+    where = f"{recipe.name}, official {split} split"
+    if not images:
+        raise ImBenchError(
+            f"{where}: no image found, expected files such as {layout.example}; {recipe.how_to_get}"
+        )
+    lonely = sorted(name for name in images if any(name not in found for found in masks))
+    if lonely and not allow_partial:
+        raise ImBenchError(
+            f"{where}: {len(lonely)} of {len(images)} images have no mask, the first is "
+            f"{images[lonely[0]]}: complete the data, or leave them out with --allow-partial"
+        )
+    names = sorted(set(images).difference(lonely))
+    if layout.count is not None and len(names) != layout.count and not allow_partial:
+        raise ImBenchError(
+            f"{where}: {len(names)} images found where the official data set has {layout.count}: "
+            f"complete the data, or accept what is there with --allow-partial"
+        )
+    return [Sample(name, images[name], tuple(found[name] for found in masks)) for name in names]
+
+
+def _match(pattern: str, paths: Sequence[str]) -> dict[str, str]:
+    expression = re.compile(pattern)
+    found: dict[str, str] = {}
+    for path in paths:
+        if match := expression.search(path):
+            name = match["name"]
+            if name in found:
+                raise ImBenchError(
+                    f"{name} occurs twice in the raw data, as {found[name]} and {path}: "
+                    f"give only one copy of the data set"
+                )
+            found[name] = path
+    return found
+
+
+def draw(samples: Sequence[Sample], count: int) -> tuple[list[Sample], list[Sample]]:
+    """Divide samples at random into ``count`` of them and the rest, both in order.
+
+    The original implementation draws from the order of a directory listing, which differs from
+    machine to machine; here sorted names and a seeded generator make the split the same everywhere.
+    """
+    chosen = set(choose((sample.name for sample in samples), count, SEED))
+    return (
+        [sample for sample in samples if sample.name in chosen],
+        [sample for sample in samples if sample.name not in chosen],
+    )

@@ -1,0 +1,166 @@
+"""What a table means: its columns, entries and holes. How it looks is not known here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import Enum
+from statistics import fmean, stdev
+
+from im_bench.evaluation.directions import higher_is_better
+
+COUNTS = ("mcce",)
+
+
+class State(str, Enum):
+    """Where an entry stands; everything but ``DONE`` is a hole, and is marked as one."""
+
+    DONE = "done"
+    RUNNING = "running"
+    FAILED = "failed"
+    PLANNED = "planned"
+    NO_DATA = "no data"
+
+
+@dataclass(frozen=True)
+class Column:
+    """A data set and the metric that is its headline.
+
+    Attributes:
+        data: Name in the suite.
+        split: Share of labelled images, or ``file``.
+        metric: Such as ``iou``; empty until the first result says it.
+    """
+
+    data: str
+    split: str
+    metric: str
+
+    @property
+    def unit(self) -> str:
+        """``cells`` for counting errors, ``%`` for shares (kept as fractions)."""
+        if not self.metric:
+            return ""
+        return "cells" if self.metric in COUNTS else "%"
+
+    @property
+    def higher(self) -> bool | None:
+        """Whether a greater number is a better one; None until the metric is known."""
+        return higher_is_better(self.metric) if self.metric else None
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One number of a table with what it was made of.
+
+    Attributes:
+        scores: What is there, by seed; shares as fractions, counts as they are.
+        seeds: What should be there.
+        state: ``DONE`` if nothing is missing.
+        reported: What a paper reports, in the unit of ``scores``.
+        rank: 1 for the best of its column, 2 for the second, None for others and for the unranked.
+    """
+
+    scores: Mapping[int, float]
+    seeds: tuple[int, ...]
+    state: State
+    reported: float | None = None
+    rank: int | None = None
+
+    @property
+    def n(self) -> int:
+        """Number of seeds that are there."""
+        return len(self.scores)
+
+    @property
+    def complete(self) -> bool:
+        """Whether no seed is missing."""
+        return self.state is State.DONE
+
+    @property
+    def mean(self) -> float | None:
+        """Mean over the seeds that are there."""
+        return fmean(self.scores.values()) if self.scores else None
+
+    @property
+    def std(self) -> float | None:
+        """Sample standard deviation (ddof = 1) over these seeds; None for fewer than two."""
+        return stdev(self.scores.values()) if self.n > 1 else None
+
+    @property
+    def difference(self) -> float | None:
+        """Ours minus the reported number; None unless the entry is complete."""
+        if self.reported is None or self.mean is None or not self.complete:
+            return None
+        return self.mean - self.reported
+
+
+@dataclass(frozen=True)
+class Row:
+    """A method.
+
+    Attributes:
+        method: Name in the suite.
+        title: Name in tables.
+        all_labels: Whether it sees labels that the others must do without. Such rows stand apart
+            and are not ranked.
+    """
+
+    method: str
+    title: str
+    all_labels: bool
+
+
+@dataclass(frozen=True)
+class ResultsTable:
+    """Methods by data sets, with everything that a reader must know to read the numbers.
+
+    Attributes:
+        name: The suite and its budget.
+        columns: The data sets, in the order of the suite.
+        rows: The methods, in the order of the suite, those with all labels last.
+        entries: By (method, data set).
+        notes: The footer: protocol, selection, seeds, origin.
+    """
+
+    name: str
+    columns: tuple[Column, ...]
+    rows: tuple[Row, ...]
+    entries: Mapping[tuple[str, str], Entry]
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class GenerationRow:
+    """One quantity of one method on one data set, from generation to generation.
+
+    Attributes:
+        column: The data set.
+        method: Name in the suite.
+        title: Name in tables.
+        quantity: ``test`` (the column's metric), or a share such as ``images_kept``.
+        entries: One per generation.
+    """
+
+    column: Column
+    method: str
+    title: str
+    quantity: str
+    entries: tuple[Entry, ...]
+
+
+@dataclass(frozen=True)
+class GenerationsTable:
+    """How methods that train in generations fare from one to the next.
+
+    Attributes:
+        name: The suite and its budget.
+        generations: The largest number of generations.
+        rows: By data set, then method, then quantity.
+        notes: The footer.
+    """
+
+    name: str
+    generations: int
+    rows: tuple[GenerationRow, ...]
+    notes: tuple[str, ...]

@@ -1,0 +1,162 @@
+"""Packed arrays as an MMSegmentation data set that gives whole batches at once.
+
+The arrays (``docs/architecture.md``) are memory-mapped or held in memory, so taking a batch is one
+indexing operation: worker processes would only cost time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from mmengine.registry import FUNCTIONS
+from mmseg.registry import DATASETS
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from im_bench.errors import ImBenchError
+from im_bench.files import read_json
+
+Part = Literal["labelled", "all", "val", "test"]
+Batch = dict[str, Tensor]
+
+
+@DATASETS.register_module()
+class ArrayDataset(Dataset[Batch]):
+    """One part of a packed data set, with pseudo-labelled images added if given.
+
+    An item is ``{"inputs": image, "data_samples": labels}``, uint8 (H, W, C) and (H, W); a batch
+    has one more axis in front.
+
+    Attributes:
+        metainfo: ``classes``, as MMSegmentation's metrics want them.
+
+    Args:
+        data_dir: The folder ``arrays`` of a data stage.
+        part: ``labelled`` (the training images that keep their labels), ``all`` (all training
+            images with their labels), ``val`` or ``test``.
+        pseudo_dir: The folder of a pseudo-label stage, whose ``images.npy`` and ``labels.npy`` are
+            added.
+        device: Where to hold the arrays. On the CPU a whole part stays memory-mapped.
+
+    Raises:
+        ImBenchError: A file is missing or broken, the part is empty, or shapes do not agree.
+    """
+
+    def __init__(
+        self,
+        data_dir: str | Path,
+        part: Part,
+        pseudo_dir: str | Path | None = None,
+        device: str | torch.device = "cpu",
+    ) -> None:
+        data_dir = Path(data_dir)
+        meta = read_meta(data_dir)
+        self.metainfo = {"classes": tuple(meta["classes"])}
+        split = "train" if part in ("labelled", "all") else part
+        images, labels = _read_pair(
+            data_dir / f"{split}_images.npy", data_dir / f"{split}_labels.npy"
+        )
+        if part == "labelled":
+            index = torch.as_tensor(labelled_indices(meta, data_dir), dtype=torch.int64)
+            images, labels = images[index], labels[index]
+        if pseudo_dir is not None:
+            more_images, more_labels = _read_pair(
+                Path(pseudo_dir) / "images.npy", Path(pseudo_dir) / "labels.npy"
+            )
+            if more_images.shape[1:] != images.shape[1:]:
+                raise ImBenchError(
+                    f"{pseudo_dir}: pseudo-labelled images have shape "
+                    f"{tuple(more_images.shape[1:])}, those of {data_dir} "
+                    f"{tuple(images.shape[1:])}: make the pseudo-labels anew"
+                )
+            images, labels = torch.cat([images, more_images]), torch.cat([labels, more_labels])
+        if not len(images):
+            raise ImBenchError(
+                f"{data_dir}: no images in part {part!r}: check the data set's split"
+            )
+        self.images, self.labels = images.to(device), labels.to(device)
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __getitem__(self, index: int) -> Batch:
+        return {"inputs": self.images[index], "data_samples": self.labels[index]}
+
+    def __getitems__(self, indices: Sequence[int]) -> Batch:
+        """Return a batch; torch's DataLoader calls this instead of asking for single items."""
+        index = torch.as_tensor(indices).to(self.images.device, non_blocking=True)
+        return {
+            "inputs": self.images.index_select(0, index),
+            "data_samples": self.labels.index_select(0, index),
+        }
+
+
+@FUNCTIONS.register_module()  # type: ignore[untyped-decorator]
+def take_batch(batch: Batch) -> Batch:
+    """Collate nothing: :class:`ArrayDataset` has made a batch already."""
+    return batch
+
+
+def read_meta(data_dir: Path) -> dict[str, Any]:
+    """Return ``meta.json`` of a folder of packed arrays.
+
+    Raises:
+        ImBenchError: It is missing or no JSON.
+    """
+    try:
+        meta: dict[str, Any] = read_json(data_dir / "meta.json")
+    except (OSError, ValueError) as error:
+        raise ImBenchError(
+            f"{data_dir / 'meta.json'} cannot be read ({error}): run the data stage again"
+        ) from None
+    return meta
+
+
+def labelled_indices(meta: dict[str, Any], data_dir: Path) -> list[int]:
+    """Return the positions of the labelled images among the training images.
+
+    Raises:
+        ImBenchError: A labelled name is not a training image.
+    """
+    position = {name: index for index, name in enumerate(meta["names"]["train"])}
+    missing = [name for name in meta["labelled"] if name not in position]
+    if missing:
+        raise ImBenchError(
+            f"{data_dir / 'meta.json'}: labelled image {missing[0]!r} is no training image: "
+            "run the data stage again"
+        )
+    return [position[name] for name in meta["labelled"]]
+
+
+def training_images(data_dir: Path, part: str, pseudo_dir: Path | None) -> int:
+    """Return how many images a training on a part, and maybe on pseudo-labels, sees."""
+    meta = read_meta(data_dir)
+    count = len(meta["labelled"] if part == "labelled" else meta["names"]["train"])
+    return count + (len(_read(pseudo_dir / "labels.npy")) if pseudo_dir else 0)
+
+
+def _read_pair(images_file: Path, labels_file: Path) -> tuple[Tensor, Tensor]:
+    images, labels = _read(images_file), _read(labels_file)
+    if images.ndim != 4 or images.shape[:3] != labels.shape:
+        raise ImBenchError(
+            f"{labels_file} has shape {labels.shape}, which does not fit the images' "
+            f"{images.shape}: run the stage that made them again"
+        )
+    return torch.from_numpy(images), torch.from_numpy(labels)
+
+
+def _read(file: Path) -> np.ndarray[Any, np.dtype[np.uint8]]:
+    try:
+        # Copy-on-write: torch wants memory that it could write to.
+        array: np.ndarray[Any, Any] = np.load(file, mmap_mode="c", allow_pickle=False)
+    except (OSError, ValueError) as error:
+        raise ImBenchError(
+            f"{file} cannot be read ({error}): run the stage that made it again"
+        ) from None
+    if array.dtype != np.uint8:
+        raise ImBenchError(f"{file} holds {array.dtype}, not uint8: run the data stage again")
+    return array

@@ -1,0 +1,201 @@
+"""From a train stage's config to MMEngine's."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from mmengine.config import Config
+
+from im_bench.data.arrays import read_meta, training_images
+from im_bench.errors import ImBenchError
+
+# Keras' default, where torch has 1e-8.
+_ADAM_EPSILON = 1e-7
+
+
+def resolve_device(name: str) -> torch.device:
+    """Return the device of a name; ``"auto"`` is CUDA where there is one, else the CPU.
+
+    Raises:
+        ImBenchError: There is no such device.
+    """
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        raise ImBenchError(f"unknown device {name!r}: use auto, cpu, cuda or cuda:N") from None
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise ImBenchError(f"there is no device {name!r} here: use --device auto or cpu")
+    return device
+
+
+def mmengine_config(
+    config: Mapping[str, Any],
+    data_dir: Path,
+    work_dir: Path,
+    pseudo_dir: Path | None = None,
+    device: torch.device | None = None,
+) -> Config:
+    """Return the MMEngine config of one training.
+
+    Args:
+        config: The train stage's config.
+        data_dir: The folder ``arrays`` of the data stage.
+        work_dir: Where the training writes.
+        pseudo_dir: The folder of the pseudo-label stage, if the training has one.
+        device: Where it trains; default CPU.
+
+    Raises:
+        ImBenchError: A field has a value that cannot be.
+    """
+    device = device or torch.device("cpu")
+    meta = read_meta(data_dir)
+    iterations = count_iterations(config, data_dir, pseudo_dir)
+    batch = int(config["batch"])
+    train_data = {"data_dir": str(data_dir), "part": config["part"]}
+    if pseudo_dir is not None:
+        train_data["pseudo_dir"] = str(pseudo_dir)
+    return Config(
+        {
+            "default_scope": "mmseg",
+            "work_dir": str(work_dir),
+            "device": str(device),
+            "randomness": {"seed": int(config["seed"]) % 2**32},
+            "env_cfg": {"cudnn_benchmark": device.type == "cuda"},
+            "log_level": "ERROR",
+            "model": model_config(config, meta, device),
+            "optim_wrapper": {
+                "optimizer": {
+                    "type": "AdamW",
+                    "lr": float(config["learning_rate"]),
+                    "weight_decay": float(config["weight_decay"]),
+                    "eps": _ADAM_EPSILON,
+                    "fused": True,
+                }
+            },
+            "train_cfg": {
+                "type": "IterBasedTrainLoop",
+                "max_iters": iterations,
+                "val_interval": -(-iterations // int(config["validations"])),
+            },
+            "val_cfg": {"type": "ValLoop"},
+            "train_dataloader": {
+                **_loader(train_data, batch, device),
+                "sampler": {"type": "InfiniteSampler", "shuffle": True},
+            },
+            "val_dataloader": {
+                **_loader({"data_dir": str(data_dir), "part": "val"}, batch, device),
+                "sampler": {"type": "DefaultSampler", "shuffle": False},
+            },
+            "val_evaluator": [
+                _metric(meta),
+                {"type": "LossMetric", "label_space": _label_space(config, meta)},
+            ],
+            # What these do per step waits for the device; im_bench.training.hooks does not.
+            "default_hooks": {
+                "runtime_info": None,
+                "timer": None,
+                "sampler_seed": None,
+                "logger": None,
+                "param_scheduler": None,
+                "checkpoint": None,
+            },
+            "visualizer": {"type": "Visualizer", "vis_backends": []},
+        }
+    )
+
+
+def model_config(
+    config: Mapping[str, Any], meta: Mapping[str, Any], device: torch.device
+) -> dict[str, Any]:
+    """Return the config of the segmentor, for training or inference.
+
+    Args:
+        config: The train stage's config.
+        meta: The packed data set's ``meta.json``.
+        device: Decides what precision ``"auto"`` means.
+    """
+    model = config["model"]
+    if model.get("backbone") is None:
+        width = float(model.get("width", 1.0))
+        backbone = {"type": "UNet1x1", "in_channels": meta["channels"], "width": width}
+        heads: dict[str, Any] = {"decode_head": {"type": "UNet1x1Head", "width": width}}
+    else:
+        backbone = dict(model["backbone"])
+        heads = {"decode_head": dict(model["decode_head"])}
+        if model.get("auxiliary_head"):
+            heads["auxiliary_head"] = model["auxiliary_head"]
+        if model.get("neck"):
+            heads["neck"] = dict(model["neck"])
+    precision = config["precision"]
+    if precision == "auto":
+        precision = "bfloat16" if device.type == "cuda" else "float32"
+    return {
+        "type": "LabelSpaceSegmentor",
+        "backbone": backbone,
+        **heads,
+        "label_space": _label_space(config, meta),
+        "precision": precision,
+        "data_preprocessor": {
+            "type": "BatchPreprocessor",
+            "seed": int(config["seed"]),
+            "augmentation": _augmentation(config),
+            **(model.get("data_preprocessor") or {}),
+        },
+    }
+
+
+def count_iterations(
+    config: Mapping[str, Any], data_dir: Path, pseudo_dir: Path | None = None
+) -> int:
+    """Return the number of optimiser steps of a training.
+
+    ``equal`` budgets say it. ``paper`` budgets count epochs of ``images * copies // batch`` steps,
+    at least one, as the original does.
+    """
+    budget = config["budget"]
+    if budget["kind"] == "equal":
+        return int(budget["iterations"])
+    images = training_images(data_dir, config["part"], pseudo_dir) * int(config["copies"])
+    return int(budget["epochs"]) * max(1, images // int(config["batch"]))
+
+
+def monitored_metric(config: Mapping[str, Any], meta: Mapping[str, Any]) -> str:
+    """Return the name of the validation metric that chooses the best moment of a training."""
+    return str(config.get("monitor") or meta["metric"])
+
+
+def _label_space(config: Mapping[str, Any], meta: Mapping[str, Any]) -> dict[str, Any]:
+    loss = config.get("loss") or {}
+    options = {"loss": loss.get("kind"), "target_scale": loss.get("target_scale")}
+    given = {name: value for name, value in options.items() if value is not None}
+    return {"kind": meta["space"], "outputs": meta["outputs"], **given}
+
+
+def _augmentation(config: Mapping[str, Any]) -> dict[str, Any] | None:
+    if config.get("augmentation") is None:
+        return None
+    copies = int(config["copies"])
+    # Of an image and its augmented copies, the image itself is one.
+    clean_share = 1 / copies if copies > 1 else 0.0
+    return {"clean_share": clean_share, **config["augmentation"]}
+
+
+def _metric(meta: Mapping[str, Any]) -> dict[str, Any]:
+    if meta.get("cells"):
+        return {"type": "CellMetric", "cells": dict(meta["cells"])}
+    names = {"binary": "Binary", "multiclass": "Multiclass", "multilabel": "Multilabel"}
+    return {"type": f"{names[meta['space']]}Metric"}
+
+
+def _loader(dataset: Mapping[str, Any], batch: int, device: torch.device) -> dict[str, Any]:
+    return {
+        "dataset": {"type": "ArrayDataset", "device": str(device), **dataset},
+        "batch_size": batch,
+        "num_workers": 0,
+        "collate_fn": {"type": "take_batch"},
+    }

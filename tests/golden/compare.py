@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -13,17 +13,20 @@ Recording = Mapping[str, NDArray]
 Outputs = Mapping[str, ArrayLike]
 Adapter = Callable[[Recording], Outputs]
 
-PROPERTY = "golden"
+# Names of properties of test reports.
+DIFFERENCES = "golden differences"
+NOT_COVERED = "golden items not covered"
+
 FLOAT_TOLERANCE = 1e-6
 
 
-@dataclass(frozen=True)
-class Difference:
+class Difference(NamedTuple):
     """How far one array is from the recorded one.
 
     Attributes:
         name: Of the array.
-        largest: The largest absolute difference, or infinity where shapes differ or it is missing.
+        largest: The largest absolute difference, or infinity where it is missing, has another shape
+            or is not a number.
         tolerance: The largest that passes; 0 for masks, labels and counts.
     """
 
@@ -36,8 +39,8 @@ class Difference:
         return self.largest <= self.tolerance
 
     def __str__(self) -> str:
-        verdict = "ok" if self.passes else "DIFFERS"
-        return f"{self.name:<34} {self.largest:<10.3g} (allowed {self.tolerance:g})  {verdict}"
+        verdict = "" if self.passes else "  DIFFERS"
+        return f"{self.name:<34} {self.largest:<9.3g} (allowed {self.tolerance:g}){verdict}"
 
 
 def load(path: Path) -> dict[str, NDArray]:
@@ -49,23 +52,32 @@ def load(path: Path) -> dict[str, NDArray]:
 def differences(
     recording: Recording, outputs: Outputs, tolerances: Mapping[str, float]
 ) -> list[Difference]:
-    """Compare every recorded output; one that was not computed differs infinitely."""
+    """Compare every recorded output with the one that was computed."""
     return [
         Difference(
-            name, _largest(expected, outputs.get(name)), _tolerance(expected, name, tolerances)
+            name, _largest(recorded, outputs.get(name)), _tolerance(name, recorded, tolerances)
         )
-        for name, expected in recording.items()
+        for name, recorded in recording.items()
         if "out_" in name
     ]
 
 
-def _largest(expected: NDArray, value: ArrayLike | None) -> float:
-    if value is None or np.shape(value) != expected.shape:
+def summary(found: list[Difference]) -> str:
+    """Return one line about all arrays of an item."""
+    worst = max(found, key=lambda each: each.largest)
+    where = f" in {worst.name}" if worst.largest else ""
+    passed = sum(each.passes for each in found)
+    return f"{passed}/{len(found)} arrays agree, largest difference {worst.largest:.3g}{where}"
+
+
+def _largest(recorded: NDArray, computed: ArrayLike | None) -> float:
+    if computed is None or np.shape(computed) != recorded.shape:
         return np.inf
-    gaps = np.abs(np.asarray(value, np.float64) - expected.astype(np.float64))
-    return float(gaps.max(initial=0)) if not np.isnan(gaps).any() else np.inf
+    gaps = np.abs(np.asarray(computed, np.float64) - recorded.astype(np.float64))
+    return float(np.nan_to_num(gaps, nan=np.inf).max(initial=0))
 
 
-def _tolerance(expected: NDArray, name: str, tolerances: Mapping[str, float]) -> float:
-    exact = not np.issubdtype(expected.dtype, np.floating)
-    return 0.0 if exact else tolerances.get(name, FLOAT_TOLERANCE)
+def _tolerance(name: str, recorded: NDArray, tolerances: Mapping[str, float]) -> float:
+    if not np.issubdtype(recorded.dtype, np.floating):
+        return 0.0
+    return tolerances.get(name, FLOAT_TOLERANCE)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from .compare import PROPERTY
+from .compare import DIFFERENCES, NOT_COVERED, Difference, summary
 
 
 @pytest.fixture(scope="session")
@@ -24,18 +24,25 @@ def golden_dir(request: pytest.FixtureRequest) -> Path:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Print each compared array with its largest difference, and what nothing was compared with."""
+    """Print each item's largest difference (with -v, each array's), and what is not covered."""
     # Properties of reports, and not a global, so that the table is whole under pytest-xdist too.
     properties = [
-        value
+        each
         for outcome in ("passed", "failed")
         for report in terminalreporter.getreports(outcome)
         if report.when == "call"
-        for name, value in report.user_properties
-        if name.startswith(PROPERTY)
+        for each in report.user_properties
     ]
-    if not properties:
+    recorded = sorted(value for name, value in properties if name == DIFFERENCES)
+    if not recorded:
         return
-    terminalreporter.section("golden recordings")
-    for line in sorted(properties):
-        terminalreporter.write_line(line)
+    terminalreporter.section("differences from the recordings of the originals")
+    for item, rows in recorded:
+        found = [Difference(*row) for row in rows]
+        terminalreporter.write_line(f"{item:<24} {summary(found)}")
+        for each in found:
+            if terminalreporter.verbosity > 0 or not each.passes:
+                terminalreporter.write_line(f"    {each}")
+    for name, items in properties:
+        if name == NOT_COVERED and items:
+            terminalreporter.write_line(f"not covered: {', '.join(items)}")

@@ -1,7 +1,7 @@
 """Inconsistency Masks: the recordings ``im__*``.
 
-An adapter takes the recorded arrays and returns, under the recorded names, what the library makes of
-the inputs. The originals keep channels last and masks as 0/255; here they meet label bytes.
+An adapter takes the recorded arrays and returns, under the recorded names, what the library makes
+of the inputs. The originals keep channels last and masks as 0/255; here they meet label bytes.
 """
 
 from __future__ import annotations
@@ -108,7 +108,7 @@ def create_hela(recording: Recording) -> Outputs:
         outputs |= channels(made.labels, names, prefix) | {
             f"{prefix}out_brightfield": made.images[:, 0],
             f"{prefix}out_im": picture(made.inconsistent),
-            f"{prefix}out_mean_im_size": np.round(made.inconsistent_sizes.double().mean()),
+            f"{prefix}out_mean_im_size": made.inconsistent_sizes.double().mean().round().numpy(),
         }
     return outputs
 
@@ -255,7 +255,7 @@ def written(made: MaskedBatch, prefix: str, labels: NDArray) -> dict[str, NDArra
     """Return what the originals write of colour images."""
     return {
         f"{prefix}out_written_filtered": made.keep.numpy(),
-        f"{prefix}out_mean_im_size": np.round(made.inconsistent_sizes.double().mean()),
+        f"{prefix}out_mean_im_size": made.inconsistent_sizes.double().mean().round().numpy(),
         f"{prefix}out_images": made.images.permute(0, 2, 3, 1).numpy(),
         f"{prefix}out_masks": labels,
         f"{prefix}out_im": picture(made.inconsistent),

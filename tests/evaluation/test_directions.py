@@ -1,0 +1,27 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+from im_bench.errors import ImBenchError
+from im_bench.evaluation.directions import higher_is_better
+
+
+@pytest.mark.parametrize(
+    ("metric", "higher"),
+    [("iou", True), ("val/miou", True), ("test/iou_fish", True), ("mcce", False), ("loss", False)],
+)
+def test_direction_of_a_metric(metric, higher):
+    assert higher_is_better(metric) is higher
+
+
+def test_unknown_metric_names_the_nearest():
+    with pytest.raises(ImBenchError, match="did you mean 'miou'"):
+        higher_is_better("val/mIou")
+
+
+def test_directions_do_not_import_torch():
+    code = "import sys, im_bench.evaluation.directions; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0

@@ -1,0 +1,158 @@
+from __future__ import annotations
+
+import json
+
+import pytest
+import torch
+from mmengine.evaluator import Evaluator
+from mmengine.structures import PixelData
+from mmseg.registry import METRICS
+from mmseg.structures import SegDataSample
+
+from im_bench.errors import ImBenchError
+from im_bench.evaluation.metrics import BinaryMetric, CellMetric, MulticlassMetric, MultilabelMetric
+
+CELLS = {"alive": 0, "dead": 1, "position": 2}
+METRIC_CASES = {
+    "binary": (BinaryMetric, {}, 2),
+    "multiclass": (MulticlassMetric, {"classes": list("abcd")}, 4),
+    "multilabel": (MultilabelMetric, {"classes": list("abc")}, 8),
+    "cells": (CellMetric, {"classes": [*CELLS], "cells": CELLS}, 8),
+}
+
+
+def samples(values, count=5, size=(24, 30), seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    return [
+        {
+            f"{which}_sem_seg": {"data": torch.randint(values, (1, *size), generator=generator)}
+            for which in ("pred", "gt")
+        }
+        for _ in range(count)
+    ]
+
+
+def evaluate(metric, data_samples, batch=100):
+    for start in range(0, len(data_samples), batch):
+        metric.process(None, data_samples[start : start + batch])
+    return metric.evaluate(len(data_samples))
+
+
+@pytest.mark.parametrize("name", METRIC_CASES)
+def test_the_batch_size_does_not_matter(name):
+    metric, arguments, values = METRIC_CASES[name]
+    data = samples(values) + samples(values, 2, size=(10, 12))  # and images differ in size
+    whole, single = (evaluate(metric(**arguments), data, batch) for batch in (100, 1))
+    assert whole == pytest.approx(single, abs=1e-12)
+
+
+@pytest.mark.parametrize("name", METRIC_CASES)
+def test_results_are_plain_numbers_within_range(name):
+    metric, arguments, values = METRIC_CASES[name]
+    results = evaluate(metric(**arguments), samples(values))
+    json.dumps(results, allow_nan=False)
+    for key, value in results.items():
+        assert value >= 0
+        assert value <= 1 or "cells" in key or key == "mcce"
+
+
+@pytest.mark.parametrize("name", METRIC_CASES)
+def test_truth_as_prediction_is_perfect(name):
+    metric, arguments, values = METRIC_CASES[name]
+    data = samples(values)
+    for sample in data:
+        sample["pred_sem_seg"] = sample["gt_sem_seg"]
+    if name == "cells":
+        arguments = {**arguments, "redraw": False}
+    results = evaluate(metric(**arguments), data)
+    assert results.get("mcce", 0) == 0
+    for key, value in results.items():
+        if "iou" in key or key in ("dice", "pixel_accuracy"):
+            assert value == pytest.approx(1, abs=1e-6)
+
+
+@pytest.mark.parametrize("name", METRIC_CASES)
+def test_mmengine_builds_and_drives_them(name):
+    metric, arguments, values = METRIC_CASES[name]
+    arguments = {key: value for key, value in arguments.items() if key != "classes"}
+    evaluator = Evaluator(METRICS.build({"type": metric.__name__, "prefix": "val", **arguments}))
+    evaluator.dataset_meta = {"classes": METRIC_CASES[name][1].get("classes", ["lesion"])}
+    data = []
+    for sample in samples(values):
+        fields = {key: PixelData(data=value["data"]) for key, value in sample.items()}
+        data.append(SegDataSample(**fields))
+    evaluator.process(data)
+    expected = evaluate(metric(**METRIC_CASES[name][1]), samples(values))
+    assert evaluator.evaluate(len(data)) == {f"val/{key}": v for key, v in expected.items()}
+
+
+def test_labels_may_lack_the_channel_axis():
+    data = samples(2)
+    flat = [{key: {"data": value["data"][0]} for key, value in each.items()} for each in data]
+    assert evaluate(BinaryMetric(), flat) == evaluate(BinaryMetric(), data)
+
+
+def label_map(*rows):
+    return {"data": torch.tensor(rows).byte()[None]}
+
+
+def test_mean_of_images_and_iou_of_the_data_set_differ():
+    data = [
+        {"pred_sem_seg": label_map([0, 0, 0, 1]), "gt_sem_seg": label_map([0, 0, 0, 0])},
+        {"pred_sem_seg": label_map([1, 1, 1, 1]), "gt_sem_seg": label_map([1, 1, 255, 0])},
+    ]
+    results = evaluate(MulticlassMetric(["sky", "sea", "ship"]), data)
+    assert results["miou"] == pytest.approx((3 / 4 + (2 / 3 + 0) / 2) / 2, abs=1e-6)
+    assert results["iou_sky"] == pytest.approx(3 / 5)
+    assert results["iou_sea"] == pytest.approx(2 / 4)
+    assert results["miou_dataset"] == pytest.approx((3 / 5 + 2 / 4) / 2)
+    assert results["pixel_accuracy"] == pytest.approx((3 / 4 + 2 / 3) / 2)
+    assert "iou_ship" not in results  # no ground truth has it
+    assert "soft_miou" not in results
+
+
+def test_probabilities_bring_a_soft_miou():
+    truth = torch.tensor([[[0, 1]]])
+    probabilities = torch.tensor([[[0.75, 0.5]], [[0.25, 0.5]]])
+    data = [
+        {
+            "pred_sem_seg": {"data": probabilities.argmax(0, keepdim=True)},
+            "gt_sem_seg": {"data": truth},
+            "seg_probabilities": {"data": probabilities},
+        }
+    ]
+    results = evaluate(MulticlassMetric(["a", "b"]), data)
+    assert results["soft_miou"] == pytest.approx((0.75 / 1.5 + 0.5 / 1.25) / 2)
+
+
+def test_official_rounding_rounds_images_then_their_mean():
+    data = [
+        {"pred_sem_seg": label_map([1, 1, 1, 0]), "gt_sem_seg": label_map([1, 0, 0, 0])},
+        {"pred_sem_seg": label_map([1, 0, 0, 0]), "gt_sem_seg": label_map([1, 0, 0, 0])},
+    ]
+    assert evaluate(BinaryMetric(official_rounding=True), data)["iou"] == 0.667
+    assert evaluate(BinaryMetric(), data)["iou"] == pytest.approx(2 / 3, abs=1e-6)
+
+
+def test_cells_are_counted():
+    truth = torch.zeros(64, 64).byte()
+    truth[8:20, 8:20] = 0b101  # a living cell
+    truth[40:52, 8:20] = 0b110  # and a dead one
+    predicted = truth.clone()
+    predicted[40:52, 8:20] = 0b101  # taken for a living one
+    data = [{"pred_sem_seg": {"data": predicted}, "gt_sem_seg": {"data": truth}}]
+    results = evaluate(CellMetric(CELLS, classes=[*CELLS]), data)
+    assert results["mcce"] == 2
+    assert (results["cells_alive"], results["cells_dead"], results["cells_unclear"]) == (2, 0, 0)
+    assert (results["true_cells_alive"], results["true_cells_dead"]) == (1, 1)
+    assert results["iou_alive"] == pytest.approx(0.5, abs=1e-6)
+    assert results["miou_ad"] == pytest.approx(0.25, abs=1e-6)
+
+
+def test_missing_classes_cells_and_images_are_told():
+    with pytest.raises(ImBenchError, match="MulticlassMetric does not know the classes"):
+        evaluate(MulticlassMetric(), samples(4))
+    with pytest.raises(ImBenchError, match="dead, position"):
+        CellMetric({"alive": 0})
+    with pytest.raises(ImBenchError, match="nothing to evaluate"):
+        evaluate(BinaryMetric(), [])

@@ -170,17 +170,18 @@ class DataDescription(_Fields):
         return self
 
     def _check_classes(self) -> None:
+        if self.reserve_zero and self.space != "multiclass":
+            raise FieldError(("reserve_zero",), f"{self.space} data has no class 0 to reserve")
         most = _MOST_CLASSES[self.space] - self.reserve_zero
         if len(self.classes) > most:
             raise FieldError(("classes",), f"{self.space} data has at most {most} of them")
-        names = (*self.class_names, BACKGROUND) if self.space == "binary" else self.class_names
+        taken = {VOID} if self.reserve_zero else {BACKGROUND} if self.space == "binary" else set()
         for index, name in enumerate(self.classes):
-            if names.count(name) > 1:
+            if name in taken:
                 raise FieldError(
                     ("classes", index), f"the name {name!r} is taken: choose another one"
                 )
-        if self.reserve_zero and self.space != "multiclass":
-            raise FieldError(("reserve_zero",), f"{self.space} data has no class 0 to reserve")
+            taken.add(name)
         if self.metric not in _METRICS[self.space]:
             fitting = " or ".join(_METRICS[self.space])
             raise FieldError(("metric",), f"{self.metric} does not fit {self.space}: use {fitting}")
@@ -245,7 +246,7 @@ class DataDescription(_Fields):
         drawn = self.fractions.splits if self.fractions else ()
         divided = "{split}" in self.images
         if divided != ("{split}" in self.masks):
-            raise FieldError(("masks",), "{split} stands in both images and masks, or in neither")
+            raise FieldError(("masks",), "{split} has to stand in both images and masks, or in neither")
         if not divided and self.splits is not None:
             raise FieldError(("splits",), "goes with {split} in images and masks: add it there")
         given = tuple(self.split_folders) if divided else ("train",)

@@ -76,9 +76,7 @@ def _files(description: DataDescription, base: Path) -> Iterator[tuple[str, Path
 
 def _hash_all(paths: Collection[Path], cache: Path | None) -> _Hashes:
     """Return size, time and hash of each file; those that did not change come from ``cache``."""
-    known: _Hashes = {}
-    if cache is not None and cache.is_file():
-        known = {path: (size, time, sha) for path, (size, time, sha) in read_json(cache).items()}
+    known = {} if cache is None else _remembered(cache)
     stats = {str(path): _stat(path) for path in paths}
     stale = [path for path, stat in stats.items() if known.get(path, ())[:2] != stat]
     if stale:
@@ -88,6 +86,14 @@ def _hash_all(paths: Collection[Path], cache: Path | None) -> _Hashes:
         if cache is not None:
             write_json(cache, known)
     return known
+
+
+def _remembered(cache: Path) -> _Hashes:
+    try:
+        return {path: (size, time, sha) for path, (size, time, sha) in read_json(cache).items()}
+    except (OSError, ValueError, TypeError, AttributeError):
+        # Absent or damaged: what it held can be computed again.
+        return {}
 
 
 def _stat(path: Path) -> tuple[int, int]:

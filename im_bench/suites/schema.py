@@ -60,9 +60,9 @@ class AugmentationSpec(Strict):
     """
 
     contrast: tuple[float, float] = (0.5, 1.5)
-    brightness: int = Field(25, ge=0)
-    blur: int = Field(3, ge=0, le=3)
-    noise: int = Field(25, ge=0)
+    brightness: int = Field(default=25, ge=0)
+    blur: int = Field(default=3, ge=0, le=3)
+    noise: int = Field(default=25, ge=0)
     free_rotation: bool = True
 
 
@@ -77,7 +77,7 @@ class ModelSpec(Strict):
         custom_imports: Modules to import first, so that they can register what they define.
     """
 
-    width: float = Field(1.0, gt=0)
+    width: float = Field(default=1.0, gt=0)
     backbone: dict[str, Any] | None = None
     decode_head: dict[str, Any] | None = None
     auxiliary_head: dict[str, Any] | None = None
@@ -103,8 +103,8 @@ class TrainingSpec(Strict):
     """
 
     batch: PositiveInt = 32
-    learning_rate: float = Field(0.003, gt=0)
-    weight_decay: float = Field(0.033, ge=0)
+    learning_rate: float = Field(default=0.003, gt=0)
+    weight_decay: float = Field(default=0.033, ge=0)
     validations: PositiveInt = 50
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
 
@@ -133,7 +133,7 @@ class DataSpec(Strict):
         folder: The folder of ``dataset.yaml``, or a YAML file that describes a data set. Relative
             to the data root, or to the suite file if it begins with a dot. Default: the data set's
             name.
-        size: Width and height that images are reduced to, or their own size.
+        size: Width and height that images are reduced to (or drawn in), or their own size.
         labelled: Share of the training images that keep their labels (original: 0.1), or ``file``
             for the list that the data set brings.
         split_seed: Of the choice of labelled images.
@@ -165,6 +165,8 @@ class DataSpec(Strict):
     def _one_source(self) -> Self:
         if self.synth is not None and self.folder is not None:
             raise ValueError("give either synth or folder, not both")
+        if self.synth is not None and self.size is None:
+            raise ValueError("synth needs a size, such as [64, 64]")
         return self
 
     @property
@@ -190,7 +192,7 @@ class Suite(Strict):
 
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9._-]*$")
     description: str = ""
-    seeds: tuple[Annotated[int, Field(ge=0)], ...] = Field((1, 2, 3), min_length=1)
+    seeds: tuple[Annotated[int, Field(ge=0)], ...] = Field(default=(1, 2, 3), min_length=1)
     budget: BudgetName = "paper"
     budgets: Budgets = Budgets()
     training: TrainingSpec = TrainingSpec()

@@ -1,0 +1,299 @@
+"""Locks that say who holds them and whether the holder still lives, on one machine or on several.
+
+The holder writes a growing number into its lock every two seconds. A holder on the same machine is
+looked up among the processes, so its death is known at once; one on another machine counts as dead
+when its number has stood still for thirty seconds of the observer's own clock. Clocks of different
+machines are never compared.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import socket
+import threading
+import time
+import uuid
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, fields
+from functools import cache
+from pathlib import Path
+from types import TracebackType
+
+from typing_extensions import Self
+
+HEARTBEAT_SECONDS = 2.0
+STALE_SECONDS = 30.0
+
+
+@dataclass(frozen=True)
+class Owner:
+    """Who holds a lock.
+
+    Attributes:
+        host: Name of the machine.
+        realm: Tells apart machines of one name, restarts of a machine, and containers, within which
+            alone process numbers mean something.
+        pid: Process number.
+        start: Start time of the process in the machine's own ticks: numbers are used again.
+        token: Different for every taking of a lock.
+    """
+
+    host: str
+    realm: str
+    pid: int
+    start: int
+    token: str
+
+    @classmethod
+    def me(cls) -> Owner:
+        """Return this process, with a fresh token."""
+        return cls(
+            socket.gethostname(), _realm(), os.getpid(), _start(os.getpid()), uuid.uuid4().hex
+        )
+
+    @property
+    def is_here(self) -> bool:
+        """Whether its process can be looked up from here."""
+        return (self.host, self.realm) == (socket.gethostname(), _realm())
+
+    @property
+    def lives(self) -> bool:
+        """Whether the process exists. Meaningless unless it is here."""
+        return _start(self.pid) == self.start != -1
+
+
+@cache
+def _realm() -> str:
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+        return f"{boot}:{Path('/proc/self/ns/pid').stat().st_ino}"
+    except OSError:
+        return ""
+
+
+def _start(pid: int) -> int:
+    """Return when a process started, 0 where the system does not tell, -1 if there is none."""
+    try:
+        # The name in parentheses may itself hold blanks and parentheses.
+        stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
+        state, *rest = stat.rpartition(")")[2].split()
+        return -1 if state in "ZX" else int(rest[18])
+    except OSError:
+        if Path("/proc/self/stat").exists():
+            return -1
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return -1
+    except PermissionError:
+        pass
+    return 0
+
+
+@dataclass(frozen=True)
+class _Seen:
+    """A lock as it was found: its file, what stood there, and who holds it if that can be read."""
+
+    inode: int
+    text: str
+    owner: Owner | None
+
+
+def _look(path: Path) -> _Seen | None:
+    """Read a lock, or return None if there is none."""
+    try:
+        with path.open(encoding="utf-8") as file:
+            text, inode = file.read(), os.fstat(file.fileno()).st_ino
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    try:
+        value = json.loads(text)
+        owner = Owner(**{field.name: value[field.name] for field in fields(Owner)})
+    except (ValueError, KeyError, TypeError):
+        owner = None
+    return _Seen(inode, text, owner)
+
+
+class LockWatch:
+    """Tells whether a lock's holder lives; must be asked repeatedly to see a distant one's death.
+
+    Args:
+        path: The lock's file.
+        clock: Monotonic seconds.
+        patience: Seconds without a heartbeat after which a distant holder counts as dead.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        clock: Callable[[], float] = time.monotonic,
+        patience: float = STALE_SECONDS,
+    ) -> None:
+        self.path = path
+        self._clock = clock
+        self._patience = patience
+        self._last: _Seen | None = None
+        self._since = 0.0
+
+    @property
+    def owner(self) -> Owner | None:
+        """Who held the lock when it was last looked at."""
+        return self._last.owner if self._last else None
+
+    def alive(self) -> bool:
+        """Return whether somebody holds the lock who may still live."""
+        seen = _look(self.path)
+        if seen != self._last:
+            self._last, self._since = seen, self._clock()
+        if seen is None:
+            return False
+        if seen.owner is not None and seen.owner.is_here:
+            return seen.owner.lives
+        return self._clock() - self._since < self._patience
+
+    def wait_until_certain(self, pause: float = 0.2) -> bool:
+        """Return `alive`, after watching for as long as it takes to be sure.
+
+        That is no time for a holder on this machine, and for a distant one until its number changes
+        or the patience is over.
+        """
+        alive = self.alive()
+        first = self._last
+        while alive and self._last == first and not (self.owner and self.owner.is_here):
+            time.sleep(pause)
+            alive = self.alive()
+        return alive
+
+    def take(self, text: str) -> int | None:
+        """Replace a lock that was found dead; return the new file's descriptor, or None if lost.
+
+        Of several that try, one wins: they queue for the dead file itself, and whoever comes second
+        finds that the name has passed to another file.
+        """
+        dead = self._last
+        if dead is None:
+            return _create(self.path, text)
+        try:
+            contested = os.open(self.path, os.O_RDWR)
+        except FileNotFoundError:
+            return None
+        new = self.path.with_name(f".lock.{uuid.uuid4().hex[:8]}.tmp")
+        try:
+            fcntl.flock(contested, fcntl.LOCK_EX)
+            if os.fstat(contested).st_ino != dead.inode or _look(self.path) != dead:
+                return None
+            descriptor = _create(new, text)
+            new.replace(self.path)
+            return descriptor
+        finally:
+            os.close(contested)
+            new.unlink(missing_ok=True)
+
+
+def _create(path: Path, text: str) -> int | None:
+    """Create a file with this text, or return None if there is one already."""
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o644)
+    except FileExistsError:
+        return None
+    try:
+        os.pwrite(descriptor, text.encode(), 0)
+        os.fsync(descriptor)
+    except OSError:
+        os.close(descriptor)
+        path.unlink(missing_ok=True)
+        raise
+    return descriptor
+
+
+class LockedError(Exception):
+    """Somebody else holds the lock, and lives.
+
+    Attributes:
+        owner: Who, if it could be read.
+    """
+
+    def __init__(self, path: Path, owner: Owner | None) -> None:
+        who = f"process {owner.pid} on {owner.host}" if owner else "somebody"
+        super().__init__(f"{path} is held by {who}")
+        self.owner = owner
+
+
+class Lock:
+    """Exclusive right to a folder while the block runs; goes over to others if the process dies.
+
+    Args:
+        path: The lock's file, in an existing folder.
+        on_lost: Called once if another took the lock although this process lives, as can happen
+            after the machine was suspended.
+        heartbeat: Seconds between signs of life.
+        patience: Seconds without a sign of life after which a distant holder counts as dead.
+
+    Raises:
+        LockedError: On entering, if a living process holds it.
+        OSError: On entering, if the file cannot be written.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        on_lost: Callable[[], None] | None = None,
+        heartbeat: float = HEARTBEAT_SECONDS,
+        patience: float = STALE_SECONDS,
+    ) -> None:
+        self.path = path
+        self.owner = Owner.me()
+        self._on_lost = on_lost
+        self._heartbeat = heartbeat
+        self._patience = patience
+        self._released = threading.Event()
+        self._beat = 0
+
+    def __enter__(self) -> Self:
+        watch = LockWatch(self.path, patience=self._patience)
+        descriptor = None
+        while descriptor is None:
+            if watch.wait_until_certain(min(0.2, self._heartbeat)):
+                raise LockedError(self.path, watch.owner)
+            descriptor = watch.take(self._text())
+        self._descriptor = descriptor
+        self._thread = threading.Thread(target=self._live, name="heartbeat", daemon=True)
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._released.set()
+        self._thread.join()
+        if self._is_mine():
+            self.path.unlink(missing_ok=True)
+        os.close(self._descriptor)
+
+    def _text(self) -> str:
+        return json.dumps({**asdict(self.owner), "beat": self._beat}) + "\n"
+
+    def _is_mine(self) -> bool:
+        try:
+            return self.path.stat().st_ino == os.fstat(self._descriptor).st_ino
+        except OSError:
+            return False
+
+    def _live(self) -> None:
+        while not self._released.wait(self._heartbeat):
+            if not self._is_mine():
+                if self._on_lost:
+                    self._on_lost()
+                return
+            self._beat += 1
+            try:
+                # Into the open file, never by name: the name may have passed to another.
+                os.pwrite(self._descriptor, self._text().encode(), 0)
+                os.fsync(self._descriptor)
+            except OSError:
+                continue  # A full disk; the file keeps its size, so this heals by itself.

@@ -1,0 +1,22 @@
+"""Imported once by the process from which stages are forked, so that none pays for it.
+
+Nothing here may start threads or initialise CUDA: neither survives a fork.
+"""
+
+from __future__ import annotations
+
+import os
+import warnings
+
+# Read when NumPy is loaded; each stage sets its own number of threads.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+# Otherwise asking whether there is a GPU, as mmengine does on import, initialises the driver.
+os.environ.setdefault("PYTORCH_NVML_BASED_CUDA_CHECK", "1")
+
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")
+    import cv2  # noqa: F401
+    import mmengine.runner  # noqa: F401
+    import mmseg.models  # noqa: F401
+    import numpy  # noqa: F401
+    import torch  # noqa: F401

@@ -1,0 +1,98 @@
+"""Where and with what an attempt runs: enough to say later which code made a number."""
+
+from __future__ import annotations
+
+import os
+import platform
+import socket
+import subprocess
+import sys
+from datetime import datetime, timezone
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from im_bench import __version__
+from im_bench.runner.job import Settings
+
+#: Modules whose versions are recorded. The OpenMMLab ones come from several distributions.
+MODULES = ("torch", "mmengine", "mmcv", "mmseg", "numpy", "cv2")
+_DISTRIBUTIONS = {
+    "mmengine": ("onedl-mmengine", "mmengine"),
+    "mmcv": ("onedl-mmcv", "mmcv", "mmcv-lite"),
+    "mmseg": ("onedl-mmsegmentation", "mmsegmentation"),
+    "cv2": ("opencv-python", "opencv-python-headless"),
+}
+
+
+def provenance(settings: Settings) -> dict[str, Any]:
+    """Return what is recorded at the start of an attempt."""
+    commit, dirty = code_state()
+    return {
+        "commit": commit,
+        "dirty": dirty,
+        "versions": versions(),
+        "device": device_name(settings.device),
+        "host": socket.gethostname(),
+        "threads": settings.threads,
+        "command": sys.argv,
+        "start": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+    }
+
+
+def code_state() -> tuple[str | None, bool | None]:
+    """Return the commit of im-bench's own checkout and whether files differ from it.
+
+    Both are None where im-bench is installed without its repository.
+    """
+    root = Path(__file__).resolve().parents[2]
+    if not (root / ".git").exists():
+        return None, None
+    describe = ["git", "describe", "--always", "--abbrev=40", "--exclude=*", "--dirty"]
+    try:
+        done = subprocess.run(describe, cwd=root, capture_output=True, text=True, timeout=10)
+    except (OSError, subprocess.TimeoutExpired):
+        return None, None
+    if done.returncode:
+        return None, None
+    commit, _, dirty = done.stdout.strip().partition("-")
+    return commit, bool(dirty)
+
+
+def versions() -> dict[str, str | None]:
+    """Return the versions of im-bench, Python and the libraries that make the numbers."""
+    return {
+        "im-bench": __version__,
+        "python": platform.python_version(),
+        **{name: _version(name) for name in MODULES},
+    }
+
+
+def _version(module: str) -> str | None:
+    if loaded := getattr(sys.modules.get(module), "__version__", None):
+        return str(loaded)
+    for distribution in _DISTRIBUTIONS.get(module, (module,)):
+        try:
+            return metadata.version(distribution)
+        except metadata.PackageNotFoundError:
+            continue
+    return None
+
+
+def device_name(device: str) -> str:
+    """Return the name of the GPU, or of the processor and its number of cores."""
+    if device.startswith("cuda"):
+        import torch
+
+        if torch.cuda.is_available():
+            return str(torch.cuda.get_device_name(device))
+    return f"{_processor()}, {os.cpu_count()} cores"
+
+
+def _processor() -> str:
+    try:
+        text = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        text = ""
+    names = (line.partition(":")[2].strip() for line in text.splitlines() if "model name" in line)
+    return next(names, platform.processor() or platform.machine())

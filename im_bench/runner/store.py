@@ -1,0 +1,131 @@
+"""The results folder as the rest of im-bench sees it: what is known of each stage of a plan."""
+
+from __future__ import annotations
+
+import difflib
+import json
+from dataclasses import asdict
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from im_bench.errors import ImBenchError
+from im_bench.files import write_json
+from im_bench.runner.folder import Spec, StageFolder, Status
+from im_bench.suites.graph import Graph, Stage
+from im_bench.suites.recipes import RECIPES
+
+__all__ = ["Status", "Store"]
+
+#: Fields of ``stage.json`` that may change without changing a result.
+UNHASHED = ("target", "paths")
+
+
+class Store:
+    """Stage folders under ``<out>/stages``. Everything is read from files; nothing imports torch.
+
+    Args:
+        out: The results folder. It need not exist.
+    """
+
+    def __init__(self, out: Path) -> None:
+        self.out = out
+        self.stages = out / "stages"
+        self._folder = cache(StageFolder)
+
+    def folder(self, stage: Stage) -> StageFolder:
+        """Return the stage's folder, which need not exist."""
+        return self._folder(self.stages / stage.folder)
+
+    def status(self, stage: Stage) -> Status:
+        """Return where the stage stands."""
+        return self.folder(stage).status
+
+    def result(self, stage: Stage) -> dict[str, Any] | None:
+        """Return the content of the stage's ``result.json``, or None if it is not done."""
+        return self.folder(stage).result()
+
+    def errors(self, stage: Stage) -> list[dict[str, Any]]:
+        """Return the errors of the stage's failed attempts, oldest first."""
+        return self.folder(stage).errors()
+
+    def progress(self, stage: Stage) -> dict[str, Any] | None:
+        """Return the last progress of the stage: step, total, loss, images_per_second, eta_s."""
+        return self.folder(stage).progress()
+
+    def check(self, stage: Stage, graph: Graph) -> None:
+        """Compare what lies in the stage's folder with what the plan says belongs there.
+
+        Raises:
+            ImBenchError: If another stage lies there.
+        """
+        try:
+            found = asdict(self.folder(stage).spec())
+        except ImBenchError:
+            return
+        wanted = asdict(self._spec(stage, graph))
+        for value in (found, wanted):
+            for name in UNHASHED:
+                del value[name]
+        if found != wanted:
+            raise ImBenchError(
+                f"{self.stages / stage.folder} holds another stage than the plan's (a default has "
+                "changed without a new recipe version, or two keys begin alike): remove the folder "
+                f"or choose another --out. The difference:\n{_difference(found, wanted)}"
+            )
+
+    def prepare(self, stage: Stage, graph: Graph) -> StageFolder:
+        """Make the stage's folder ready to run, and return it.
+
+        Raises:
+            ImBenchError: If another stage lies there, or the folder cannot be written.
+        """
+        self.check(stage, graph)
+        folder = self.folder(stage)
+        try:
+            write_json(folder.path / "stage.json", asdict(self._spec(stage, graph)))
+        except OSError as error:
+            raise ImBenchError(
+                f"{folder.path} cannot be written ({error.strerror}): make room or give write "
+                "permission, or choose another folder with --out"
+            ) from error
+        return folder
+
+    def make(self) -> None:
+        """Create the results folder.
+
+        Raises:
+            ImBenchError: If that is impossible.
+        """
+        try:
+            write_json(self.stages / ".writable", True)
+            (self.stages / ".writable").unlink()
+        except OSError as error:
+            raise ImBenchError(
+                f"the results folder {self.out} cannot be written ({error.strerror}): choose "
+                "another with --out"
+            ) from error
+
+    def _spec(self, stage: Stage, graph: Graph) -> Spec:
+        recipe = RECIPES[stage.kind]
+        return Spec(
+            kind=stage.kind,
+            slug=stage.slug,
+            key=stage.key,
+            recipe=recipe.version,
+            target=recipe.target,
+            # Through JSON, so that it equals what is read back: tuples are lists there.
+            config=json.loads(json.dumps(stage.config)),
+            inputs={role: [graph[k].folder for k in keys] for role, keys in stage.inputs.items()},
+            paths=dict(stage.paths),
+        )
+
+
+def _difference(found: Any, wanted: Any, most: int = 20) -> str:
+    """Return the first lines in which two JSON values differ, as a unified diff."""
+    before, after = (
+        json.dumps(value, indent=2, sort_keys=True).splitlines() for value in (found, wanted)
+    )
+    lines = list(difflib.unified_diff(before, after, "folder", "plan", n=0, lineterm=""))
+    more = f"\n... and {len(lines) - most} more lines" if len(lines) > most else ""
+    return "\n".join(lines[:most]) + more

@@ -19,6 +19,12 @@ Model = TypeVar("Model", bound=BaseModel)
 Loc = tuple[int | str, ...]
 
 _MOST_ERRORS = 3
+# Pydantic names Python's types where the file has lists and mappings.
+_IN_YAML = {
+    "model_type": "input should be a mapping of fields",
+    "dict_type": "input should be a mapping",
+    "tuple_type": "input should be a list",
+}
 
 
 class FieldError(ValueError):
@@ -200,7 +206,7 @@ def _message(detail: Mapping[str, Any], model: type[BaseModel]) -> str:
     if kind in ("value_error", "assertion_error"):
         return text.partition(", ")[2]
     given = repr(detail["input"])
-    text = text[:1].lower() + text[1:]
+    text = _IN_YAML.get(kind, text[:1].lower() + text[1:])
     return f"{text}, not {given if len(given) <= 60 else given[:57] + '...'}"
 
 

@@ -112,7 +112,7 @@ def test_an_empty_text_lacks_its_fields() -> None:
 
 
 def test_a_text_that_is_no_mapping_is_refused() -> None:
-    assert message("- 1\n").startswith("a.yaml:1: input should be a valid dictionary")
+    assert message("- 1\n").startswith("a.yaml:1: input should be a mapping of fields")
 
 
 def test_merge_keys_and_cycles_are_understood() -> None:

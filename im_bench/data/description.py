@@ -246,7 +246,9 @@ class DataDescription(_Fields):
         drawn = self.fractions.splits if self.fractions else ()
         divided = "{split}" in self.images
         if divided != ("{split}" in self.masks):
-            raise FieldError(("masks",), "{split} has to stand in both images and masks, or in neither")
+            raise FieldError(
+                ("masks",), "{split} has to stand in both images and masks, or in neither"
+            )
         if not divided and self.splits is not None:
             raise FieldError(("splits",), "goes with {split} in images and masks: add it there")
         given = tuple(self.split_folders) if divided else ("train",)

@@ -37,11 +37,10 @@ def fingerprint(path: Path, cache: Path | None = None) -> str:
 
 def content_fingerprint(description: DataDescription, base: Path, cache: Path | None = None) -> str:
     """Return the fingerprint of a description that is loaded; otherwise as `fingerprint`."""
-    root = description.data_root(base)
-    manifest = root / MANIFEST
-    files: object
-    if manifest.is_file():
-        files = _promised(manifest)
+    prepared = _prepared(description.data_root(base))
+    files: str | dict[str, str]
+    if prepared is not None:
+        files = prepared
     else:
         roles = dict(_files(description, base))
         hashes = _hash_all(roles.values(), cache)
@@ -49,16 +48,24 @@ def content_fingerprint(description: DataDescription, base: Path, cache: Path | 
     return sha256_json([description.model_dump(mode="json", exclude={"root"}), files])
 
 
-def _promised(manifest: Path) -> str:
-    """Return the manifest's fingerprint if the files have the names and sizes that it lists."""
-    content = read_json(manifest)
-    for name, (size, _) in content["files"].items():
-        file = manifest.parent / name
+def _prepared(root: Path) -> str | None:
+    """Return what the manifest of a prepared folder promises; None where there is none.
+
+    Names and sizes of the files are compared with the manifest, contents are not.
+    """
+    try:
+        manifest = read_json(root / MANIFEST)
+        promised, sizes = str(manifest["fingerprint"]), dict(manifest["files"])
+    except (OSError, ValueError, TypeError, KeyError):
+        # No file, or one that only happens to have that name.
+        return None
+    for name, (size, _) in sizes.items():
+        file = root / name
         found = file.stat().st_size if file.is_file() else None
         if found != size:
             what = "is missing" if found is None else f"has {found} bytes instead of {size}"
             raise ImBenchError(f"{file}: {what}: run `im-bench data prepare` again")
-    return str(content["fingerprint"])
+    return promised
 
 
 def _files(description: DataDescription, base: Path) -> Iterator[tuple[str, Path]]:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -145,3 +146,16 @@ def test_planning_needs_no_heavy_library() -> None:
     heavy = "{'torch', 'cv2', 'numpy', 'PIL'} & {*sys.modules}"
     code = f"import sys, im_bench.data.fingerprint; sys.exit(bool({heavy}))"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+PAGE = Path(__file__).parents[2] / "docs" / "your-own-data.md"
+
+
+@pytest.mark.parametrize("block", re.findall(r"```yaml\n(.*?)```", PAGE.read_text("utf-8"), re.S))
+def test_the_examples_of_the_page_are_right(block: str) -> None:
+    assert describe(block).encoding in block
+
+
+def test_the_page_lists_every_field() -> None:
+    table = PAGE.read_text("utf-8").split("## All fields")[1]
+    assert set(re.findall(r"`(\w+)`", table)) >= set(DataDescription.model_fields)

@@ -13,6 +13,7 @@ from PIL import Image
 
 from im_bench.data.description import DataDescription
 from im_bench.data.encodings import WrongLabelError, read_label
+
 from .conftest import save
 
 PALETTE = {"road": [0, 0, 0], "car": [255, 0, 0], "tree": [0, 1, 0]}

@@ -7,6 +7,7 @@ import pytest
 from PIL import Image
 
 from im_bench.data.image_files import UnreadableImageError, read_image, read_raw
+
 from .conftest import save
 
 RGB = np.arange(24, dtype=np.uint8).reshape(2, 4, 3)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 
 import pytest
@@ -62,7 +63,7 @@ def test_nothing_to_choose_from_is_refused() -> None:
 def test_dividing_loses_and_repeats_nothing(count, val, test, seed) -> None:
     names = [f"{index:03}" for index in range(count)]
     parts = divide(reversed(names), Fractions(val=val, test=test, seed=seed))
-    assert sorted(sum(parts.values(), [])) == names
+    assert sorted(itertools.chain(*parts.values())) == names
     assert len(parts["val"]) == max(1, round(val * count))
     assert ("test" in parts) == (test is not None)
     assert all(part == sorted(part) and part for part in parts.values())

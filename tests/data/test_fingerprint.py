@@ -1,0 +1,97 @@
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from im_bench.data.fingerprint import fingerprint
+from im_bench.errors import ImBenchError
+from im_bench.files import write_json
+
+from .conftest import WriteData
+
+
+def test_it_depends_on_content_and_description_only(write_data: WriteData, tmp_path: Path) -> None:
+    root = write_data()
+    before = fingerprint(root)
+    assert len(before) == 64
+
+    for file in root.glob("images/*/*.png"):
+        os.utime(file, (0, 0))
+    assert fingerprint(root / "dataset.yaml") == before
+
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    text = (root / "dataset.yaml").read_text(encoding="utf-8")
+    (elsewhere / "spots.yaml").write_text(f"root: {root}\n{text}", encoding="utf-8")
+    assert fingerprint(elsewhere / "spots.yaml") == before
+
+    (root / "dataset.yaml").write_text(text.replace("- spot", "- dot"), encoding="utf-8")
+    assert fingerprint(root) != before
+
+
+@pytest.mark.parametrize("file", ["images/test/test-0.png", "masks/train/train-3.png"])
+def test_any_changed_file_changes_it(write_data: WriteData, file: str) -> None:
+    root = write_data()
+    before = fingerprint(root)
+    (root / file).write_bytes((root / file).read_bytes() + b"\0")
+    assert fingerprint(root) != before
+
+
+def test_swapped_files_change_it(write_data: WriteData) -> None:
+    root = write_data()
+    before = fingerprint(root)
+    one, other = root / "images/train/train-0.png", root / "images/val/val-0.png"
+    one.rename(root / "kept")
+    other.rename(one)
+    (root / "kept").rename(other)
+    assert fingerprint(root) != before
+
+
+def test_the_cache_spares_reading(write_data: WriteData, tmp_path: Path) -> None:
+    root, cache = write_data(), tmp_path / "cache" / "hashes.json"
+    before = fingerprint(root, cache)
+    image = root / "images/train/train-0.png"
+    stat = image.stat()
+    # Neither size nor time tell of this change, so only a reader of the content would see it.
+    image.write_bytes(bytes(stat.st_size))
+    os.utime(image, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+    assert fingerprint(root, cache) == before
+    os.utime(image, (1, 1))
+    assert fingerprint(root, cache) == fingerprint(root) != before
+
+
+def test_a_damaged_cache_is_made_anew(write_data: WriteData, tmp_path: Path) -> None:
+    root, cache = write_data(), tmp_path / "hashes.json"
+    cache.write_text("[1, 2", encoding="utf-8")
+    assert fingerprint(root, cache) == fingerprint(root, cache) == fingerprint(root)
+
+
+def test_a_prepared_folder_is_known_by_its_manifest(write_data: WriteData) -> None:
+    root = write_data()
+    image = root / "images/train/train-0.png"
+    files = {"images/train/train-0.png": [image.stat().st_size, "0" * 64]}
+    write_json(root / "manifest.json", {"fingerprint": "a", "files": files})
+    first = fingerprint(root)
+    write_json(root / "manifest.json", {"fingerprint": "b", "files": files})
+    assert fingerprint(root) != first
+
+    image.write_bytes(b"")
+    with pytest.raises(ImBenchError, match=r"train-0\.png: has 0 bytes instead of .*prepare"):
+        fingerprint(root)
+    image.unlink()
+    with pytest.raises(ImBenchError, match=r"train-0\.png: is missing"):
+        fingerprint(root)
+
+
+def test_a_foreign_manifest_means_nothing(write_data: WriteData) -> None:
+    root = write_data()
+    before = fingerprint(root)
+    (root / "manifest.json").write_text('{"version": 1}', encoding="utf-8")
+    assert fingerprint(root) == before
+
+
+def test_a_missing_list_of_names_is_told(write_data: WriteData) -> None:
+    with pytest.raises(ImBenchError, match=r"labelled\.txt: cannot be read"):
+        fingerprint(write_data(labelled="labelled.txt"))

@@ -1,0 +1,125 @@
+"""The process that mirrors a suite to W&B: ``python -m im_bench.report.mirror_process``.
+
+It ends when its standard input does: the runner holds the other end, so that its death is noticed
+as well as its wish.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import logging
+import os
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from im_bench.files import read_json
+
+POLL_SECONDS = 2.0
+#: After the runner has ended: how long to wait for another mirror, and to send what is left.
+CATCH_UP_SECONDS = 8.0
+MOST_OPEN = 8
+MOST_FAILURES = 3
+NICENESS = 10
+
+logger = logging.getLogger(__name__)
+
+
+def mirror(out: Path, stages: Path, report: Path, ended: threading.Event) -> int:
+    """Send what the stages leave until the runner has ended, then what remains, then the tables.
+
+    Args:
+        out: The results folder.
+        stages: JSON file with the fields of each stage's ``StageCard``.
+        report: JSON file that the runner leaves at the end, with the tables.
+        ended: Set when the runner has ended.
+
+    Returns:
+        The number of stages that could not be sent.
+
+    Raises:
+        Exception: Whatever W&B raises, when it has failed too often.
+    """
+    from im_bench.report.wandb_runs import StageCard, StageMirror, Tracker, log_report
+
+    tracker = Tracker(out)
+    if tracker.mode == "disabled":
+        return 0
+    mirrors = [
+        StageMirror(StageCard(**card), out / "stages", tracker) for card in read_json(stages)
+    ]
+    waiting = [one for one in mirrors if not one.finished]
+    failures = 0
+    deadline = float("inf")
+    while True:
+        last = ended.wait(POLL_SECONDS)
+        if last:
+            deadline = time.monotonic() + CATCH_UP_SECONDS
+        for one in list(waiting):
+            if time.monotonic() > deadline:
+                logger.warning("no time left: %d stages wait for the next run", len(waiting))
+                break
+            try:
+                one.update(may_open=sum(other.is_open for other in waiting) < MOST_OPEN)
+            except Exception:
+                logger.exception("%s could not be mirrored", one.card.slug)
+                waiting.remove(one)
+                failures += 1
+                if failures == MOST_FAILURES:
+                    raise
+            else:
+                if one.finished:
+                    waiting.remove(one)
+        if last:
+            break
+    for one in waiting:
+        one.close()
+    if report.exists():
+        log_report(report, tracker)
+    return failures
+
+
+@contextmanager
+def alone(path: Path, ended: threading.Event) -> Iterator[bool]:
+    """Hold a lock, so that no two mirrors send the same; give False where that failed.
+
+    The system takes the lock from a process that dies.
+    """
+    patience = CATCH_UP_SECONDS
+    with path.open("a") as file:
+        while True:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                time.sleep(0.2)
+                patience -= 0.2 if ended.is_set() else 0
+                if patience <= 0:
+                    yield False
+                    return
+        yield True
+
+
+def main(out: Path, stages: Path, report: Path) -> int:
+    """Mirror a suite until standard input ends; return the exit status."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+    os.nice(NICENESS)
+    ended = threading.Event()
+
+    def watch() -> None:
+        sys.stdin.buffer.read()
+        ended.set()
+
+    threading.Thread(target=watch, daemon=True).start()
+    with alone(out / "wandb" / "mirror.lock", ended) as mine:
+        if not mine:
+            logger.error("another mirror is at work in %s", out)
+            return 1
+        return min(1, mirror(out, stages, report, ended))
+
+
+if __name__ == "__main__":
+    sys.exit(main(*map(Path, sys.argv[1:])))

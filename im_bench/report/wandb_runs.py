@@ -1,0 +1,308 @@
+"""Stage folders as Weights & Biases runs. Only the mirror process imports this module.
+
+W&B's own step counter starts anew with every process, so it is never relied on: each row carries
+``iter``, against which all curves are drawn.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import netrc
+import os
+import socket
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+from urllib.parse import urlsplit
+
+import wandb
+
+from im_bench.files import read_json, sha256_json, write_json
+from im_bench.runner.folder import StageFolder, Status
+
+Mode = Literal["online", "offline", "disabled"]
+
+PROJECT = "im-bench"
+REACH_SECONDS = 3.0
+INIT_SECONDS = 20.0
+MOST_SAMPLES = 8
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class StageCard:
+    """What a run says of its stage, beside what stands in the stage's folder.
+
+    Attributes:
+        folder: Relative to the folder of all stages.
+        kind: ``train`` or ``pseudo-label``; the run's job type.
+        slug: The run's name.
+        key: Its first 16 characters are the run's id.
+        group: ``data/split/method``.
+        tags: Suite, budget, data set, and the methods that use the stage.
+    """
+
+    folder: str
+    kind: str
+    slug: str
+    key: str
+    group: str
+    tags: tuple[str, ...]
+
+
+@dataclass
+class Mirrored:
+    """How much of a stage W&B already has: ``wandb.json`` in its folder.
+
+    Attributes:
+        id: Of the run.
+        mode: ``online`` or ``offline``, when it was last written.
+        iters: Last iteration sent, by name of the curve.
+        samples: Names of the pictures sent.
+        finished: Whether the stage is done and all of it was sent.
+    """
+
+    id: str
+    mode: str = ""
+    iters: dict[str, int] = field(default_factory=dict)
+    samples: list[str] = field(default_factory=list)
+    finished: bool = False
+
+
+class Tracker:
+    """Starts W&B runs, offline where there is no key, no network, or no wish to be online.
+
+    Args:
+        out: The results folder; W&B's own files go to ``<out>/wandb``.
+    """
+
+    def __init__(self, out: Path) -> None:
+        self._out = out
+        settings = wandb.setup().settings
+        self.project = settings.project or PROJECT
+        self.mode: Mode = pick_mode(settings)
+        logger.info("Weights & Biases: %s", self.mode)
+
+    def start(self, run_id: str, **described: Any) -> Any:
+        """Start a run, or continue the one with this id.
+
+        Should the server refuse, this run and all later ones are kept offline.
+        """
+        try:
+            return self._init(run_id, **described)
+        except wandb.errors.Error as error:
+            if self.mode != "online":
+                raise
+            logger.warning("Weights & Biases refuses (%s); going on offline", error)
+            self.mode = "offline"
+            return self._init(run_id, **described)
+
+    def _init(self, run_id: str, **described: Any) -> Any:
+        settings = wandb.Settings(
+            silent=True,
+            console="off",
+            disable_code=True,
+            disable_git=True,
+            init_timeout=INIT_SECONDS,
+            x_disable_stats=True,
+            x_save_requirements=False,
+        )
+        return wandb.init(
+            project=self.project,
+            dir=str(self._out),
+            id=run_id,
+            mode=self.mode,
+            resume="allow" if self.mode == "online" else None,
+            reinit="create_new",
+            settings=settings,
+            **described,
+        )
+
+
+def pick_mode(settings: Any) -> Mode:
+    """Return ``online``, ``offline`` or ``disabled``, without asking anybody anything.
+
+    Args:
+        settings: W&B's own, read from its environment variables and files.
+    """
+    if settings.mode == "disabled":
+        return "disabled"
+    if settings.mode in ("offline", "dryrun"):
+        return "offline"
+    has_key = settings.api_key or settings.identity_token_file or _netrc_key(settings.base_url)
+    return "online" if has_key and _reachable(settings.base_url) else "offline"
+
+
+def _netrc_key(url: str) -> bool:
+    path = Path(os.environ.get("NETRC", "~/.netrc")).expanduser()
+    try:
+        return netrc.netrc(str(path)).authenticators(urlsplit(url).hostname or "") is not None
+    except (OSError, netrc.NetrcParseError):
+        return False
+
+
+def _reachable(url: str) -> bool:
+    parts = urlsplit(url)
+    port = parts.port or (80 if parts.scheme == "http" else 443)
+    try:
+        socket.create_connection((parts.hostname or "", port), timeout=REACH_SECONDS).close()
+    except OSError:
+        return False
+    return True
+
+
+class StageMirror:
+    """The W&B run of one stage.
+
+    Args:
+        card: The stage.
+        stages: The folder of all stages.
+        tracker: Starts runs.
+    """
+
+    def __init__(self, card: StageCard, stages: Path, tracker: Tracker) -> None:
+        self.card = card
+        self._folder = StageFolder(stages / card.folder)
+        self._tracker = tracker
+        self._run: Any = None
+        self._memory = self._folder.path / "wandb.json"
+        self._seen = (0, 0)
+        self._sent = Mirrored(card.key[:16])
+        if self._memory.exists():
+            self._sent = Mirrored(**read_json(self._memory))
+
+    @property
+    def finished(self) -> bool:
+        """Whether W&B has all that there will ever be."""
+        return self._sent.finished
+
+    @property
+    def is_open(self) -> bool:
+        """Whether a run is open."""
+        return self._run is not None
+
+    def update(self, may_open: bool = True) -> None:
+        """Send what is new; close the run when nobody works on the stage any more.
+
+        Args:
+            may_open: Whether a run may be opened that will stay open.
+        """
+        status = self._folder.status
+        if status is Status.PLANNED and not self.is_open:
+            return
+        if status is Status.DONE or self.is_open or may_open:
+            self._send(status is Status.DONE)
+        if self.is_open and status is not Status.RUNNING:
+            self.close(status is Status.DONE)
+
+    def close(self, done: bool = False) -> None:
+        """Close the run, if one is open; a run that is not done is marked as crashed."""
+        if self._run is not None:
+            self._run.finish(exit_code=0 if done else 1)
+            self._run = None
+        if done:
+            self._sent.finished = True
+            write_json(self._memory, asdict(self._sent))
+
+    def _send(self, done: bool) -> None:
+        rows = list(self._new_rows())
+        samples = self._new_samples() if done else []
+        if not (rows or samples or done):
+            return
+        run = self._open()
+        # Remembered before it is sent: after a kill in between, points are missing, none is double.
+        self._sent.mode = self._tracker.mode
+        for row in rows:
+            self._sent.iters.update(dict.fromkeys(row.keys() - {"iter"}, row["iter"]))
+        self._sent.samples += [path.name for path in samples]
+        write_json(self._memory, asdict(self._sent))
+        for row in rows:
+            run.log(row)
+        if samples:
+            pictures = [wandb.Image(str(path), caption=path.stem) for path in samples]
+            run.log({"samples": pictures, "iter": max(self._sent.iters.values(), default=0)})
+        if done:
+            run.summary.update(dict(_numbers((self._folder.result() or {}).get("outcome", {}))))
+
+    def _open(self) -> Any:
+        if self._run is None:
+            self._run = self._tracker.start(
+                self._sent.id,
+                name=self.card.slug,
+                group=self.card.group,
+                job_type=self.card.kind,
+                tags=[tag[:64] for tag in self.card.tags],
+                config=self._folder.spec().config,
+            )
+            self._run.define_metric("iter", hidden=True)
+            self._run.define_metric("*", step_metric="iter")
+        return self._run
+
+    def _new_rows(self) -> Iterator[dict[str, Any]]:
+        """Yield what was appended; a resumed training writes old rows again, which are skipped."""
+        path = self._folder.path / "scalars.jsonl"
+        try:
+            stat = path.stat()
+            if (stat.st_size, stat.st_mtime_ns) == self._seen:
+                return
+            self._seen = (stat.st_size, stat.st_mtime_ns)
+            text = path.read_text(encoding="utf-8")
+        except FileNotFoundError:
+            return
+        whole, _, _ = text.rpartition("\n")
+        for line in whole.splitlines():
+            row = json.loads(line)
+            new = {
+                name: value
+                for name, value in row.items()
+                if name != "iter" and row["iter"] > self._sent.iters.get(name, -1)
+            }
+            if new:
+                yield {"iter": row["iter"], **new}
+
+    def _new_samples(self) -> list[Path]:
+        found = sorted((self._folder.path / "samples").glob("*.png"))[:MOST_SAMPLES]
+        return [path for path in found if path.name not in self._sent.samples]
+
+
+def _numbers(value: Mapping[str, Any], prefix: str = "result") -> Iterator[tuple[str, float]]:
+    """Yield the numbers of an outcome under flat names: ``result/val/iou``."""
+    for name, part in value.items():
+        if isinstance(part, Mapping):
+            yield from _numbers(part, f"{prefix}/{name}")
+        elif isinstance(part, (int, float)):
+            yield f"{prefix}/{name}", part
+
+
+def log_report(path: Path, tracker: Tracker) -> None:
+    """Write the run that a suite ends with: its tables. Nothing, if they stand there already.
+
+    Args:
+        path: What the runner left: ``id``, ``name``, ``tags``, ``config``, and ``tables``, each
+            with ``columns`` and ``data``.
+        tracker: Starts runs.
+    """
+    report = read_json(path)
+    memory = path.with_name(f"{path.stem}-sent.json")
+    fingerprint = sha256_json([report["id"], report["tables"]])
+    if memory.exists() and read_json(memory) == fingerprint:
+        return
+    run = tracker.start(
+        report["id"],
+        name=report["name"],
+        group=report["name"],
+        job_type="report",
+        tags=report["tags"],
+        config=report["config"],
+    )
+    run.log(
+        {
+            name: wandb.Table(columns=table["columns"], data=table["data"], allow_mixed_types=True)
+            for name, table in report["tables"].items()
+        }
+    )
+    run.finish()
+    write_json(memory, fingerprint)

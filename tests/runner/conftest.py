@@ -1,0 +1,50 @@
+"""Fixtures for tests that run stages in real processes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from im_bench.runner.engine import LocalEngine
+from im_bench.runner.events import Event, Summary
+from im_bench.runner.scheduler import Policy, run_plan
+from im_bench.runner.store import Store
+from im_bench.suites.plan import Plan
+from im_bench.suites.recipes import RECIPES
+
+from .stage_functions import KINDS, LIGHT
+
+
+@pytest.fixture(autouse=True)
+def kinds(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Make the light stage functions known."""
+    for name, recipe in KINDS.items():
+        monkeypatch.setitem(RECIPES, name, recipe)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    """An empty results folder."""
+    return Store(tmp_path / "runs")
+
+
+@pytest.fixture
+def engine() -> LocalEngine:
+    """Two slots, without the heavy imports."""
+    return LocalEngine(2, "cpu", preload=LIGHT)
+
+
+Run = Callable[..., tuple[Summary, list[Event]]]
+
+
+@pytest.fixture
+def run(store: Store, engine: LocalEngine) -> Run:
+    """Run a plan and return its summary and events."""
+
+    def run(plan: Plan, policy: Policy = Policy.ONLY_MISSING) -> tuple[Summary, list[Event]]:
+        events: list[Event] = []
+        return run_plan(plan, store, engine, policy, events.append), events
+
+    return run

@@ -1,0 +1,116 @@
+"""Light stage functions with which real processes are tested, and plans made of them."""
+
+from __future__ import annotations
+
+import errno
+import os
+import signal
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from im_bench.errors import ImBenchError
+from im_bench.runner.job import Job, StageInterrupted
+from im_bench.suites.graph import Graph, Stage
+from im_bench.suites.plan import Cell, Plan
+from im_bench.suites.recipes import RECIPES, Recipe
+from im_bench.suites.schema import Suite
+
+
+def add(job: Job) -> dict[str, Any]:
+    """Return a number made of the config and of the inputs; works in steps between which it stops."""
+    with (job.folder / "starts.txt").open("a") as file:
+        file.write(f"{os.getpid()} {(job.folder / 'result.json').exists()}\n")
+    steps = int(job.config.get("steps", 1))
+    for step in range(steps):
+        if job.stop_requested:
+            raise StageInterrupted
+        time.sleep(job.config.get("seconds", 0) / steps)
+        job.progress(step + 1, steps, loss=1 / (step + 1), images_per_second=10, eta_s=1)
+    inputs = [job.outcome(folder)["value"] for folders in job.inputs.values() for folder in folders]
+    return {"value": job.config["value"] + 2 * sum(inputs), "threads": job.settings.threads}
+
+
+def fail(job: Job) -> dict[str, Any]:
+    """Fail as the config says, unless the file that it names exists."""
+    if Path(job.config.get("unless", "/nowhere")).exists():
+        return {"value": 1}
+    raise {
+        "user": ImBenchError("the masks are upside down: turn them"),
+        "bug": ZeroDivisionError("by zero"),
+        "memory": MemoryError(),
+        "cuda": type("OutOfMemoryError", (RuntimeError,), {})("CUDA out of memory"),
+        "disk": OSError(errno.ENOSPC, "No space left on device", "x.npy"),
+        "permission": PermissionError(errno.EACCES, "Permission denied", "x.npy"),
+        "interrupted": StageInterrupted(),
+        "exit": SystemExit(3),
+    }[job.config["how"]]
+
+
+def die(job: Job) -> dict[str, Any]:
+    """End like a process that the system kills."""
+    os.kill(os.getpid(), job.config.get("signal", signal.SIGKILL))
+    raise AssertionError
+
+
+def stubborn(job: Job) -> dict[str, Any]:
+    """Never look whether to stop."""
+    time.sleep(60)
+    raise AssertionError
+
+
+def fill(job: Job) -> dict[str, Any]:
+    """Write until the disk is full."""
+    with (job.folder / "big.bin").open("wb") as file:
+        while True:
+            file.write(b"x" * 4096)
+            file.flush()
+
+
+def nothing(job: Job) -> dict[str, Any]:
+    """Return what is no outcome."""
+    return {"value": float("nan")} if job.config.get("nan") else None  # type: ignore[return-value]
+
+
+#: What the stages here need; the real preloading takes seconds.
+LIGHT = ("im_bench.runner.stage", "im_bench.suites.plan")
+
+KINDS = {
+    function.__name__: Recipe(f"{__name__}:{function.__name__}", 1)
+    for function in (add, fail, die, stubborn, fill, nothing)
+}
+
+
+def register() -> None:
+    """Make the functions above kinds of stages, in a process of its own."""
+    RECIPES.update(KINDS)
+
+
+def plan_of(graph: Graph, finals: Mapping[str, Stage], **problems: str) -> Plan:
+    """Return a plan whose cells, by method, end in these stages."""
+    suite = Suite.model_validate(
+        {"name": "test", "data": {"d": {"folder": "d"}}, "methods": {"ldt": None}}
+    )
+    cells = [
+        Cell("d", "0.1", name, name, {1: stage.key}, problems.get(name, ""))
+        for name, stage in finals.items()
+    ]
+    return Plan(suite, Path("test.yaml"), "equal", cells, graph)
+
+
+def layered_plan(width: int = 3, depth: int = 3, seconds: float = 0.0, steps: int = 1) -> Plan:
+    """Return a plan of ``width * depth + 2`` stages: a source, layers that lean on each other, a sink."""
+    graph = Graph()
+    last = [graph.add("add", "source", {"value": 1})]
+    for d in range(depth):
+        last = [
+            graph.add(
+                "add",
+                f"layer{d}/s{w}",
+                {"value": 10 * d + w, "seconds": seconds, "steps": steps},
+                {"below": last[w % len(last) :] or last},
+            )
+            for w in range(width)
+        ]
+    return plan_of(graph, {"sum": graph.add("add", "sink", {"value": 0}, {"all": last})})

@@ -1,0 +1,195 @@
+"""Plans of light stages, run in real processes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from im_bench.errors import ImBenchError
+from im_bench.runner.engine import LocalEngine
+from im_bench.runner.events import Happening
+from im_bench.runner.locks import Lock
+from im_bench.runner.scheduler import Policy, run_plan
+from im_bench.runner.store import Status, Store
+from im_bench.suites.graph import Graph
+
+from .conftest import Run
+from .stage_functions import LIGHT, layered_plan, plan_of
+
+
+def starts(events: list) -> list[str]:
+    return [event.stage.slug for event in events if event.what is Happening.STARTED]
+
+
+def test_runs_every_stage_once_and_inputs_first(store: Store, run: Run) -> None:
+    plan = layered_plan()
+    summary, events = run(plan)
+    assert summary.exit_code == 0
+    assert len(summary.done) == summary.total == len(plan.graph)
+    order = {slug: index for index, slug in enumerate(summary.done)}
+    for stage in plan.graph:
+        assert all(order[plan.graph[k].slug] < order[stage.slug] for k in stage.requires)
+    assert sorted(starts(events)) == sorted(summary.done)
+    again, events = run(plan)
+    assert again.done == []
+    assert again.present == again.total
+    assert {event.what for event in events} == {Happening.PRESENT}
+
+
+def test_what_only_leads_to_results_that_exist_is_not_run(store: Store, run: Run) -> None:
+    plan = layered_plan()
+    run(plan)
+    source = next(stage for stage in plan.graph if stage.slug == "source")
+    store.folder(source).discard()
+    summary, _ = run(plan)
+    assert summary.done == []
+
+
+def test_longest_chain_first_then_the_most_shared(store: Store) -> None:
+    graph = Graph()
+    lonely = graph.add("add", "lonely", {"value": 1})
+    rare = graph.add("add", "rare", {"value": 2})
+    shared = graph.add("add", "shared", {"value": 3})
+    long = graph.add("add", "long", {"value": 4})
+    middle = graph.add("add", "middle", {"value": 5}, {"x": [long]})
+    finals = {
+        "a": lonely,
+        "b": graph.add("add", "b", {"value": 6}, {"x": [rare]}),
+        "c": graph.add("add", "c", {"value": 7}, {"x": [shared]}),
+        "d": graph.add("add", "d", {"value": 8}, {"x": [shared]}),
+        "e": graph.add("add", "e", {"value": 9}, {"x": [middle]}),
+    }
+    events: list = []
+    engine = LocalEngine(1, "cpu", preload=LIGHT)
+    run_plan(plan_of(graph, finals), store, engine, on_event=events.append)
+    assert [s for s in starts(events) if len(s) > 1] == ["long", "shared", "rare", "middle", "lonely"]
+
+
+def test_a_failure_stays_with_those_that_need_it(store: Store, run: Run, tmp_path: Path) -> None:
+    graph = Graph()
+    cure = tmp_path / "cure"
+    bad = graph.add("fail", "bad", {"how": "user", "unless": str(cure)})
+    next_ = graph.add("add", "next", {"value": 1}, {"x": [bad]})
+    finals = {
+        "broken": graph.add("add", "last", {"value": 1}, {"x": [next_]}),
+        "whole": graph.add("add", "good", {"value": 2}),
+    }
+    plan = plan_of(graph, finals)
+    summary, _ = run(plan)
+    assert summary.exit_code == 1
+    assert summary.done == ["good"]
+    assert summary.failed == {"bad": "the masks are upside down: turn them"}
+    assert summary.skipped == {
+        "next": "needs bad, which failed",
+        "last": "needs bad, which failed",
+    }
+    assert [store.status(s) for s in (bad, next_)] == [Status.FAILED, Status.PLANNED]
+
+    cure.touch()
+    summary, events = run(plan)
+    assert starts(events) == []
+    assert "--policy retry-failed" in summary.failed["bad"]
+    summary, events = run(plan, Policy.RETRY_FAILED)
+    assert starts(events) == ["bad", "next", "last"]
+    assert summary.exit_code == 0
+    result = store.result(bad)
+    assert result is not None
+    assert (result["attempts"], result["restarts"]) == (2, 0)
+
+
+def test_a_killed_stage_says_so(store: Store, run: Run) -> None:
+    graph = Graph()
+    killed = graph.add("die", "killed", {})
+    summary, _ = run(plan_of(graph, {"a": killed}))
+    assert summary.failed["killed"].startswith("killed by signal 9 (SIGKILL); probably out of mem")
+    (error,) = store.errors(killed)
+    assert error["message"] == summary.failed["killed"]
+    assert error["attempt"] == 1
+    assert store.status(killed) is Status.FAILED
+
+
+def test_policy_always_redoes_everything_once(store: Store, run: Run) -> None:
+    plan = layered_plan(2, 1)
+    run(plan)
+    summary, _ = run(plan, Policy.ALWAYS)
+    assert sorted(summary.done) == sorted(stage.slug for stage in plan.graph)
+    for stage in plan.graph:
+        result = store.result(stage)
+        assert result is not None
+        assert result["attempts"] == 1
+
+
+def test_policy_never_runs_nothing(store: Store, run: Run) -> None:
+    summary, events = run(layered_plan(1, 1), Policy.NEVER)
+    assert events == []
+    assert not store.out.exists()
+    assert (summary.exit_code, summary.present, summary.total) == (0, 0, 3)
+
+
+def test_cells_without_data_are_refused_and_others_run(run: Run) -> None:
+    graph = Graph()
+    stages = {name: graph.add("add", name, {"value": i}) for i, name in enumerate("ab")}
+    summary, events = run(plan_of(graph, stages, a="no data set a: prepare it"))
+    assert starts(events) == ["b"]
+    assert summary.refused == {"d/0.1/a": "no data set a: prepare it"}
+    assert summary.exit_code == 1
+    with pytest.raises(ImBenchError, match="no data set a: prepare it"):
+        run(plan_of(graph, {"a": stages["a"]}, a="no data set a: prepare it"))
+
+
+def test_a_damaged_result_is_made_again(store: Store, run: Run) -> None:
+    plan = layered_plan(1, 1)
+    run(plan)
+    sink = next(stage for stage in plan.graph if stage.slug == "sink")
+    before = store.result(sink)
+    path = store.folder(sink).path / "result.json"
+    path.write_text(path.read_text()[:40])
+    assert store.status(sink) is Status.PLANNED
+    summary, events = run(plan)
+    (warning,) = [event for event in events if event.what is Happening.WARNING]
+    assert "result.json cannot be read" in warning.detail
+    assert summary.done == ["sink"]
+    after = store.result(sink)
+    assert before is not None
+    assert after is not None
+    assert after["outcome"] == before["outcome"]
+
+
+def test_another_stage_in_a_folder_is_refused_with_the_difference(store: Store, run: Run) -> None:
+    graph = Graph()
+    stage = graph.add("add", "one", {"value": 1})
+    folder = store.prepare(stage, graph)
+    text = (folder.path / "stage.json").read_text()
+    (folder.path / "stage.json").write_text(text.replace('"value": 1', '"value": 2'))
+    with pytest.raises(ImBenchError, match=r'-    "value": 2\n\+    "value": 1'):
+        run(plan_of(graph, {"a": stage}))
+
+
+def test_a_results_folder_that_cannot_be_written_is_one_sentence(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    store = Store(tmp_path / "file" / "runs")
+    plan = layered_plan(1, 1)
+    assert {store.status(stage) for stage in plan.graph} == {Status.PLANNED}
+    with pytest.raises(ImBenchError, match=r"file/runs cannot be written \(Not a dir.*--out"):
+        run_plan(plan, store, LocalEngine(1, "cpu", preload=LIGHT))
+
+
+def test_a_stage_that_another_process_runs_is_waited_for(store: Store, run: Run) -> None:
+    graph = Graph()
+    stage = graph.add("add", "busy", {"value": 1})
+    plan = plan_of(graph, {"a": stage})
+    folder = store.prepare(stage, graph)
+    lock = Lock(folder.path / "lock")
+    lock.__enter__()
+    seen = []
+
+    def release(event: object) -> None:
+        seen.append(event.what)  # type: ignore[attr-defined]
+        if event.what is Happening.ELSEWHERE:  # type: ignore[attr-defined]
+            assert store.status(stage) is Status.RUNNING
+            lock.__exit__(None, None, None)
+
+    summary = run_plan(plan, store, LocalEngine(1, "cpu", preload=LIGHT), on_event=release)
+    assert seen == [Happening.ELSEWHERE, Happening.STARTED, Happening.DONE]
+    assert summary.exit_code == 0

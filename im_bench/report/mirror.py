@@ -1,8 +1,8 @@
 """Mirrors a running suite to Weights & Biases, beside it and never in its way.
 
 Training does not know of W&B. A process of its own, :mod:`im_bench.report.mirror_process`, reads
-the stage folders and writes runs. Whatever becomes of it, the suite goes on: its failure is one line
-of warning, and the runner waits for it at the end no longer than :data:`WAIT_SECONDS`.
+the stage folders and writes runs. Whatever becomes of it, the suite goes on: its failure is one
+line of warning, and the runner waits for it at the end no longer than :data:`WAIT_SECONDS`.
 """
 
 from __future__ import annotations

@@ -1,0 +1,38 @@
+"""Fixtures: the small suite of ``results.py``, and a way to leave scores in it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from im_bench.runner.store import Store
+from im_bench.suites.plan import Plan
+
+from .results import finish, make_tiny_plan, outcome_of
+
+
+@pytest.fixture
+def plan(tmp_path: Path) -> Plan:
+    return make_tiny_plan(tmp_path)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return Store(tmp_path / "runs")
+
+
+Score = Callable[..., Path]
+
+
+@pytest.fixture
+def score(plan: Plan, store: Store) -> Score:
+    """Return a function that leaves the scores of one cell and seed."""
+
+    def leave(cell: str, seed: int, *scores: float, metric: str = "iou", **more: Any) -> Path:
+        stage = plan.graph[plan.cell(cell).finals[seed]]
+        return finish(store, plan, stage, outcome_of(metric, list(scores), **more))
+
+    return leave

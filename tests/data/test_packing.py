@@ -128,6 +128,20 @@ def test_a_limit_keeps_the_same_images_each_time(write_data: WriteData, tmp_path
         assert (tmp_path / "one" / file).read_bytes() == (tmp_path / "two" / file).read_bytes()
 
 
+def test_a_limit_cuts_the_listed_names_too(write_data: WriteData, tmp_path: Path) -> None:
+    root = write_data({"train": 9, "val": 1, "test": 1}, labelled="labelled.txt")
+    listed = [f"train-{index}" for index in range(9)]
+    (root / "labelled.txt").write_text("\n".join(listed), encoding="utf-8")
+    folder, limit = DataFolder.load(root), {"train": 2}
+    meta = pack(folder, tmp_path / "arrays", labelled="file", limit=limit)
+    assert meta["labelled"] == meta["names"]["train"]
+
+    missed = next(name for name in listed if name not in meta["labelled"])
+    (root / "labelled.txt").write_text(missed, encoding="utf-8")
+    with pytest.raises(ImBenchError, match="the limit leaves no labelled image"):
+        pack(folder, tmp_path / "arrays", labelled="file", limit=limit)
+
+
 def test_progress_counts_to_the_end(write_data: WriteData, tmp_path: Path) -> None:
     calls: list[tuple[int, int]] = []
     pack(

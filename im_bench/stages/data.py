@@ -23,11 +23,19 @@ def run(job: Job) -> dict[str, Any]:
     synth = job.config["source"].get("synth")
     if synth is None:
         return _pack(job, Path(job.paths["description"]))
+    size = tuple(job.config["size"])
+    counts = {split: synth[split] for split in ("train", "val", "test")}
     with tempfile.TemporaryDirectory(dir=job.folder, prefix="drawing-") as name:
-        counts = {split: synth[split] for split in ("train", "val", "test")}
-        size = tuple(job.config["size"]) if job.config["size"] else None
-        raw = synthesise(synth["like"], Path(name) / "raw", counts, synth["seed"], size)
-        prepared = prepare(synth["like"], raw, Path(name), size=size, allow_partial=True)
+        raw, root = Path(name) / "raw", Path(name) / "prepared"
+        synthesise(synth["like"], raw, counts, synth["seed"], size)
+        prepared = prepare(
+            synth["like"],
+            [raw],
+            root=root,
+            size=size,
+            allow_partial=True,
+            threads=job.settings.threads,
+        )
         return _pack(job, prepared / "dataset.yaml")
 
 

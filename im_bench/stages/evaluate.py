@@ -10,21 +10,21 @@ from __future__ import annotations
 
 from typing import Any
 
-from im_bench.data.arrays import read_arrays
+from im_bench.data.arrays import read_meta
 from im_bench.evaluation.directions import higher_is_better
 from im_bench.runner.job import Job, StageInterrupted
+from im_bench.stages.scoring import score
 from im_bench.stages.selection import best_by_validation, outcome_of
-from im_bench.training.inference import load_model, pick_device, score
+from im_bench.training.inference import load_model
 
 SHARES = ("images_kept", "pixels_kept", "label_accuracy")
 
 
 def run(job: Job) -> dict[str, Any]:
     """Score each generation and say which one stands in the table."""
-    data = job.inputs["data"][0]
-    arrays = read_arrays(data)
-    metric = arrays.meta["metric"]
-    device = pick_device(job.settings.device)
+    data = job.inputs["data"][0] / "arrays"
+    meta = read_meta(data)
+    metric = meta["metric"]
     rounds = sum(role.startswith("generation-") for role in job.inputs)
     generations = []
     for g in range(1, rounds + 1):
@@ -33,7 +33,7 @@ def run(job: Job) -> dict[str, Any]:
         trainings = job.inputs[f"generation-{g}"]
         best = best_by_validation(trainings, metric, 1)[0]
         trained = outcome_of(best)
-        model = load_model(best, data, device)
+        model = load_model(best, data, job.settings.device)
         labels = job.inputs.get(f"labels-{g}")
         shares = outcome_of(labels[0]) if labels else {}
         generations.append(
@@ -43,7 +43,7 @@ def run(job: Job) -> dict[str, Any]:
                 "trained": len(trainings),
                 "iterations": trained["iterations"],
                 "val": trained["val"],
-                "test": score(model, arrays, "test", device),
+                "test": score(model, data, "test"),
                 **{share: shares[share] for share in SHARES if share in shares},
             }
         )
@@ -59,6 +59,6 @@ def run(job: Job) -> dict[str, Any]:
         "selected": chosen["selected"],
         "val": chosen["val"],
         "test": chosen["test"],
-        "test_images": len(arrays.meta["names"]["test"]),
+        "test_images": len(meta["names"]["test"]),
         "generations": generations,
     }

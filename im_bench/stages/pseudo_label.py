@@ -7,27 +7,27 @@ Its config:
   binary tasks where all agree, otherwise the mean probability);
 - with ``im`` the fields of :class:`im_bench.methods.inconsistency_masks.InconsistencyMasks`.
 
-It leaves ``indices.npy`` (int64 (n,): the kept images among the training images), ``labels.npy``
-(uint8 (n, H, W)), ``masks.npy`` (the inconsistency masks, bits packed along the width) and
-``pseudo.json`` (whether a student sees blanked images). The images themselves are not written again.
+It leaves, of the images kept, ``images.npy`` (uint8 (n, H, W, C), blanked), ``labels.npy`` (uint8
+(n, H, W)) and ``masks.npy`` (the inconsistency masks, bits packed along the width).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
-from im_bench.data.arrays import read_arrays, unlabelled_indices
-from im_bench.data.pictures import picture_strip, save_picture
+from im_bench.data.arrays import labelled_indices, read_meta
+from im_bench.data.pictures import as_rgb, colour, strip, write_png
 from im_bench.errors import ImBenchError
 from im_bench.evaluation.cells import redraw_position_bits
-from im_bench.files import atomic_path, write_json
+from im_bench.files import atomic_path
 from im_bench.masks import (
     MaskedBatch,
     MaskOptions,
@@ -36,16 +36,99 @@ from im_bench.masks import (
     mean_ensemble,
     unanimous_ensemble,
 )
+from im_bench.models.segmentor import LabelSpaceSegmentor
 from im_bench.runner.job import Job, StageInterrupted
 from im_bench.stages.selection import best_by_validation
-from im_bench.training.inference import load_model, pick_device
+from im_bench.training.inference import load_model
 
 BATCH = 64
 SAMPLES = 8
 
 
+def run(job: Job) -> dict[str, Any]:
+    """Label the unlabelled training images; see the module for what is left.
+
+    Returns:
+        The teachers, and the shares of unlabelled images kept, of the kept images' pixels on which
+        teachers agree (``pixels_kept``), and of these pixels those whose label is true
+        (``label_accuracy``; only told, never used).
+    """
+    data = job.inputs["data"][0] / "arrays"
+    meta = read_meta(data)
+    _refuse_impossible(job.config, meta)
+    folders = best_by_validation(job.inputs["candidates"], meta["metric"], job.config["teachers"])
+    teachers = [load_model(folder, data, job.settings.device) for folder in folders]
+    labelled = labelled_indices(meta, data)
+    unlabelled = np.setdiff1d(np.arange(len(meta["names"]["train"])), labelled)
+    all_images = np.load(data / "train_images.npy", mmap_mode="r")
+    all_labels = np.load(data / "train_labels.npy", mmap_mode="r")
+    kept = _Kept()
+    for start in range(0, len(unlabelled), BATCH):
+        if job.stop_requested:
+            raise StageInterrupted
+        rows = unlabelled[start : start + BATCH]
+        images = torch.from_numpy(all_images[rows])
+        batch, predictions = label(images, teachers, job.config, meta)
+        kept.add(batch, all_labels[rows])
+        if start == 0:
+            write_samples(job.folder / "samples", images, predictions, batch, meta)
+        job.progress(start + len(rows), len(unlabelled))
+    kept.save(job.folder)
+    return {
+        "teachers": [folder.name for folder in folders],
+        "unlabelled": len(unlabelled),
+        **kept.shares(len(unlabelled)),
+    }
+
+
+def label(
+    images: Tensor,
+    teachers: Sequence[LabelSpaceSegmentor],
+    config: Mapping[str, Any],
+    meta: Mapping[str, Any],
+) -> tuple[MaskedBatch, Tensor]:
+    """Label a batch of images.
+
+    Args:
+        images: uint8 (B, H, W, C).
+        teachers: In evaluation mode, all in the same label space.
+        config: The stage's config.
+        meta: The data set's ``meta.json``.
+
+    Returns:
+        Blanked images (B, C, H, W), labels, masks and the images to keep; and the teachers' label
+        bytes (K, B, H, W). All on the teachers' device.
+    """
+    space = teachers[0].space
+    with torch.inference_mode():
+        inputs = teachers[0].data_preprocessor({"inputs": images})["inputs"]
+        probabilities = torch.stack([teacher.probabilities(inputs) for teacher in teachers])
+    predictions = torch.stack([space.discretise(each) for each in probabilities])
+    channels_first = images.to(predictions.device).movedim(-1, 1)
+    cells = meta.get("cells")
+    redraw = partial(redraw_position_bits, cells=cells) if cells else None
+    if config["mode"] == "im":
+        options = mask_options(config, meta)
+        masked = inconsistency_masked(channels_first, predictions, space.kind, options, redraw)
+        return masked, predictions
+    if space.kind == "binary":
+        labels = unanimous_ensemble(predictions, space.kind)
+    else:
+        labels = mean_ensemble(probabilities, space.kind)
+    nothing = torch.zeros_like(labels, dtype=torch.bool)
+    everything = MaskedBatch(
+        images=channels_first,
+        labels=redraw(labels) if redraw else labels,
+        inconsistent=nothing,
+        keep=torch.ones(len(labels), dtype=torch.bool),
+        inconsistent_sizes=nothing.sum((1, 2)),
+        foreground_sizes=(labels != 0).sum((1, 2)),
+    )
+    return everything, predictions
+
+
 def mask_options(config: Mapping[str, Any], meta: Mapping[str, Any]) -> MaskOptions:
-    """Return the options for the masks, with the original's choices filled in per label space."""
+    """Return how masks are made, with the original's choice of image filter per label space."""
     chosen = config["image_filter"]
     if chosen == "original":
         chosen = "foreground" if meta["space"] == "binary" else "none"
@@ -57,124 +140,75 @@ def mask_options(config: Mapping[str, Any], meta: Mapping[str, Any]) -> MaskOpti
         block_output=config["block_output"],
         blocked_label=0 if config["blocked_label"] == "zero" else 255,
         image_filter=chosen,
-        growing_bits=(1 << cells["alive"]) | (1 << cells["dead"]) if cells else 0xFF,
+        growing_bits=1 << cells["alive"] | 1 << cells["dead"] if cells else 0xFF,
     )
 
 
-def run(job: Job) -> dict[str, Any]:
-    """Label the unlabelled training images; see the module for what is left."""
-    data = job.inputs["data"][0]
-    arrays = read_arrays(data)
-    meta = arrays.meta
-    if job.config.get("blocked_label") == "ignored" and meta["space"] == "multilabel":
-        raise ImBenchError(
-            "blocked_label: ignored does not exist for multi-label data, whose label bytes have no "
-            "ignored value: use blocked_label: zero"
-        )
-    candidates, wanted = job.inputs["candidates"], job.config["teachers"]
-    folders = best_by_validation(candidates, meta["metric"], wanted)
-    device = pick_device(job.settings.device)
-    teachers = [load_model(folder, data, device) for folder in folders]
-    indices = unlabelled_indices(meta)
-    kept: list[np.ndarray] = []
-    labels: list[np.ndarray] = []
-    masks: list[np.ndarray] = []
-    clear_pixels = right_pixels = pixels = 0
-    for done, rows in _chunks(indices):
-        if job.stop_requested:
-            raise StageInterrupted
-        images = torch.from_numpy(arrays.images("train")[rows]).to(device)
-        batch, predictions = label(images, teachers, job.config, meta)
+class _Kept:
+    """The images that were kept so far."""
+
+    def __init__(self) -> None:
+        self._images: list[NDArray[np.uint8]] = []
+        self._labels: list[NDArray[np.uint8]] = []
+        self._masks: list[NDArray[np.uint8]] = []
+        self._pixels = self._clear = self._right = 0
+
+    def add(self, batch: MaskedBatch, truth: NDArray[np.uint8]) -> None:
+        """Keep of a batch what passes the image filter."""
         keep = batch.keep.cpu().numpy()
-        kept.append(rows[keep])
-        labels.append(batch.labels.cpu().numpy()[keep])
-        masks.append(batch.inconsistent.cpu().numpy()[keep])
-        truth = arrays.labels("train")[rows][keep]
-        clear = ~masks[-1]
-        clear_pixels += int(clear.sum())
-        right_pixels += int((clear & (labels[-1] == truth)).sum())
-        pixels += clear.size
-        if done == 0:
-            _write_samples(job.folder / "samples", images, predictions, batch, meta)
-        job.progress(done + len(rows), len(indices))
-    all_labels = np.concatenate(labels)
-    _save(job.folder / "indices.npy", np.concatenate(kept))
-    _save(job.folder / "labels.npy", all_labels)
-    _save(job.folder / "masks.npy", np.packbits(np.concatenate(masks), axis=-1))
-    write_json(job.folder / "pseudo.json", {"block_input": job.config.get("block_input", False)})
-    return {
-        "teachers": [folder.name for folder in folders],
-        "unlabelled": len(indices),
-        "images_kept": len(all_labels) / len(indices) if len(indices) else 0.0,
-        "pixels_kept": clear_pixels / pixels if pixels else 0.0,
-        "label_accuracy": right_pixels / clear_pixels if clear_pixels else 0.0,
-    }
+        labels = batch.labels.cpu().numpy()[keep]
+        inconsistent = batch.inconsistent.cpu().numpy()[keep]
+        self._images.append(batch.images.movedim(1, -1).cpu().numpy()[keep])
+        self._labels.append(labels)
+        self._masks.append(np.packbits(inconsistent, axis=-1))
+        clear = ~inconsistent
+        self._pixels += clear.size
+        self._clear += int(np.count_nonzero(clear))
+        self._right += int(np.count_nonzero(clear & (labels == truth[keep])))
+
+    def save(self, folder: Path) -> None:
+        """Write the arrays, each atomically."""
+        parts = {"images": self._images, "labels": self._labels, "masks": self._masks}
+        for name, arrays in parts.items():
+            with atomic_path(folder / f"{name}.npy") as temporary, temporary.open("wb") as file:
+                np.save(file, np.concatenate(arrays), allow_pickle=False)
+
+    def shares(self, unlabelled: int) -> dict[str, float]:
+        """Return what share of images and pixels was kept, and how much of that is true."""
+        return {
+            "images_kept": sum(map(len, self._labels)) / unlabelled,
+            "pixels_kept": self._clear / max(1, self._pixels),
+            "label_accuracy": self._right / max(1, self._clear),
+        }
 
 
-def label(
-    images: Tensor, teachers: list[Any], config: Mapping[str, Any], meta: Mapping[str, Any]
-) -> tuple[MaskedBatch, Tensor]:
-    """Label a batch.
-
-    Args:
-        images: uint8 (B, H, W, C) on the teachers' device.
-        teachers: Segmentors in evaluation mode.
-        config: The stage's config.
-        meta: The data set's ``meta.json``.
-
-    Returns:
-        The labels, masks and kept images, and the teachers' label bytes (K, B, H, W).
-    """
-    space = teachers[0].label_space
-    probabilities = [teacher.probabilities(images) for teacher in teachers]
-    predictions = torch.stack([space.discretise(p) for p in probabilities])
-    cells = meta.get("cells")
-    relabel = partial(redraw_position_bits, cells=cells) if cells else None
-    as_channels = images.movedim(-1, 1)
-    if config["mode"] == "im":
-        options = mask_options(config, meta)
-        return (
-            inconsistency_masked(as_channels, predictions, space.kind, options, relabel),
-            predictions,
-        )
-    if space.kind == "binary":
-        labels = unanimous_ensemble(predictions, space.kind)
-    else:
-        labels = mean_ensemble(torch.stack(probabilities), space.kind)
-    inconsistent = consensus(predictions, space.kind).inconsistent
-    everything = MaskedBatch(
-        images=as_channels,
-        labels=relabel(labels) if relabel else labels,
-        inconsistent=torch.zeros_like(inconsistent),
-        keep=torch.ones(len(labels), dtype=torch.bool, device=labels.device),
-        inconsistent_sizes=inconsistent.sum((1, 2)),
-        foreground_sizes=(labels != 0).sum((1, 2)),
-    )
-    return everything, predictions
-
-
-def _chunks(indices: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
-    for start in range(0, len(indices), BATCH):
-        yield start, indices[start : start + BATCH]
-
-
-def _save(path: Path, array: np.ndarray) -> None:
-    with atomic_path(path) as temporary, temporary.open("wb") as file:
-        np.save(file, array, allow_pickle=False)
-
-
-def _write_samples(
+def write_samples(
     folder: Path, images: Tensor, predictions: Tensor, batch: MaskedBatch, meta: Mapping[str, Any]
 ) -> None:
-    """Show image, what each teacher says, the inconsistency mask, and what a student gets."""
-    disputed = consensus(predictions, meta["space"]).inconsistent.cpu().numpy()
+    """Write the first images of a batch as strips.
+
+    A strip shows the image, what each teacher says, the inconsistency mask in white, and the image
+    and label that a student gets.
+    """
+    space, outputs = meta["space"], meta["outputs"]
+    disputed = consensus(predictions, space).inconsistent.cpu().numpy()
     blanked = batch.images.movedim(1, -1).cpu().numpy()
     for i in range(min(SAMPLES, len(images))):
-        strip = picture_strip(
-            images[i].cpu().numpy(),
-            [*predictions[:, i].cpu().numpy(), batch.labels[i].cpu().numpy()],
-            meta,
-            masks=[disputed[i]],
-            images=[blanked[i]],
+        said = [*predictions[:, i].cpu().numpy(), batch.labels[i].cpu().numpy()]
+        coloured = [colour(each, space, outputs) for each in said]
+        mask = as_rgb(disputed[i, ..., None].astype(np.uint8) * 255)
+        panels = [as_rgb(images[i].numpy()), *coloured[:-1], mask, as_rgb(blanked[i]), coloured[-1]]
+        write_png(folder / f"labels-{i}.png", strip(panels))
+
+
+def _refuse_impossible(config: Mapping[str, Any], meta: Mapping[str, Any]) -> None:
+    if len(meta["labelled"]) == len(meta["names"]["train"]):
+        raise ImBenchError(
+            f"data set {meta['name']!r} has no unlabelled images: all {len(meta['labelled'])} "
+            "training images are labelled; choose a smaller `labelled` share"
         )
-        save_picture(folder / f"labels-{i}.png", strip)
+    if config.get("blocked_label") == "ignored" and meta["space"] == "multilabel":
+        raise ImBenchError(
+            "blocked_label: ignored does not exist for multi-label data, whose label bytes have no "
+            "value for it: use blocked_label: zero"
+        )

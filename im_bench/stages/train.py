@@ -13,7 +13,7 @@ def run(job: Job) -> dict[str, Any]:
     pseudo = job.inputs.get("pseudo")
     return run_training(
         config=job.config,
-        data_dir=job.inputs["data"][0],
+        data_dir=job.inputs["data"][0] / "arrays",
         pseudo_dir=pseudo[0] if pseudo else None,
         folder=job.folder,
         device=job.settings.device,

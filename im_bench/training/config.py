@@ -92,7 +92,7 @@ def mmengine_config(
                 "sampler": {"type": "DefaultSampler", "shuffle": False},
             },
             "val_evaluator": [
-                _metric(meta),
+                metric_config(meta),
                 {"type": "LossMetric", "label_space": _label_space(config, meta)},
             ],
             # What these do per step waits for the device; im_bench.training.hooks does not.
@@ -122,7 +122,12 @@ def model_config(
     model = config["model"]
     if model.get("backbone") is None:
         width = float(model.get("width", 1.0))
-        backbone = {"type": "UNet1x1", "in_channels": meta["channels"], "width": width}
+        backbone = {
+            "type": "UNet1x1",
+            "in_channels": meta["channels"],
+            "width": width,
+            "norm_momentum": float(model.get("norm_momentum", 0.01)),
+        }
         heads: dict[str, Any] = {"decode_head": {"type": "UNet1x1Head", "width": width}}
     else:
         backbone = dict(model["backbone"])
@@ -185,7 +190,8 @@ def _augmentation(config: Mapping[str, Any]) -> dict[str, Any] | None:
     return {"clean_share": clean_share, **config["augmentation"]}
 
 
-def _metric(meta: Mapping[str, Any]) -> dict[str, Any]:
+def metric_config(meta: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the config of the metric for a packed data set, by its ``meta.json``."""
     if meta.get("cells"):
         return {"type": "CellMetric", "cells": dict(meta["cells"])}
     names = {"binary": "Binary", "multiclass": "Multiclass", "multilabel": "Multilabel"}

@@ -20,11 +20,12 @@ from im_bench.training.config import model_config, resolve_device
 from im_bench.training.runner import import_custom_modules
 
 
-def load_model(folder: Path, device: str = "auto") -> LabelSpaceSegmentor:
+def load_model(folder: Path, data_dir: Path, device: str = "auto") -> LabelSpaceSegmentor:
     """Return the best network of a train stage, in evaluation mode.
 
     Args:
-        folder: The train stage's folder; the data stage is found beside it, by ``stage.json``.
+        folder: The train stage's folder.
+        data_dir: The folder ``arrays`` of the data stage that it was trained on.
         device: A torch device, or ``"auto"``.
 
     Raises:
@@ -33,8 +34,7 @@ def load_model(folder: Path, device: str = "auto") -> LabelSpaceSegmentor:
     refuse_pickled_code()
     where = resolve_device(device)
     try:
-        stage = read_json(folder / "stage.json")
-        config, data_dir = stage["config"], folder.parent / stage["inputs"]["data"][0] / "arrays"
+        config = read_json(folder / "stage.json")["config"]
     except (OSError, ValueError, KeyError) as error:
         raise ImBenchError(
             f"{folder} is no train stage ({type(error).__name__}: {error}): check the path"

@@ -1,0 +1,33 @@
+"""Scores of a trained network on one part of a data set."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from mmengine.evaluator import Evaluator
+
+from im_bench.data.arrays import ArrayDataset, Part, read_meta
+from im_bench.models.segmentor import LabelSpaceSegmentor
+from im_bench.training.config import metric_config
+
+BATCH = 32
+
+
+def score(model: LabelSpaceSegmentor, data_dir: Path, part: Part) -> dict[str, float]:
+    """Return the metrics of the data set's label space, by name.
+
+    Args:
+        model: In evaluation mode.
+        data_dir: The folder ``arrays`` of the data stage.
+        part: ``val`` or ``test``.
+    """
+    dataset = ArrayDataset(data_dir, part)
+    evaluator = Evaluator([metric_config(read_meta(data_dir))])
+    evaluator.dataset_meta = dataset.metainfo
+    with torch.inference_mode():
+        for start in range(0, len(dataset), BATCH):
+            batch = dataset.__getitems__(range(start, min(start + BATCH, len(dataset))))
+            evaluator.process(model.val_step(batch))
+    scores: dict[str, float] = evaluator.evaluate(len(dataset))
+    return scores

@@ -196,4 +196,5 @@ def soft_miou(counts: Counts) -> Tensor:
 def _counts_of_maps(predicted: Tensor, truth: Tensor) -> Counts:
     """Count boolean maps, ``(B, C, H, W)``."""
     maps = (predicted & truth, predicted, truth)
-    return Counts(*(each.sum((2, 3)).double() for each in maps))
+    # 32 bits are enough for an image's pixels, and add up several times faster than the default 64.
+    return Counts(*(each.sum((2, 3), dtype=torch.int32).double() for each in maps))

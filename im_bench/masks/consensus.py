@@ -47,7 +47,7 @@ def consensus(predictions: Tensor, space: Space) -> Consensus:
     agreed, disputed = _split_bits(predictions, space)
     inconsistent = disputed != 0
     # Bits that two classes share mean nothing: a class index survives whole or not at all.
-    labels = agreed if space == "multilabel" else agreed.masked_fill(inconsistent, 0)
+    labels = agreed if space == "multilabel" else agreed * ~inconsistent
     return Consensus(labels, inconsistent)
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from im_bench.masks.bits import unpack_bits
 from im_bench.masks.consensus import Space, check_space, foreground_sizes
 
 
@@ -39,9 +38,12 @@ def same_classes(predictions: Tensor, space: Space) -> Tensor:
 
     Source: original implementation, ``filter_unequal_class_pred``.
     """
+    device = predictions.device
+    # Which bytes each teacher uses on each image: a table of 256 truths, whatever the space.
+    seen = torch.zeros(*predictions.shape[:2], 256, dtype=torch.bool, device=device)
+    seen = seen.scatter(2, predictions.flatten(2).long(), True)
     if check_space(space) == "multilabel":
-        seen = unpack_bits(predictions).flatten(-2).any(-1)
-    else:
-        seen = torch.zeros(*predictions.shape[:2], 256, dtype=torch.bool, device=predictions.device)
-        seen = seen.scatter(2, predictions.flatten(2).long(), True)
+        bytes_, bits = torch.arange(256, device=device), torch.arange(8, device=device)
+        classes_of_bytes = (bytes_[:, None] >> bits & 1).bool()
+        seen = (seen.unsqueeze(-1) & classes_of_bytes).any(2)
     return (seen == seen[0]).all(2).all(0)

@@ -94,6 +94,15 @@ def test_windows_move_inside_at_the_border(x, y, seed):
     assert counts == (balance > 0, balance < 0, balance == 0)
 
 
+def test_a_window_that_touches_the_left_border_moves_but_at_the_upper_it_stays():
+    left, top = np.zeros((2, 20, 20), np.uint8)
+    left[:, :3] = 255
+    top[:3] = 255
+    centre = np.array([[3, 10]])
+    assert cells.count_cells(centre, left, ~left) == (0, 1, 0)
+    assert cells.count_cells(centre[:, ::-1], top, ~top) == (0, 0, 1)
+
+
 def test_only_the_position_bit_is_redrawn():
     maps = [position_map((20, 30)), position_map((30, 20), (60, 40))]
     position = torch.from_numpy(np.stack(maps) // 255)

@@ -84,6 +84,17 @@ def test_eroding_grows_classes_into_what_it_frees_but_not_binary_labels():
         assert made.labels[0, 2, 2] == freed
 
 
+def test_the_mask_is_eroded_before_it_is_dilated():
+    teachers = torch.zeros(2, 1, 9, 9).byte()
+    teachers[0, :, 1, 1] = 1  # a speck
+    teachers[0, :, 4:8, 4:8] = 1  # and a region
+    made = inconsistency_masked(
+        images_for(teachers), teachers, "binary", MaskOptions(erode=3, dilate=3)
+    )
+    assert torch.equal(made.inconsistent[0, 3:, 3:], teachers[0, 0, 3:, 3:] == 1)
+    assert made.inconsistent.sum() == 16
+
+
 def test_only_the_growing_bits_grow():
     teachers = torch.zeros(2, 1, 5, 5).byte()
     teachers[:, :, 2, 2] = 0b111

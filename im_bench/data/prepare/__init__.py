@@ -33,13 +33,14 @@ def prepare(
     sources: Sequence[Path] = (),
     *,
     root: Path,
+    rename: str | None = None,
     size: Size | None = None,
     allow_partial: bool = False,
     sha256: Sequence[str] = (),
     threads: int | None = None,
     progress: Progress | None = None,
 ) -> Path:
-    """Write an official data set to ``<root>/<name>`` in canonical form.
+    """Write an official data set to ``<root>/<name>``, in canonical form.
 
     The result is the same whatever the machine, the number of threads and the number of
     interruptions: splits and crops are drawn from sorted names with a fixed seed. Finished files of
@@ -49,6 +50,7 @@ def prepare(
         name: ``isic2018``, ``hela``, ``suim`` or ``cityscapes``.
         sources: Raw folders and archives; none to download the data set where that is allowed.
         root: The folder of data sets.
+        rename: What to call the result, if it should not be mistaken for the official data set.
         size: ``(width, height)`` of the prepared images in pixels; None for that of the paper.
         allow_partial: Accept other than the official number of images, and leave out images
             without a mask.
@@ -64,7 +66,7 @@ def prepare(
         ImBenchError: The data is incomplete or damaged, or cannot be written.
     """
     recipe = find_recipe(name)
-    folder = root / name
+    folder = root / (rename or name)
     paths = tuple(sources) or tuple(download(recipe, root / "downloads"))
     check_folder_is_free(paths, folder)
     request = Request(recipe, paths, folder, size, allow_partial, tuple(sha256))

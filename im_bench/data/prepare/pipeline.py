@@ -244,7 +244,7 @@ def _finish(
         if path.startswith("images/")
     ]
     write_text(folder / LABELLED, "".join(f"{name}\n" for name in names))
-    write_text(folder / "dataset.yaml", _description(recipe))
+    write_text(folder / "dataset.yaml", _description(recipe, folder.name))
     files = {path: entry for made in finished.values() for path, entry in made.items()}
     for name in (LABELLED, "dataset.yaml"):
         content = (folder / name).read_bytes()
@@ -254,7 +254,7 @@ def _finish(
     write_json(
         folder / "manifest.json",
         {
-            "name": recipe.name,
+            "name": folder.name,
             "fingerprint": sha256_json([[path, digest] for path, (_, digest) in files.items()]),
             "counts": {**counts, "labelled": len(names)},
             **header,
@@ -264,9 +264,9 @@ def _finish(
     (folder / ".journal").unlink()
 
 
-def _description(recipe: Recipe) -> str:
+def _description(recipe: Recipe, name: str) -> str:
     fields = {
-        "name": recipe.name,
+        "name": name,
         "encoding": "labels",
         **recipe.description,
         "root": ".",

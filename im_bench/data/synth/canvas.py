@@ -7,7 +7,6 @@ points are ``(x, y)`` in pixels and sizes ``(width, height)``.
 from __future__ import annotations
 
 import zlib
-from collections.abc import Sequence
 
 import cv2
 import numpy as np
@@ -18,6 +17,7 @@ Bytes = npt.NDArray[np.uint8]
 Field = npt.NDArray[np.float32]
 Mask = npt.NDArray[np.bool_]
 Colour = npt.NDArray[np.float32]
+Points = npt.NDArray[np.float64]
 Size = tuple[int, int]
 
 _SUBPIXEL = 4
@@ -59,8 +59,9 @@ def fractal(rng: Random, size: Size, cells: float, octaves: int = 3, stretch: fl
 def slope(rng: Random, size: Size) -> Field:
     """Return a linear gradient ``(H, W)`` of random direction, in -1…1."""
     x, y = grid(size)
-    angle = rng.uniform(0, 2 * np.pi)
-    return ((np.cos(angle) * x + np.sin(angle) * y) / 1.42).astype(np.float32)
+    angle = np.float32(rng.uniform(0, 2 * np.pi))
+    light: Field = (np.cos(angle) * x + np.sin(angle) * y) / np.float32(np.sqrt(2))
+    return light
 
 
 def polygon(size: Size, points: npt.ArrayLike) -> Mask:
@@ -73,13 +74,13 @@ def polygon(size: Size, points: npt.ArrayLike) -> Mask:
 
 def outline(
     rng: Random,
-    centre: Sequence[float],
+    centre: npt.ArrayLike,
     radius: float,
     stretch: float = 1.0,
     angle: float = 0.0,
     roughness: float = 0.1,
     waves: int = 6,
-) -> npt.NDArray[np.float64]:
+) -> Points:
     """Return the contour ``(N, 2)`` of a random blob.
 
     Args:
@@ -96,9 +97,10 @@ def outline(
     phases = rng.uniform(0, 2 * np.pi, (waves, 1))
     heights = rng.normal(0, roughness, (waves, 1)) / np.sqrt(orders - 1)
     radii = radius * np.clip(1 + (heights * np.cos(orders * turn + phases)).sum(0), 0.3, 2)
+    middle = np.asarray(centre, np.float64)
     x, y = radii * np.cos(turn) * np.sqrt(stretch), radii * np.sin(turn) / np.sqrt(stretch)
     cos, sin = np.cos(angle), np.sin(angle)
-    return np.stack([centre[0] + cos * x - sin * y, centre[1] + sin * x + cos * y], axis=1)
+    return np.stack([middle[0] + cos * x - sin * y, middle[1] + sin * x + cos * y], axis=1)
 
 
 def stroke(size: Size, points: npt.ArrayLike, width: float) -> Mask:
@@ -111,12 +113,13 @@ def stroke(size: Size, points: npt.ArrayLike, width: float) -> Mask:
 
 
 def bend(
-    rng: Random, start: Sequence[float], angle: float, length: float, curl: float, steps: int = 8
-) -> npt.NDArray[np.float64]:
+    rng: Random, start: npt.ArrayLike, angle: float, length: float, curl: float, steps: int = 8
+) -> Points:
     """Return the points ``(steps + 1, 2)`` of a line that turns by about ``curl`` radians."""
     turns = angle + np.cumsum(rng.normal(curl / steps, abs(curl) / steps + 1e-3, steps))
     moves = np.stack([np.cos(turns), np.sin(turns)], axis=1) * (length / steps)
-    return np.vstack([start, np.asarray(start) + np.cumsum(moves, axis=0)])
+    first = np.asarray(start, np.float64)
+    return np.vstack([first, first + np.cumsum(moves, axis=0)])
 
 
 def soft(mask: Mask, sigma: float) -> Field:
@@ -145,7 +148,7 @@ def shade(image: Field, light: Field, where: Mask | None = None) -> None:
     image *= 1 + light[..., None]
 
 
-def colour(rng: Random, base: Sequence[float], spread: float = 0.05) -> Colour:
+def colour(rng: Random, base: npt.ArrayLike, spread: float = 0.05) -> Colour:
     """Return an RGB colour near ``base``; its brightness varies more than its hue."""
     value = np.asarray(base) * (1 + rng.normal(0, spread)) + rng.normal(0, spread / 3, 3)
     return np.clip(value, 0, 1).astype(np.float32)

@@ -47,7 +47,7 @@ def draw(rng: Random, size: Size) -> tuple[Bytes, tuple[Bytes, ...]]:
     alive, dead = np.zeros((2, size[1], size[0]), bool)
     centres = _scatter(rng, size, radius)
     death = rng.beta(1.0, 1.3)
-    contrast = rng.uniform(0.6, 1.7)
+    contrast = rng.uniform(0.8, 2.0)
     for centre in centres:
         if rng.random() < death:
             dead |= _dead_cell(rng, grey, centre, radius, contrast)
@@ -57,7 +57,7 @@ def draw(rng: Random, size: Size) -> tuple[Bytes, tuple[Bytes, ...]]:
     grey += rng.uniform(0, 0.14) * slope(rng, size) + 0.05 * fractal(rng, size, 2, 1)
     image = np.repeat(grey[..., None], 3, axis=2)
     photo = photograph(rng, image, rng.uniform(0.2, 0.9), 0)
-    noise = rng.normal(0, rng.uniform(1, 6), photo.shape[:2])
+    noise = rng.normal(0, rng.uniform(1, 5), photo.shape[:2])
     photo = np.clip(photo[..., :1] + noise[..., None], 0, 255).astype(np.uint8).repeat(3, axis=2)
     masks = (alive, dead, _positions(centres, size))
     return photo, tuple(mask.astype(np.uint8) * 255 for mask in masks)
@@ -102,7 +102,7 @@ def _living_cell(
     grain = fractal(rng, size, size[0] / 5, 2)
     grey += contrast * cell * (0.10 * grain + rng.uniform(-0.07, 0.07))
     nucleus = polygon(size, outline(rng, centre, radius * 0.4, 1.2, roughness=0.05))
-    grey -= contrast * 0.10 * (soft(nucleus, 0.9) - 0.8 * soft(nucleus, 2.0))
+    grey -= contrast * 0.16 * (soft(nucleus, 0.9) - 0.8 * soft(nucleus, 2.0))
     return cell
 
 
@@ -150,4 +150,5 @@ def _positions(centres: list[tuple[int, int]], size: Size) -> Mask:
         distances = cKDTree(centres).query(centres, k=2)[0][:, 1]
     for centre, distance in zip(centres, distances, strict=True):
         cv2.circle(mask, centre, int(np.clip(distance // 4, 3, 8)), 255, -1)
-    return cv2.blur(mask, (2, 2)) >= 254
+    circles: Mask = cv2.blur(mask, (2, 2)) >= 254
+    return circles

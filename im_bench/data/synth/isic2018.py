@@ -84,7 +84,7 @@ def _lesion_outline(rng: Random, size: Size) -> Mask:
 def _paint_lesion(rng: Random, image: Field, skin: Field, lesion: Mask) -> None:
     size = (lesion.shape[1], lesion.shape[0])
     side = min(size)
-    contrast = rng.uniform(0.25, 0.95)
+    contrast = rng.uniform(0.15, 0.85)
     alpha = soft(lesion, side * rng.uniform(0.004, 0.03)) * contrast
     first, second = (colour(rng, _PIGMENT[rng.integers(len(_PIGMENT))], 0.1) for _ in range(2))
     patches = np.clip(0.5 + 1.2 * fractal(rng, size, 3), 0, 1)[..., None]
@@ -106,7 +106,7 @@ def _look_alikes(rng: Random, image: Field, lesion: Mask) -> None:
     side = min(size)
     if rng.random() < 0.5:
         blend(image, soft(lesion, 0.09 * side) * rng.uniform(0.2, 0.6), (0.75, 0.36, 0.33))
-    for _ in range(rng.integers(0, 3)):
+    for _ in range(rng.integers(0, 4)):
         shape = outline(rng, _anywhere(rng, size), side * rng.uniform(0.08, 0.28), 1.6, 1, 0.2)
         shade(image, -rng.uniform(0.15, 0.5) * soft(polygon(size, shape), 0.05 * side))
     for _ in range(rng.integers(0, 9)):

@@ -10,11 +10,13 @@ from collections.abc import Callable
 
 import cv2
 import numpy as np
+import numpy.typing as npt
 
 from im_bench.data.synth.canvas import (
     Bytes,
     Field,
     Mask,
+    Points,
     Random,
     Size,
     around,
@@ -58,14 +60,14 @@ def draw(rng: Random, size: Size) -> tuple[Bytes, tuple[Bytes, ...]]:
     for paint, chance, most in (
         (scene.wreck, 0.35, 1),
         (scene.reef, 0.7, 3),
-        (scene.plants, 0.45, 3),
+        (scene.plants, 0.45, 2),
         (scene.robot, 0.25, 1),
         (scene.diver, 0.4, 2),
         (scene.fish, 0.65, 6),
     ):
         scene.maybe(paint, chance, most)
     scene.water_column()
-    photo = photograph(rng, image, rng.uniform(0, 0.009) * size[0], rng.uniform(0.005, 0.03))
+    photo = photograph(rng, image, rng.uniform(0, 0.006) * size[0], rng.uniform(0.005, 0.03))
     return photo, (_colour_code(scene.labels),)
 
 
@@ -119,7 +121,7 @@ class _Scene:
         sandy = self.rng.random() < 0.6
         base = colour(self.rng, (0.72, 0.68, 0.55), 0.15) if sandy else self._drab()
         pixels = self._texture(base, 0.25 if sandy else 0.6, 14 if sandy else 8, 0.35)
-        self._put(mask, pixels, _FLOOR, self.rng.uniform(0.1, 0.6))
+        self._put(mask, pixels, _FLOOR, self.rng.uniform(0.05, 0.4))
 
     def reef(self) -> None:
         width, height = self.size
@@ -139,25 +141,25 @@ class _Scene:
             else self._drab()
         )
         pixels = self._texture(base_colour, 0.9, 13)
-        self._put(mask, pixels, _REEF, self.rng.uniform(0.05, 0.6))
+        self._put(mask, pixels, _REEF, self.rng.uniform(0, 0.4))
 
     def plants(self) -> None:
         width, _ = self.size
         mask = np.zeros(self.labels.shape, bool)
         root = self.rng.uniform(0, width)
         tall = self.side * self.rng.uniform(0.15, 0.45)
-        for _ in range(self.rng.integers(8, 18)):
+        for _ in range(self.rng.integers(6, 13)):
             foot = (root + self.rng.normal(0, 0.07 * width), self.horizon + 0.06 * self.side)
             angle = -np.pi / 2 + self.rng.normal(0, 0.25)
             length = tall * self.rng.uniform(0.6, 1.2)
             blade = bend(self.rng, foot, angle, length, self.rng.normal(0, 0.8))
-            mask |= stroke(self.size, blade, self.side * self.rng.uniform(0.015, 0.035))
+            mask |= stroke(self.size, blade, self.side * self.rng.uniform(0.025, 0.05))
         base = (0.25, 0.45, 0.15) if self.rng.random() < 0.6 else (0.42, 0.36, 0.18)
         pixels = self._texture(colour(self.rng, base, 0.25), 0.5, 20, 4)
-        self._put(mask, pixels, _PLANT, self.rng.uniform(0.05, 0.55))
+        self._put(mask, pixels, _PLANT, self.rng.uniform(0, 0.35))
 
     def wreck(self) -> None:
-        x, _ = self._place()
+        place = np.array((self._place()[0], self.horizon))
         long, high = (
             self.side * self.rng.uniform(0.3, 0.6),
             self.side * self.rng.uniform(0.15, 0.35),
@@ -176,21 +178,21 @@ class _Scene:
             ]
         )
         hull = hull * (long / 2, high) * (self.rng.choice([-1, 1]), 1)
-        mask = polygon(self.size, _turned(hull, tilt) + (x, self.horizon))
+        mask = polygon(self.size, _turned(hull, tilt) + place)
         pixels = self._texture(self._drab(), 0.35, 5, 5)
         for shift in np.linspace(-0.7, 0.6, self.rng.integers(3, 7)):
             hole = _turned(
                 outline(self.rng, (shift * long / 2, -0.1 * high), high * 0.09, 1.2), tilt
             )
-            pixels[polygon(self.size, hole + (x, self.horizon))] *= 0.25
+            pixels[polygon(self.size, hole + place)] *= 0.25
         for shift in np.linspace(-0.9, 0.9, 9):
             seam = _turned(np.array([(shift, -1.0), (shift, 0.5)]) * (long / 2, high), tilt)
-            pixels[stroke(self.size, seam + (x, self.horizon), 1)] *= 0.7
-        self._put(mask, pixels, _WRECK, self.rng.uniform(0.1, 0.6))
+            pixels[stroke(self.size, seam + place, 1)] *= 0.7
+        self._put(mask, pixels, _WRECK, self.rng.uniform(0, 0.4))
 
     def robot(self) -> None:
         place = np.array(self._place(0.2, 0.75))
-        length = self.side * self.rng.uniform(0.12, 0.26)
+        length = self.side * self.rng.uniform(0.2, 0.4)
         tilt = self.rng.normal(0, 0.3)
         body = np.array([(-1, -0.35), (1, -0.35), (1, 0.3), (0.6, 0.45), (-1, 0.45)]) * length / 2
         mask = polygon(self.size, _turned(body, tilt) + place)
@@ -204,18 +206,18 @@ class _Scene:
         if self.rng.random() < 0.5:
             tether = bend(self.rng, place, -np.pi / 2 + self.rng.normal(0, 0.4), self.side, 1)
             blend(self.image, stroke(self.size, tether, 1), (0.6, 0.6, 0.5))
-        self._put(mask, pixels, _ROBOT, self.rng.uniform(0, 0.45))
+        self._put(mask, pixels, _ROBOT, self.rng.uniform(0, 0.3))
 
     def diver(self) -> None:
         place = np.array(self._place(0.15, 0.7))
-        length = self.side * self.rng.uniform(0.15, 0.35)
+        length = self.side * self.rng.uniform(0.3, 0.55)
         tilt = self.rng.uniform(-0.7, 0.7) + (np.pi if self.rng.random() < 0.5 else 0)
         suit = colour(
             self.rng, (0.10, 0.10, 0.13) if self.rng.random() < 0.6 else self._drab(), 0.2
         )
-        parts: list[tuple[Mask, object]] = []
+        parts: list[tuple[Mask, npt.ArrayLike]] = []
 
-        def limb(points: list[tuple[float, float]], width: float, tone: object) -> None:
+        def limb(points: list[tuple[float, float]], width: float, tone: npt.ArrayLike) -> None:
             line = _turned(np.array(points) * length, tilt) + place
             parts.append((stroke(self.size, line, width * length), tone))
 
@@ -232,11 +234,11 @@ class _Scene:
         for part, tone in parts:
             pixels[part] = tone
             mask |= part
-        self._put(mask, pixels, _DIVER, self.rng.uniform(0, 0.5))
+        self._put(mask, pixels, _DIVER, self.rng.uniform(0, 0.3))
 
     def fish(self) -> None:
         place = np.array(self._place(0.08, 0.85))
-        length = self.side * self.rng.uniform(0.06, 0.22)
+        length = self.side * self.rng.uniform(0.12, 0.32)
         flip, tilt = self.rng.choice([-1, 1]), self.rng.normal(0, 0.25)
         turn = np.linspace(0, 2 * np.pi, 20, endpoint=False)
         slim = self.rng.uniform(0.18, 0.34)
@@ -251,7 +253,7 @@ class _Scene:
             for shift in (-0.15, 0.05, 0.22):
                 stripe = np.array([(shift, -0.4), (shift, 0.4)]) * length * (flip, 1)
                 pixels[stroke(self.size, _turned(stripe, tilt) + place, 0.07 * length)] *= 0.3
-        self._put(mask, pixels, _FISH, self.rng.uniform(0, 0.5))
+        self._put(mask, pixels, _FISH, self.rng.uniform(0, 0.3))
 
     def water_column(self) -> None:
         """Paint what hangs in the water over everything: light rays, bubbles, snow, murk."""
@@ -264,12 +266,12 @@ class _Scene:
             for x, y in self.rng.uniform(0, 1, (self.rng.integers(5, 40), 2)) * self.size:
                 cv2.circle(snow, (int(x), int(y)), int(self.rng.uniform(0, 0.012) * width), 1, -1)
             blend(self.image, soft(snow.astype(bool), 0.5) * 0.5, (0.8, 0.9, 0.9))
-        murk = self.rng.uniform(0, 0.35) * np.clip(0.6 + fractal(self.rng, self.size, 2, 1), 0, 1)
+        murk = self.rng.uniform(0, 0.25) * np.clip(0.6 + fractal(self.rng, self.size, 2, 1), 0, 1)
         blend(self.image, murk, self.sea * self.rng.uniform(0.8, 1.4))
-        self.image *= np.float32(self.rng.uniform(0.6, 1.2))
+        self.image *= np.float32(self.rng.uniform(0.75, 1.3))
 
 
-def _turned(points: Field, angle: float) -> Field:
+def _turned(points: Points, angle: float) -> Points:
     cos, sin = np.cos(angle), np.sin(angle)
-    turned: Field = points @ np.array([[cos, sin], [-sin, cos]])
+    turned: Points = points @ np.array([[cos, sin], [-sin, cos]])
     return turned

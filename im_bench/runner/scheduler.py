@@ -60,13 +60,11 @@ def run_plan(
         ImBenchError: If nothing can run: no cell has its data, the results folder cannot be
             written, or it holds other stages under the plan's names.
     """
-    runnable = [cell for cell in plan.cells if not cell.problem]
-    summary = Summary(refused={cell.name: cell.problem for cell in plan.cells if cell.problem})
-    if not runnable:
-        raise ImBenchError("; ".join(dict.fromkeys(summary.refused.values())) or "an empty plan")
-    finals = [key for cell in runnable for key in cell.finals.values()]
-    stages = plan.closure(finals)
-    summary.total = len(stages)
+    stages = wanted_stages(plan)
+    refused = {cell.name: cell.problem for cell in plan.cells if cell.problem}
+    summary = Summary(total=len(stages), refused=refused)
+    if not stages:
+        raise ImBenchError("; ".join(dict.fromkeys(refused.values())) or "the plan is empty")
     if policy is Policy.NEVER:
         summary.present = sum(store.status(stage) is Status.DONE for stage in stages)
         return summary
@@ -77,9 +75,16 @@ def run_plan(
             store.folder(stage).discard()
     retry = policy is not Policy.ONLY_MISSING
     run = _Run(plan, store, engine, retry, on_event, summary)
-    run.begin(stages, finals)
+    run.begin(stages)
     run.loop(stop or StopRequest(), grace)
     return summary
+
+
+def wanted_stages(plan: Plan) -> list[Stage]:
+    """Return the stages of all cells that have their data."""
+    return plan.closure(
+        [k for cell in plan.cells if not cell.problem for k in cell.finals.values()]
+    )
 
 
 class _Run:
@@ -108,9 +113,9 @@ class _Run:
         self.begun: dict[StageFolder, tuple[Stage, int]] = {}  # with the number of errors before
         self.elsewhere: dict[StageFolder, tuple[Stage, int]] = {}
 
-    def begin(self, stages: list[Stage], finals: list[str]) -> None:
+    def begin(self, stages: list[Stage]) -> None:
         """Find out what is needed, and queue what can start."""
-        needed = self._needed(finals)
+        needed = self._needed(stages)
         for stage in stages:
             if stage.key not in needed:
                 self.summary.present += 1
@@ -162,10 +167,12 @@ class _Run:
                 for ended in self.engine.wait(POLL_SECONDS):
                     self._ended(ended, asked=True)
 
-    def _needed(self, finals: list[str]) -> dict[str, None]:
+    def _needed(self, stages: list[Stage]) -> dict[str, None]:
         """Return the keys that must be made, in order: what is done needs nothing any more."""
         needed: set[str] = set()
-        waiting, seen = list(finals), set[str]()
+        required = {key for stage in stages for key in stage.requires}
+        waiting = [stage.key for stage in stages if stage.key not in required]
+        seen = set[str]()
         while waiting:
             key = waiting.pop()
             if key in seen:

@@ -1,0 +1,45 @@
+"""``im-bench``: the commands, and what the shell is told of errors."""
+
+from __future__ import annotations
+
+import sys
+from importlib import import_module
+from importlib.util import find_spec
+
+import typer
+
+from im_bench.cli import data
+from im_bench.cli.plan import plan
+from im_bench.cli.run import run
+from im_bench.cli.show import show
+from im_bench.cli.status import status
+from im_bench.errors import ImBenchError
+
+app = typer.Typer(
+    name="im-bench",
+    help="Benchmark semi-supervised segmentation: Inconsistency Masks and their references.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+app.add_typer(data.app, name="data")
+for command in (run, plan, status, show):
+    app.command()(command)
+for name in ("table", "predict"):
+    if find_spec(f"im_bench.cli.{name}"):
+        app.command()(getattr(import_module(f"im_bench.cli.{name}"), name))
+
+
+def main() -> None:
+    """Run the command line. Wrong input is one sentence and status 2, Ctrl-C is status 130."""
+    try:
+        app()
+    except ImBenchError as error:
+        sys.stderr.write(f"error: {error}\n")
+        sys.exit(2)
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,94 @@
+"""Options that several commands share, and the plan that they stand for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, TypeVar, get_args
+
+import typer
+
+from im_bench.errors import ImBenchError, unknown_name
+
+if TYPE_CHECKING:
+    from im_bench.suites.plan import Plan
+
+Value = TypeVar("Value")
+
+SuiteOption = Annotated[
+    str, typer.Option("--suite", help="Name of a suite, or a YAML file that describes one.")
+]
+OutOption = Annotated[Path, typer.Option("--out", help="The results folder.")]
+DataRootOption = Annotated[Path, typer.Option("--data-root", help="Where prepared data sets lie.")]
+BudgetOption = Annotated[
+    str | None,
+    typer.Option("--budget", help="paper or equal, instead of the suite's own budget."),
+]
+MethodsOption = Annotated[
+    str | None, typer.Option("--methods", metavar="A,B", help="Only these methods of the suite.")
+]
+DataOption = Annotated[
+    str | None, typer.Option("--data", metavar="X,Y", help="Only these data sets of the suite.")
+]
+SeedsOption = Annotated[
+    str | None, typer.Option("--seeds", metavar="1,2", help="Instead of the suite's own seeds.")
+]
+
+OUT = Path("runs")
+DATA_ROOT = Path("data")
+
+
+def load_plan(
+    suite: str,
+    out: Path = OUT,
+    data_root: Path = DATA_ROOT,
+    budget: str | None = None,
+    methods: str | None = None,
+    data: str | None = None,
+    seeds: str | None = None,
+) -> Plan:
+    """Return the plan that the options ask for.
+
+    Raises:
+        ImBenchError: If the suite is wrong or a name or number is not known.
+    """
+    from im_bench.suites.loading import suite_path
+    from im_bench.suites.plan import make_plan
+    from im_bench.suites.schema import BudgetName
+
+    budgets: dict[str, BudgetName] = {name: name for name in get_args(BudgetName)}
+    if budget is not None and budget not in budgets:
+        raise unknown_name("budget", budget, budgets)
+    return make_plan(
+        suite_path(suite),
+        out,
+        data_root,
+        budget=budgets[budget] if budget else None,
+        methods=listed("--methods", methods, str),
+        data=listed("--data", data, str),
+        seeds=listed("--seeds", seeds, _seed),
+    )
+
+
+def listed(option: str, text: str | None, read: Callable[[str], Value]) -> list[Value] | None:
+    """Return the values of a comma-separated option, or None where it was not given.
+
+    Raises:
+        ImBenchError: If there is none, one that cannot be read, or one twice.
+    """
+    if text is None:
+        return None
+    words = [word for part in text.split(",") if (word := part.strip())]
+    try:
+        values = [read(word) for word in words]
+    except ValueError as error:
+        raise ImBenchError(f"{option} {text}: {error}") from None
+    if not values or len(set(values)) < len(values):
+        raise ImBenchError(f"{option} {text!r}: give at least one, and none twice")
+    return values
+
+
+def _seed(word: str) -> int:
+    if not word.isdecimal():
+        raise ValueError(f"{word!r} is not a whole number from 0")
+    return int(word)

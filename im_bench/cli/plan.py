@@ -1,0 +1,105 @@
+"""``im-bench plan``: what a suite takes, what of it exists, and what is shared."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from im_bench.cli.options import (
+    DATA_ROOT,
+    OUT,
+    BudgetOption,
+    DataOption,
+    DataRootOption,
+    MethodsOption,
+    OutOption,
+    SeedsOption,
+    SuiteOption,
+    load_plan,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+    from rich.table import Table
+
+    from im_bench.suites.plan import Plan
+
+
+def plan(
+    suite: SuiteOption,
+    out: OutOption = OUT,
+    data_root: DataRootOption = DATA_ROOT,
+    budget: BudgetOption = None,
+    methods: MethodsOption = None,
+    data: DataOption = None,
+    seeds: SeedsOption = None,
+    stages: Annotated[bool, typer.Option("--stages", help="List every stage.")] = False,
+) -> None:
+    """Show what would run, what exists and what is shared. Runs nothing.
+
+    Example: im-bench plan --suite from-scratch --methods im,me
+    """
+    from rich.console import Console
+
+    from im_bench.runner.store import Status, Store
+
+    console = Console()
+    made = load_plan(suite, out, data_root, budget, methods, data, seeds)
+    store = Store(out)
+    if stages:
+        for stage in made.graph:
+            line = f"{store.status(stage).value:8} {stage.kind:13} {stage.folder}"
+            console.print(line, markup=False, highlight=False, soft_wrap=True)
+    else:
+        done = {stage.key for stage in made.graph if store.status(stage) is Status.DONE}
+        console.print(cells_table(made, done))
+        console.print(kinds_table(made, done))
+    for problem in dict.fromkeys(cell.problem for cell in made.cells if cell.problem):
+        console.print(f"no data: {problem}", markup=False, highlight=False, soft_wrap=True)
+
+
+def cells_table(plan: Plan, done: Collection[str]) -> Table:
+    """Return a line per cell: its trainings, how many of them others use too, what is done."""
+    from rich.table import Table
+
+    table = Table(title=f"{plan.name}: {len(plan.cells)} cells")
+    for name in ("cell", "seeds", "stages", "shared", "trainings", "done"):
+        table.add_column(name, justify="left" if name == "cell" else "right")
+    of_cell = {cell.name: plan.stages_of(cell) for cell in plan.cells}
+    users = Counter(stage.key for stages in of_cell.values() for stage in stages)
+    for cell in plan.cells:
+        stages = of_cell[cell.name]
+        table.add_row(
+            cell.name + (" (no data)" if cell.problem else ""),
+            str(len(cell.finals)),
+            str(len(stages)),
+            str(sum(users[stage.key] > 1 for stage in stages)),
+            str(sum(stage.kind == "train" for stage in stages)),
+            f"{sum(stage.key in done for stage in stages)}/{len(stages)}",
+        )
+    return table
+
+
+def kinds_table(plan: Plan, done: Collection[str]) -> Table:
+    """Return a line per kind of stage: how many there are, and would be if none were shared."""
+    from rich.table import Table
+
+    table = Table(title="stages by kind")
+    for name in ("kind", "needed", "without sharing", "done", "to do"):
+        table.add_column(name, justify="left" if name == "kind" else "right")
+    uses = plan.uses()
+    needed, alone, made = Counter[str](), Counter[str](), Counter[str]()
+    for stage in plan.graph:
+        needed[stage.kind] += 1
+        alone[stage.kind] += uses[stage.key]
+        made[stage.kind] += stage.key in done
+    for kind, count in needed.items():
+        numbers = (count, alone[kind], made[kind], count - made[kind])
+        table.add_row(kind, *map(str, numbers))
+    table.add_section()
+    totals = [sum(counter.values()) for counter in (needed, alone, made)]
+    table.add_row("all", *map(str, (*totals, totals[0] - totals[2])), style="bold")
+    return table

@@ -1,0 +1,140 @@
+"""``im-bench run``: a suite, from whatever exists to a results table."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import sys
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from im_bench.cli.options import (
+    DATA_ROOT,
+    OUT,
+    BudgetOption,
+    DataOption,
+    DataRootOption,
+    MethodsOption,
+    OutOption,
+    SeedsOption,
+    SuiteOption,
+    load_plan,
+)
+from im_bench.errors import unknown_name
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from im_bench.runner.events import Summary
+    from im_bench.runner.scheduler import Policy
+    from im_bench.runner.store import Store
+    from im_bench.suites.plan import Plan
+
+
+def run(
+    suite: SuiteOption,
+    out: OutOption = OUT,
+    data_root: DataRootOption = DATA_ROOT,
+    budget: BudgetOption = None,
+    methods: MethodsOption = None,
+    data: DataOption = None,
+    seeds: SeedsOption = None,
+    slots: Annotated[
+        int | None,
+        typer.Option(min=1, help="Stages at a time. Default: one per GPU, or per CPU core."),
+    ] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, or a torch device.")] = "auto",
+    policy: Annotated[
+        str,
+        typer.Option(
+            help="only-missing, retry-failed, always (redo all) or never (only the table)."
+        ),
+    ] = "only-missing",
+    tracking: Annotated[bool, typer.Option(help="Mirror the run to Weights & Biases.")] = True,
+    table: Annotated[bool, typer.Option(help="End with the results table.")] = True,
+) -> None:
+    """Run a suite: whatever is missing is made, then the results are shown.
+
+    The same command continues after a stop. Exit status: 0 done, 1 something failed, 2 wrong
+    input, 130 interrupted.
+
+    Example: im-bench run --suite quickstart
+    """
+    from rich.console import Console
+
+    from im_bench.runner.scheduler import Policy
+    from im_bench.runner.store import Store
+
+    names = [one.value for one in Policy]
+    if policy not in names:
+        raise unknown_name("policy", policy, names)
+    console = Console()
+    plan = load_plan(suite, out, data_root, budget, methods, data, seeds)
+    store = Store(out)
+    summary = _run(plan, store, Policy(policy), slots, device, tracking, console)
+    _tell(summary, Policy(policy), console)
+    if table:
+        _show_table(plan, store, console)
+    raise typer.Exit(summary.exit_code)
+
+
+def _run(
+    plan: Plan,
+    store: Store,
+    policy: Policy,
+    slots: int | None,
+    device: str,
+    tracking: bool,
+    console: Console,
+) -> Summary:
+    from im_bench.report.mirror import Mirror
+    from im_bench.runner.engine import LocalEngine
+    from im_bench.runner.events import Summary
+    from im_bench.runner.interrupt import stop_on_signals
+    from im_bench.runner.progress import make_view
+    from im_bench.runner.scheduler import Policy, run_plan, wanted_stages
+
+    if policy is Policy.NEVER:
+        return Summary(refused={cell.name: cell.problem for cell in plan.cells if cell.problem})
+    total = len(wanted_stages(plan))
+    store.make()
+    with stop_on_signals() as stop:
+        engine = LocalEngine(slots, device)
+        with Mirror(store.out, plan, tracking), make_view(store, total, console) as view:
+            return run_plan(plan, store, engine, policy, view, stop)
+
+
+def _tell(summary: Summary, policy: Policy, console: Console) -> None:
+    """Say what went wrong, and how to go on."""
+
+    def say(text: str) -> None:
+        console.print(text, markup=False, highlight=False, soft_wrap=True)
+
+    for slug, sentence in summary.failed.items():
+        say(f"failed: {slug}: {sentence}")
+    if summary.skipped:
+        say(f"skipped: {len(summary.skipped)} stages that need a failed one")
+    for name, sentence in summary.refused.items():
+        say(f"left out: {name}: {sentence}")
+    if summary.interrupted:
+        # What "always" discarded is missing now; to discard again would lose what was redone.
+        command = _command("only-missing" if policy.value == "always" else None)
+        say(f"stopped; nothing that was finished is lost. Continue with:\n  {command}")
+    elif summary.failed:
+        say(f"try the failed ones again with:\n  {_command('retry-failed')}")
+
+
+def _command(policy: str | None = None) -> str:
+    """Return the command that was given, with another policy if one is named."""
+    given = shlex.join(["im-bench", *sys.argv[1:]])
+    if policy is None:
+        return given
+    return re.sub(r" --policy[ =]\S+", "", given) + f" --policy {policy}"
+
+
+def _show_table(plan: Plan, store: Store, console: Console) -> None:
+    from im_bench.report.rendering import render_terminal
+    from im_bench.report.tables import results_table
+
+    console.print(render_terminal(results_table(plan, store)))

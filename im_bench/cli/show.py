@@ -1,0 +1,151 @@
+"""``im-bench show``: one cell in full."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from im_bench.cli.options import (
+    DATA_ROOT,
+    OUT,
+    BudgetOption,
+    DataRootOption,
+    OutOption,
+    SeedsOption,
+    SuiteOption,
+    load_plan,
+)
+from im_bench.errors import ImBenchError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table
+
+    from im_bench.runner.store import Store
+    from im_bench.suites.plan import Cell, Plan
+
+_SHARES = ("images_kept", "pixels_kept", "label_accuracy")
+
+
+def show(
+    cell: Annotated[
+        str, typer.Argument(metavar="CELL", help="DATA/SPLIT/METHOD, or with a seed: .../s1.")
+    ],
+    suite: SuiteOption,
+    out: OutOption = OUT,
+    data_root: DataRootOption = DATA_ROOT,
+    budget: BudgetOption = None,
+    seeds: SeedsOption = None,
+) -> None:
+    """Show one cell: its stages, scores and shares by generation, provenance and folders.
+
+    Example: im-bench show lesions/0.1/im/s1 --suite quickstart
+    """
+    from rich.console import Console
+
+    from im_bench.runner.store import Store
+
+    console = Console()
+    plan = load_plan(suite, out, data_root, budget, seeds=seeds)
+    found, chosen = find_cell(plan, cell)
+    store = Store(out)
+    console.print(f"[bold]{found.name}[/]: {found.title}, {plan.name}", highlight=False)
+    console.print_json(data=plan.suite.methods[found.method] or {}, indent=None)
+    if found.problem:
+        console.print(found.problem, markup=False, highlight=False, soft_wrap=True)
+    for seed in chosen:
+        _show_seed(plan, found, seed, store, console)
+
+
+def find_cell(plan: Plan, name: str) -> tuple[Cell, list[int]]:
+    """Return the cell of that name and the seeds that are meant: all, or the one that is named.
+
+    Raises:
+        ImBenchError: If there is no such cell or seed.
+    """
+    head, _, tail = name.rpartition("/")
+    if not (tail.startswith("s") and tail[1:].isdecimal() and head.count("/") == 2):
+        cell = plan.cell(name)
+        return cell, list(cell.finals)
+    cell, seed = plan.cell(head), int(tail[1:])
+    if seed not in cell.finals:
+        known = ", ".join(f"s{known}" for known in cell.finals)
+        raise ImBenchError(f"cell {head} has no seed {seed} in this plan: it has {known}")
+    return cell, [seed]
+
+
+def _show_seed(plan: Plan, cell: Cell, seed: int, store: Store, console: Console) -> None:
+    final = plan.graph[cell.finals[seed]]
+    console.rule(f"s{seed}")
+    console.print(_stages_table(plan, cell, seed, store))
+    for stage in plan.closure([final.key]):
+        for error in store.errors(stage)[-1:] if store.result(stage) is None else []:
+            text = f"failed: {stage.slug}: {error['message']}"
+            console.print(text, markup=False, highlight=False, soft_wrap=True)
+    result = store.result(final)
+    if result is not None:
+        console.print(_scores_table(result["outcome"]))
+        for made in store.folder(final).provenances()[-1:]:
+            versions = ", ".join(f"{k} {v}" for k, v in made.get("versions", {}).items())
+            dirty = " with changes" if made.get("dirty") else ""
+            console.print(
+                f"commit {made.get('commit')}{dirty}; {versions}; {made.get('device')} on "
+                f"{made.get('host')}; {made.get('start')}",
+                markup=False,
+                highlight=False,
+                soft_wrap=True,
+            )
+    path = store.folder(final).path
+    console.print(f"scores in {path}", markup=False, highlight=False, soft_wrap=True)
+
+
+def _stages_table(plan: Plan, cell: Cell, seed: int, store: Store) -> Table:
+    from rich.table import Table
+
+    table = Table()
+    table.add_column("stage", overflow="fold")
+    for name in ("kind", "state", "seconds", "attempts"):
+        table.add_column(name, justify="left" if name in ("kind", "state") else "right")
+    for stage in plan.closure([cell.finals[seed]]):
+        result = store.result(stage) or {}
+        table.add_row(
+            stage.folder,
+            stage.kind,
+            store.status(stage).value,
+            f"{result['seconds']:.1f}" if "seconds" in result else "",
+            str(result.get("attempts", "")),
+        )
+    return table
+
+
+def _scores_table(outcome: Mapping[str, Any]) -> Table:
+    """Return a line per generation: scores, shares kept, and which training was chosen."""
+    from rich.table import Table
+
+    generations = outcome.get("generations", [])
+    metrics = list(dict.fromkeys(name for g in generations for name in g.get("test", {})))
+    shares = [name for name in _SHARES if any(name in g for g in generations)]
+    headline = outcome.get("metric", "")
+    table = Table(
+        "generation",
+        f"val {headline}",
+        *(f"test {name}" for name in metrics),
+        *(name.replace("_", " ") for name in shares),
+        "chosen by validation",
+    )
+    for g in generations:
+        reported = g["generation"] == outcome.get("selected_generation")
+        table.add_row(
+            f"{g['generation']}{' (reported)' if reported else ''}",
+            _number(g.get("val", {}).get(headline)),
+            *(_number(g.get("test", {}).get(name)) for name in metrics),
+            *(_number(g.get(name)) for name in shares),
+            str(g.get("selected", "")),
+        )
+    return table
+
+
+def _number(value: Any) -> str:
+    return f"{value:.4f}" if isinstance(value, int | float) else ""

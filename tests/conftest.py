@@ -6,9 +6,14 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("WANDB_MODE", "offline")
+
+# How long an example takes says more of the machine than of the code.
+settings.register_profile("im-bench", deadline=None)
+settings.load_profile("im-bench")
 
 ROOT = Path(__file__).resolve().parent.parent
 

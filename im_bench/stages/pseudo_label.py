@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from im_bench.data.arrays import labelled_indices, read_meta
+from im_bench.data.label_spaces import LabelSpace, label_space
 from im_bench.data.pictures import as_rgb, colour, strip, write_png
 from im_bench.errors import ImBenchError
 from im_bench.evaluation.cells import redraw_position_bits
@@ -99,7 +100,7 @@ def label(
         Blanked images (B, C, H, W), labels, masks and the images to keep; and the teachers' label
         bytes (K, B, H, W). All on the teachers' device.
     """
-    space = teachers[0].space
+    space, kind = labelling_space(meta), meta["space"]
     with torch.inference_mode():
         inputs = teachers[0].data_preprocessor({"inputs": images})["inputs"]
         probabilities = torch.stack([teacher.probabilities(inputs) for teacher in teachers])
@@ -109,12 +110,12 @@ def label(
     redraw = partial(redraw_position_bits, cells=cells) if cells else None
     if config["mode"] == "im":
         options = mask_options(config, meta)
-        masked = inconsistency_masked(channels_first, predictions, space.kind, options, redraw)
+        masked = inconsistency_masked(channels_first, predictions, kind, options, redraw)
         return masked, predictions
-    if space.kind == "binary":
-        labels = unanimous_ensemble(predictions, space.kind)
+    if kind == "binary":
+        labels = unanimous_ensemble(predictions, kind)
     else:
-        labels = mean_ensemble(probabilities, space.kind)
+        labels = mean_ensemble(probabilities, kind)
     nothing = torch.zeros_like(labels, dtype=torch.bool)
     everything = MaskedBatch(
         images=channels_first,
@@ -125,6 +126,16 @@ def label(
         foreground_sizes=(labels != 0).sum((1, 2)),
     )
     return everything, predictions
+
+
+def labelling_space(meta: Mapping[str, Any]) -> LabelSpace:
+    """Return the label space in which teachers are discretised.
+
+    In multi-label data a probability of exactly 0.5 counts as present, as in the original's labels
+    for HeLa (and not in its scores).
+    """
+    options = {"inclusive": True} if meta["space"] == "multilabel" else {}
+    return label_space(meta["space"], meta["outputs"], **options)
 
 
 def mask_options(config: Mapping[str, Any], meta: Mapping[str, Any]) -> MaskOptions:

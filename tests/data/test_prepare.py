@@ -31,8 +31,7 @@ IMAGES = {"train": 6, "val": 3, "test": 3}
 def raw_folders(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("raw")
     for name in RECIPES:
-        size = (48, 48) if name == "suim" else SIZE
-        synthesise(name, root / name, IMAGES, seed=1, size=size)
+        synthesise(name, root / name, IMAGES, seed=1, size=SIZE)
     return root
 
 

@@ -27,7 +27,7 @@ VERSION = 1
 """Changes whenever the drawings do."""
 
 _DRAWN_LARGER = {"suim": 1.5}
-"""Raw images are larger than prepared ones where the preparation cuts random crops."""
+"""Raw images are larger than prepared ones where the preparation cuts random squares."""
 
 
 class _Painter(Protocol):
@@ -58,7 +58,8 @@ def synthesise(name: str, folder: Path, images: Mapping[str, int], seed: int, si
             for validation among those for training, Cityscapes' for the test among those for
             validation.
         seed: Seed of the drawing.
-        size: ``(width, height)`` of the raw images in pixels.
+        size: ``(width, height)`` in pixels that the prepared images will have; SUIM's raw images
+            are drawn half as large again, because its preparation cuts random squares.
 
     Raises:
         ImBenchError: The data set is unknown, or the size or a number is too small.
@@ -70,10 +71,11 @@ def synthesise(name: str, folder: Path, images: Mapping[str, int], seed: int, si
             f"images of {size[0]}x{size[1]} pixels are too small to draw {name}: "
             f"each side needs at least {SMALLEST}"
         )
-    painter = PAINTERS[name]
+    painter, scale = PAINTERS[name], _DRAWN_LARGER.get(name, 1.0)
+    drawn = (round(size[0] * scale), round(size[1] * scale))
     for split, count in images.items():
         for index in range(count):
-            image, masks = painter.draw(generator(seed, split, index), size)
+            image, masks = painter.draw(generator(seed, split, index), drawn)
             image_path, mask_paths = painter.paths(split, index)
             for path, pixels in zip((image_path, *mask_paths), (image, *masks), strict=True):
                 _write(folder / path, pixels)
@@ -101,9 +103,7 @@ def make(name: str, root: Path, images: Mapping[str, int], seed: int, size: Size
     with explained_write_errors(root):
         if not (raw / "drawn.json").is_file() or read_json(raw / "drawn.json") != request:
             shutil.rmtree(raw, ignore_errors=True)
-            larger = _DRAWN_LARGER.get(name, 1.0)
-            drawn_size = (round(size[0] * larger), round(size[1] * larger))
-            synthesise(name, raw, images, seed, drawn_size)
+            synthesise(name, raw, images, seed, size)
             write_json(raw / "drawn.json", request)
     return prepare(name, [raw], root=root, rename=title, size=size, allow_partial=True)
 

@@ -1,0 +1,101 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from im_bench.errors import ImBenchError
+from im_bench.training.config import (
+    count_iterations,
+    mmengine_config,
+    model_config,
+    monitored_metric,
+    resolve_device,
+)
+
+from .conftest import train_config
+
+CPU = torch.device("cpu")
+
+
+@pytest.mark.parametrize(
+    ("fields", "iterations"),
+    [
+        ({"budget": {"kind": "equal", "iterations": 7}}, 7),
+        # 8 labelled images, 24 in all, batches of 4.
+        ({"copies": 1}, 3 * 2),
+        ({"copies": 10}, 3 * 20),
+        ({"copies": 1, "part": "all"}, 3 * 6),
+        ({"copies": 1, "batch": 64}, 3 * 1),
+        ({"copies": 1, "batch": 5}, 3 * 1),
+    ],
+)
+def test_iterations_follow_the_budget(
+    data_dir: Path, fields: dict[str, object], iterations: int
+) -> None:
+    config = train_config(**{"budget": {"kind": "paper", "epochs": 3}, **fields})
+    assert count_iterations(config, data_dir) == iterations
+
+
+def test_pseudo_labelled_images_lengthen_an_epoch(data_dir: Path, tmp_path: Path) -> None:
+    np.save(tmp_path / "labels.npy", np.zeros((13, 32, 32), np.uint8))
+    config = train_config(budget={"kind": "paper", "epochs": 2}, copies=1)
+    assert count_iterations(config, data_dir, tmp_path) == 2 * ((8 + 13) // 4)
+
+
+@pytest.mark.parametrize(("iterations", "validations"), [(12, 3), (10, 4), (3, 50)])
+def test_validations_are_at_most_as_many_as_asked(
+    data_dir: Path, iterations: int, validations: int
+) -> None:
+    config = train_config(
+        budget={"kind": "equal", "iterations": iterations}, validations=validations
+    )
+    interval = mmengine_config(config, data_dir, Path("x")).train_cfg.val_interval
+    assert 1 <= -(-iterations // interval) <= validations
+
+
+def test_one_in_ten_images_of_aldt_stays_clean(data_dir: Path) -> None:
+    def share(**fields: object) -> float:
+        config = mmengine_config(train_config(**fields), data_dir, Path("x"))
+        return float(config.model.data_preprocessor.augmentation.clean_share)
+
+    assert share(copies=10) == 0.1
+    assert share(copies=1) == 0
+    plain = mmengine_config(train_config(augmentation=None), data_dir, Path("x"))
+    assert plain.model.data_preprocessor.augmentation is None
+
+
+def test_precision_follows_the_device_unless_said() -> None:
+    meta = {"space": "binary", "outputs": 1, "channels": 1}
+    auto, said = train_config(), train_config(precision="bfloat16")
+    assert model_config(auto, meta, CPU)["precision"] == "float32"
+    assert model_config(auto, meta, torch.device("cuda"))["precision"] == "bfloat16"
+    assert model_config(said, meta, CPU)["precision"] == "bfloat16"
+
+
+def test_a_network_of_ones_own(data_dir: Path) -> None:
+    meta = json.loads((data_dir / "meta.json").read_text())
+    network = {"backbone": {"type": "ResNet"}, "decode_head": {"type": "FCNHead"}, "width": 1.0}
+    config = model_config(train_config(model=network), meta, CPU)
+    assert config["backbone"] == {"type": "ResNet"}
+    assert config["decode_head"] == {"type": "FCNHead"}
+    assert "auxiliary_head" not in config
+
+
+def test_the_headline_is_monitored_unless_said(data_dir: Path) -> None:
+    meta = json.loads((data_dir / "meta.json").read_text())
+    assert monitored_metric(train_config(), meta) == "iou"
+    assert monitored_metric(train_config(monitor="loss"), meta) == "loss"
+
+
+@pytest.mark.parametrize("name", ["tpu0", "cuda:99", "nonsense"])
+def test_a_device_that_is_not_there_is_named(name: str) -> None:
+    with pytest.raises(ImBenchError, match=name):
+        resolve_device(name)
+
+
+def test_auto_is_always_there() -> None:
+    assert resolve_device("auto").type in ("cpu", "cuda")

@@ -82,6 +82,7 @@ class Mirror:
         module = "im_bench.report.mirror_process"
         environment = {
             "WANDB_SILENT": "true",
+            "WANDB_ERROR_REPORTING": "false",  # Else W&B reports on itself, even without a key.
             "WANDB_DATA_DIR": str(self._folder.resolve()),
             "WANDB_CACHE_DIR": str(self._folder.resolve()),
             **os.environ,

@@ -9,7 +9,7 @@ from itertools import groupby
 from typing import Any
 
 from rich import box
-from rich.console import Group, RenderableType
+from rich.console import Console, Group, RenderableType
 from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
@@ -86,6 +86,13 @@ def _styled(entry: Entry, unit: str) -> Text:
 def _with_notes(table: Table, notes: Iterable[str]) -> RenderableType:
     lines = [Padding(Text(note, "dim"), (0, 0, 0, 1)) for note in notes]
     return Group(table, *lines)
+
+
+def plain_text(table: ResultsTable | GenerationsTable, width: int = 120) -> str:
+    """Return the terminal's table without colours, for a file ``width`` characters wide."""
+    console = Console(width=width, file=io.StringIO(), record=True)
+    console.print(render_terminal(table))
+    return "".join(line.rstrip() + "\n" for line in console.export_text().splitlines())
 
 
 def _frame(title: str) -> Table:

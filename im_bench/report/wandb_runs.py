@@ -98,6 +98,7 @@ class Tracker:
                 raise
             logger.warning("Weights & Biases refuses (%s); going on offline", error)
             self.mode = "offline"
+            wandb.teardown(exit_code=1)  # The service would take the refused run for one in use.
             return self._init(run_id, **described)
 
     def _init(self, run_id: str, **described: Any) -> Any:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
-from im_bench.files import write_json
+from PIL import Image
+
+from im_bench.files import write_json, write_text
 from im_bench.runner.store import Store
 from im_bench.suites.graph import Stage
 from im_bench.suites.plan import Plan, make_plan
@@ -71,3 +74,34 @@ def finish(store: Store, plan: Plan, stage: Stage, outcome: dict[str, Any]) -> P
         {"key": stage.key, "slug": stage.slug, "kind": stage.kind, "outcome": outcome},
     )
     return folder
+
+
+def leave_training(
+    store: Store, plan: Plan, stage: Stage, iterations: range, done: bool = True
+) -> Path:
+    """Leave the curves of a training, and if it is done its samples and result."""
+    folder = store.prepare(stage, plan.graph).path
+    rows: list[dict[str, float]] = []
+    for i in iterations:
+        rows.append({"iter": i, "train/loss": 1 / i})
+        if i % 10 == 0:
+            rows.append({"iter": i, "val/iou": i / 100})
+    write_text(folder / "scalars.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
+    if done:
+        leave_pictures(folder, 2)
+        finish(store, plan, stage, {"val": {"iou": iterations[-1] / 100}, "best_iteration": 10})
+    return folder
+
+
+def leave_pseudo_labels(store: Store, plan: Plan, stage: Stage) -> Path:
+    """Leave what a pseudo-label stage leaves, but for the arrays."""
+    folder = store.prepare(stage, plan.graph).path
+    leave_pictures(folder, 3)
+    return finish(store, plan, stage, {"teachers": ["a", "b"], "images_kept": 0.5})
+
+
+def leave_pictures(folder: Path, count: int) -> None:
+    """Leave pictures in ``samples/``."""
+    (folder / "samples").mkdir(exist_ok=True)
+    for i in range(count):
+        Image.new("RGB", (64, 32), (40 * i, 0, 0)).save(folder / "samples" / f"sample-{i}.png")

@@ -1,0 +1,154 @@
+"""How far a stage was sent, over restarts of trainings and of the mirror."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from im_bench.report.mirror import cards
+from im_bench.report.wandb_runs import StageCard, StageMirror, Tracker, pick_mode
+from im_bench.runner.store import Store
+from im_bench.suites.graph import Stage
+from im_bench.suites.plan import Plan
+
+from .results import leave_training
+from .wandb_reader import payloads, read_runs
+
+SLUG = "isic/0.1/s1/ldt/member1"
+
+
+@pytest.fixture
+def member(plan: Plan) -> Stage:
+    return next(one for one in plan.graph if one.slug == SLUG)
+
+
+def fresh_mirror(plan: Plan, store: Store) -> StageMirror:
+    """Return a mirror that knows only what lies on disk."""
+    card = next(StageCard(**card) for card in cards(plan) if card["slug"] == SLUG)
+    return StageMirror(card, store.stages, Tracker(store.out))
+
+
+def curve(store: Store, name: str) -> list[int]:
+    return [row["iter"] for run in read_runs(store.out) for row in run.history if name in row]
+
+
+def test_a_resumed_training_continues_its_curves(plan: Plan, store: Store, member: Stage) -> None:
+    with store.prepare(member, plan.graph).lock():
+        leave_training(store, plan, member, range(1, 51), done=False)
+        first = fresh_mirror(plan, store)
+        first.update()
+        assert first.is_open
+        leave_training(store, plan, member, range(1, 61), done=False)
+        first.update()
+        first.close()
+    # The training goes back to its last checkpoint, and so does its file.
+    leave_training(store, plan, member, range(1, 41), done=False)
+    with store.folder(member).lock():
+        second = fresh_mirror(plan, store)
+        second.update()
+        assert not second.is_open
+        leave_training(store, plan, member, range(1, 81))
+    second.update()
+    assert second.finished
+    assert curve(store, "train/loss") == list(range(1, 81))
+    assert curve(store, "val/iou") == list(range(10, 81, 10))
+    assert [run.exit_code for run in read_runs(store.out)] == [1, 0]
+    assert {run.id for run in read_runs(store.out)} == {member.key[:16]}
+
+
+def test_a_line_that_is_still_being_written_waits(plan: Plan, store: Store, member: Stage) -> None:
+    folder = store.prepare(member, plan.graph)
+    scalars = folder.path / "scalars.jsonl"
+    with folder.lock():
+        mirror = fresh_mirror(plan, store)
+        scalars.write_text('{"iter": 1, "train/loss": 0.5}\n{"iter": 2, "tra')
+        mirror.update()
+        scalars.write_text('{"iter": 1, "train/loss": 0.5}\n{"iter": 2, "train/loss": 0.25}\n')
+        mirror.update()
+        scalars.write_text(scalars.read_text() + '{"iter": 2, "val/iou": 0.7}\n')
+        mirror.update()
+        mirror.close()
+    assert curve(store, "train/loss") == [1, 2]
+    assert curve(store, "val/iou") == [2]
+
+
+def test_a_failed_training_closes_its_run_and_a_retry_goes_on(
+    plan: Plan, store: Store, member: Stage
+) -> None:
+    folder = store.prepare(member, plan.graph)
+    mirror = fresh_mirror(plan, store)
+    with folder.lock():
+        leave_training(store, plan, member, range(1, 6), done=False)
+        mirror.update()
+    folder.record_error(1, type="ValueError", message="no")
+    mirror.update()
+    assert not mirror.is_open
+    leave_training(store, plan, member, range(1, 11))
+    mirror.update()
+    assert mirror.finished
+    assert curve(store, "train/loss") == list(range(1, 11))
+
+
+def test_a_run_that_may_not_open_waits_until_the_stage_is_done(
+    plan: Plan, store: Store, member: Stage
+) -> None:
+    mirror = fresh_mirror(plan, store)
+    with store.prepare(member, plan.graph).lock():
+        leave_training(store, plan, member, range(1, 6), done=False)
+        mirror.update(may_open=False)
+        assert not mirror.is_open
+    leave_training(store, plan, member, range(1, 11))
+    mirror.update(may_open=False)
+    assert mirror.finished
+    assert curve(store, "train/loss") == list(range(1, 11))
+
+
+@pytest.mark.parametrize(
+    ("fields", "mode"),
+    [
+        ({"mode": "disabled", "api_key": "x"}, "disabled"),
+        ({"mode": "offline", "api_key": "x"}, "offline"),
+        ({"mode": "dryrun", "api_key": "x"}, "offline"),
+        ({"mode": "online"}, "offline"),
+        ({"mode": "online", "api_key": "x", "base_url": "http://127.0.0.1:9"}, "offline"),
+    ],
+)
+def test_the_mode_without_wish_key_or_network(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fields: dict[str, Any], mode: str
+) -> None:
+    monkeypatch.setenv("NETRC", str(tmp_path / "none"))
+    unset = {"api_key": None, "identity_token_file": None, "base_url": "http://127.0.0.1:9"}
+    assert pick_mode(SimpleNamespace(**{**unset, **fields})) == mode
+
+
+def test_a_key_in_netrc_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import socket
+
+    path = tmp_path / "netrc"
+    path.write_text("machine 127.0.0.1\n  login user\n  password x\n")
+    path.chmod(0o600)
+    monkeypatch.setenv("NETRC", str(path))
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        url = f"http://127.0.0.1:{listening.getsockname()[1]}"
+        none = SimpleNamespace(mode="online", api_key=None, identity_token_file=None, base_url=url)
+        assert pick_mode(none) == "online"
+        path.write_text("")
+        assert pick_mode(none) == "offline"
+
+
+def test_the_reader_joins_fragments_and_stops_at_a_torn_tail(tmp_path: Path) -> None:
+    import wandb
+
+    text = "".join(random.Random(0).choices("abcdefgh", k=100_000))
+    with wandb.init(mode="offline", dir=str(tmp_path), id="long", reinit="create_new") as run:
+        run.log({"text": text, "iter": 1})
+    (found,) = read_runs(tmp_path)
+    assert any(row.get("text") == text for row in found.history)
+    content = next(found.folder.glob("*.wandb")).read_bytes()
+    whole = list(payloads(content))
+    assert list(payloads(content[:-3])) == whole[: len(list(payloads(content[:-3])))]
+    assert len(list(payloads(content[: len(content) // 2]))) < len(whole)

@@ -24,7 +24,7 @@ def prepare(
     name: Annotated[str, typer.Argument(help="isic2018, hela, suim or cityscapes.")],
     root: Root,
     source: Annotated[
-        list[Path] | None, typer.Option(help="A raw, extracted folder; may be repeated.")
+        list[Path] | None, typer.Option(help="A folder of raw data or of official archives.")
     ] = None,
     archive: Annotated[
         list[Path] | None, typer.Option(help="An official archive; may be repeated.")
@@ -43,11 +43,13 @@ def prepare(
 
     Example: im-bench data prepare suim --root data --archive train_val.zip --archive TEST.zip
     """
+    from rich.console import Console
     from rich.progress import Progress
 
     from im_bench.data.prepare import prepare as prepare_data
 
-    with Progress(transient=True) as bar:
+    console = Console(stderr=True)
+    with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
         task = bar.add_task(name, total=None)
         folder = prepare_data(
             name,

@@ -102,6 +102,17 @@ def test_archives_give_the_same_as_their_folder(
     assert not (of_archive / ".extracted").exists()
 
 
+def test_folder_of_official_archives(raw_folders: Path, tmp_path: Path) -> None:
+    (tmp_path / "downloads").mkdir()
+    raw = raw_folders / "suim"
+    for part in ("train_val", "TEST"):
+        shutil.make_archive(str(tmp_path / "downloads" / part), "zip", raw, part)
+    of_archives = quick("suim", tmp_path / "downloads", root=tmp_path / "a")
+    of_folder = quick("suim", raw, root=tmp_path / "b")
+    assert manifest(of_archives)["fingerprint"] == manifest(of_folder)["fingerprint"]
+    assert set(manifest(of_archives)["sources"]) == {"train_val.zip", "TEST.zip"}  # type: ignore[call-overload]
+
+
 def test_number_of_threads_changes_nothing(raw_folders: Path, tmp_path: Path) -> None:
     one = quick("suim", raw_folders / "suim", root=tmp_path / "a", threads=1)
     four = quick("suim", raw_folders / "suim", root=tmp_path / "b", threads=4)
@@ -207,6 +218,16 @@ def test_real_suim_files(shared: Path, tmp_path: Path) -> None:
 def test_official_counts_are_required(raw_folders: Path, tmp_path: Path) -> None:
     with pytest.raises(ImBenchError, match=r"6 images found where the official data set has 2594"):
         prepare("isic2018", [raw_folders / "isic2018"], root=tmp_path)
+
+
+def test_too_few_images_for_all_splits(raw_folders: Path, tmp_path: Path) -> None:
+    raw = tmp_path / "raw"
+    shutil.copytree(raw_folders / "suim", raw)
+    for path in sorted(raw.glob("train_val/*/*"))[1:]:
+        if "train_00000" not in path.name:
+            path.unlink()
+    with pytest.raises(ImBenchError, match="no images are left for the train split"):
+        quick("suim", raw, root=tmp_path / "root")
 
 
 def test_unknown_name_is_met_with_the_nearest(tmp_path: Path) -> None:

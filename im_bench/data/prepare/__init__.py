@@ -48,7 +48,8 @@ def prepare(
 
     Args:
         name: ``isic2018``, ``hela``, ``suim`` or ``cityscapes``.
-        sources: Raw folders and archives; none to download the data set where that is allowed.
+        sources: Raw folders, archives and folders of the official archives; none to download the
+            data set where that is allowed.
         root: The folder of data sets.
         rename: What to call the result, if it should not be mistaken for the official data set.
         size: ``(width, height)`` of the prepared images in pixels; None for that of the paper.
@@ -67,10 +68,18 @@ def prepare(
     """
     recipe = find_recipe(name)
     folder = root / (rename or name)
-    paths = tuple(sources) or tuple(download(recipe, root / "downloads"))
+    if not sources:
+        sources = download(recipe, root / "downloads")
+    paths = tuple(path for source in sources for path in _unpacked(recipe, source))
     check_folder_is_free(paths, folder)
     request = Request(recipe, paths, folder, size, allow_partial, tuple(sha256))
     return run(request, threads or os.cpu_count() or 1, progress)
+
+
+def _unpacked(recipe: Recipe, source: Path) -> list[Path]:
+    """Return the official archives that lie in a folder, or what was given if there are none."""
+    archives = [source / archive.file for archive in recipe.archives]
+    return [archive for archive in archives if archive.is_file()] or [source]
 
 
 __all__ = ["RECIPES", "Progress", "Recipe", "find_recipe", "prepare"]

@@ -27,9 +27,13 @@ def download(recipe: Recipe, folder: Path) -> list[Path]:
             path = pooch.retrieve(
                 archive.url, archive.checksum, fname=archive.file, path=folder, progressbar=False
             )
-        except (OSError, ValueError) as error:
+        except ValueError as error:
             raise ImBenchError(
-                f"{archive.url} could not be downloaded ({error}): try again, or "
+                f"{archive.file} did not arrive whole ({error}): try again"
+            ) from error
+        except OSError as error:
+            raise ImBenchError(
+                f"{archive.url} could not be downloaded ({type(error).__name__}): try again, or "
                 f"{recipe.how_to_get}"
             ) from error
         paths.append(Path(path))

@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-import errno
-import hashlib
 import shutil
 import zlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
-import yaml
 
+from im_bench.data.description import SPLITS
+from im_bench.data.prepare.disk import explained_write_errors, remove_torn_files, write_png
 from im_bench.data.prepare.journal import Files, Journal
+from im_bench.data.prepare.manifest import MANIFEST, finish, sample_key, verify_prepared
 from im_bench.data.prepare.recipe import (
     SEED,
     Image,
@@ -25,18 +24,16 @@ from im_bench.data.prepare.recipe import (
     Sample,
     Samples,
     Size,
-    draw,
     find_samples,
 )
 from im_bench.data.prepare.sources import RawFiles, open_raw, verify
 from im_bench.errors import ImBenchError
-from im_bench.files import atomic_path, read_json, sha256_json, write_json, write_text
+from im_bench.files import sha256_json
 
 VERSION = 1
 """Changes whenever the prepared files would."""
 
-LABELLED = "labelled-10.txt"
-SPLITS = ("train", "val", "test")
+JOURNAL = ".journal"
 Progress = Callable[[int, int], None]
 """Called with the number of finished raw images and the number of all."""
 
@@ -86,20 +83,26 @@ def run(request: Request, threads: int, progress: Progress | None) -> Path:
                 "sources": _verify_sources(request),
                 "raw": _raw_digest(raw, found),
             }
-            if (folder / "manifest.json").is_file():
-                return _already_prepared(folder, header)
-            samples = recipe.divide(found)
-            for split in SPLITS:
-                if not samples[split]:
-                    raise ImBenchError(
-                        f"{recipe.name}: no images are left for the {split} split: give more images"
-                    )
-            _remove_torn_files(folder)
-            with Journal(folder / ".journal", header) as journal:
-                _convert_all(request, raw, samples, journal, threads, progress)
-            _finish(request, samples, journal.finished, header)
+            if (folder / MANIFEST).is_file():
+                verify_prepared(folder, header)
+            else:
+                samples = recipe.divide(found)
+                _refuse_empty_splits(recipe, samples)
+                remove_torn_files(folder)
+                with Journal(folder / JOURNAL, header) as journal:
+                    _convert_all(request, raw, samples, journal, threads, progress)
+                finish(folder, recipe, samples, journal.finished, header)
+        (folder / JOURNAL).unlink(missing_ok=True)
         shutil.rmtree(scratch, ignore_errors=True)
     return folder
+
+
+def _refuse_empty_splits(recipe: Recipe, samples: Samples) -> None:
+    for split in SPLITS:
+        if not samples[split]:
+            raise ImBenchError(
+                f"{recipe.name}: no images are left for the {split} split: give more images"
+            )
 
 
 def _options(request: Request) -> dict[str, Any]:
@@ -137,26 +140,6 @@ def _verify_sources(request: Request) -> dict[str, str]:
     }
 
 
-def _already_prepared(folder: Path, header: Mapping[str, Any]) -> Path:
-    manifest = read_json(folder / "manifest.json")
-    if {key: manifest.get(key) for key in header} != header:
-        raise ImBenchError(
-            f"{folder} was prepared from other raw data or with other options: remove the folder, "
-            f"or give another --root"
-        )
-    for path, (size, _) in manifest["files"].items():
-        if not (folder / path).is_file() or (folder / path).stat().st_size != size:
-            raise ImBenchError(
-                f"{folder / path} is not as it was prepared: remove {folder} and prepare again"
-            )
-    return folder
-
-
-def _remove_torn_files(folder: Path) -> None:
-    for torn in folder.rglob(".*.tmp"):
-        torn.unlink()
-
-
 def _convert_all(
     request: Request,
     raw: RawFiles,
@@ -166,11 +149,11 @@ def _convert_all(
     progress: Progress | None,
 ) -> None:
     every = [(split, sample) for split in SPLITS for sample in samples[split]]
-    open_ones = [(s, sample) for s, sample in every if _key(s, sample) not in journal.finished]
+    left = [one for one in every if sample_key(*one) not in journal.finished]
     with ThreadPoolExecutor(threads) as pool:
         running = {
-            pool.submit(_convert, request, raw, split, sample): _key(split, sample)
-            for split, sample in open_ones
+            pool.submit(_convert, request, raw, split, sample): sample_key(split, sample)
+            for split, sample in left
         }
         try:
             for future in as_completed(running):
@@ -180,10 +163,6 @@ def _convert_all(
         except BaseException:
             pool.shutdown(cancel_futures=True)
             raise
-
-
-def _key(split: str, sample: Sample) -> str:
-    return f"{split}/{sample.name}"
 
 
 def _convert(request: Request, raw: RawFiles, split: str, sample: Sample) -> Files:
@@ -202,12 +181,12 @@ def _convert(request: Request, raw: RawFiles, split: str, sample: Sample) -> Fil
             size = (image.shape[1], image.shape[0])
             masks[index] = cv2.resize(mask, size, interpolation=cv2.INTER_NEAREST)
     # A generator of its own makes an image's crops the same whatever was prepared before it.
-    rng = np.random.default_rng([SEED, zlib.crc32(_key(split, sample).encode())])
+    rng = np.random.default_rng([SEED, zlib.crc32(sample_key(split, sample).encode())])
     files: Files = {}
     for piece in recipe.convert(image, masks, split, request.size, rng):
         for kind, pixels in (("images", piece.image), ("labels", piece.label)):
             path = f"{kind}/{split}/{sample.name}{piece.suffix}.png"
-            files[path] = _write_png(request.folder / path, pixels)
+            files[path] = write_png(request.folder / path, pixels)
     return files
 
 
@@ -219,91 +198,6 @@ def _decode(raw: RawFiles, path: str, mode: int) -> Image:
             f"{path} ({content.size:,} bytes) cannot be read as an image: get it again"
         )
     return pixels
-
-
-def _write_png(path: Path, pixels: Image) -> tuple[int, str]:
-    content = cv2.imencode(".png", pixels)[1].tobytes()
-    with atomic_path(path) as temporary:
-        temporary.write_bytes(content)
-    return len(content), hashlib.sha256(content).hexdigest()
-
-
-def _finish(
-    request: Request,
-    samples: Samples,
-    finished: Mapping[str, Files],
-    header: Mapping[str, Any],
-) -> None:
-    folder, recipe = request.folder, request.recipe
-    train = samples["train"]
-    labelled, _ = draw(train, recipe.labelled_count(len(train)))
-    names = [
-        Path(path).stem
-        for sample in labelled
-        for path in finished[_key("train", sample)]
-        if path.startswith("images/")
-    ]
-    write_text(folder / LABELLED, "".join(f"{name}\n" for name in names))
-    write_text(folder / "dataset.yaml", _description(recipe, folder.name))
-    files = {path: entry for made in finished.values() for path, entry in made.items()}
-    for name in (LABELLED, "dataset.yaml"):
-        content = (folder / name).read_bytes()
-        files[name] = (len(content), hashlib.sha256(content).hexdigest())
-    files = dict(sorted(files.items()))
-    counts = {s: sum(path.startswith(f"images/{s}/") for path in files) for s in SPLITS}
-    write_json(
-        folder / "manifest.json",
-        {
-            "name": folder.name,
-            "fingerprint": sha256_json([[path, digest] for path, (_, digest) in files.items()]),
-            "counts": {**counts, "labelled": len(names)},
-            **header,
-            "files": files,
-        },
-    )
-    (folder / ".journal").unlink()
-
-
-def _description(recipe: Recipe, name: str) -> str:
-    fields = {
-        "name": name,
-        "encoding": "labels",
-        **recipe.description,
-        "root": ".",
-        "images": "images/{split}",
-        "masks": "labels/{split}",
-        "splits": {split: split for split in SPLITS},
-        "labelled": LABELLED,
-    }
-    return (
-        f"# {recipe.title}; made by im-bench data prepare {recipe.name}\n"
-        f"{yaml.safe_dump(fields, sort_keys=False, width=100, default_flow_style=None)}"
-    )
-
-
-_FULL_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-
-
-@contextmanager
-def explained_write_errors(folder: Path) -> Iterator[None]:
-    """Turn an error of the operating system into one sentence about ``folder``.
-
-    Raises:
-        ImBenchError: The disk is full, or the folder cannot be written.
-    """
-    try:
-        yield
-    except OSError as error:
-        reason = error.strerror or str(error)
-        if error.errno in _FULL_DISK:
-            raise ImBenchError(
-                f"there is no room left to write {folder} ({reason}): free some space and run the "
-                f"same command again, what is finished is kept"
-            ) from error
-        raise ImBenchError(
-            f"{error.filename or folder} cannot be read or written ({reason}): "
-            f"mend its permissions, or give another folder"
-        ) from error
 
 
 def check_folder_is_free(sources: Sequence[Path], folder: Path) -> None:

@@ -126,12 +126,11 @@ class Recipe:
     @property
     def how_to_get(self) -> str:
         """Where a user gets the data by hand, and the command that continues."""
-        files = " and ".join(archive.file for archive in self.archives)
+        files = ", ".join(archive.file for archive in self.archives)
         wanted = f"get {files} from {self.home}" if files else f"ask for it at {self.home}"
-        options = " ".join(f"--archive {archive.file}" for archive in self.archives)
         return (
-            f"{wanted}, then run: "
-            f"im-bench data prepare {self.name} --root DIR {options or '--source FOLDER'}"
+            f"{wanted}, then run: im-bench data prepare {self.name} --root DIR --source FOLDER, "
+            f"where FOLDER holds what you got"
         )
 
 

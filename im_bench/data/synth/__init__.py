@@ -13,7 +13,7 @@ from typing import Protocol
 import cv2
 
 from im_bench.data.prepare import prepare
-from im_bench.data.prepare.pipeline import explained_write_errors
+from im_bench.data.prepare.disk import explained_write_errors
 from im_bench.data.synth import cityscapes, hela, isic2018, suim
 from im_bench.data.synth.canvas import Bytes, Random, Size, generator
 from im_bench.errors import ImBenchError, unknown_name

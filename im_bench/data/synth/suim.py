@@ -62,12 +62,12 @@ def draw(rng: Random, size: Size) -> tuple[Bytes, tuple[Bytes, ...]]:
         (scene.reef, 0.7, 3),
         (scene.plants, 0.45, 2),
         (scene.robot, 0.25, 1),
-        (scene.diver, 0.4, 2),
-        (scene.fish, 0.65, 6),
+        (scene.diver, 0.4, 1),
+        (scene.fish, 0.6, 4),
     ):
         scene.maybe(paint, chance, most)
     scene.water_column()
-    photo = photograph(rng, image, rng.uniform(0, 0.006) * size[0], rng.uniform(0.005, 0.03))
+    photo = photograph(rng, image, rng.uniform(0, 0.006) * size[0], rng.uniform(0.003, 0.02))
     return photo, (_colour_code(scene.labels),)
 
 
@@ -118,7 +118,7 @@ class _Scene:
         mask = polygon(
             self.size, [*zip(x, hills, strict=True), (width + 1, height + 1), (0, height + 1)]
         )
-        sandy = self.rng.random() < 0.6
+        sandy = self.rng.random() < 0.75
         base = colour(self.rng, (0.72, 0.68, 0.55), 0.15) if sandy else self._drab()
         pixels = self._texture(base, 0.25 if sandy else 0.6, 14 if sandy else 8, 0.35)
         self._put(mask, pixels, _FLOOR, self.rng.uniform(0.05, 0.4))
@@ -137,7 +137,7 @@ class _Scene:
         vivid = ((0.62, 0.30, 0.42), (0.70, 0.45, 0.25), (0.45, 0.35, 0.55))
         base_colour = (
             colour(self.rng, vivid[self.rng.integers(3)], 0.15)
-            if self.rng.random() < 0.4
+            if self.rng.random() < 0.6
             else self._drab()
         )
         pixels = self._texture(base_colour, 0.9, 13)
@@ -238,7 +238,7 @@ class _Scene:
 
     def fish(self) -> None:
         place = np.array(self._place(0.08, 0.85))
-        length = self.side * self.rng.uniform(0.12, 0.32)
+        length = self.side * self.rng.uniform(0.15, 0.35)
         flip, tilt = self.rng.choice([-1, 1]), self.rng.normal(0, 0.25)
         turn = np.linspace(0, 2 * np.pi, 20, endpoint=False)
         slim = self.rng.uniform(0.18, 0.34)

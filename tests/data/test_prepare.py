@@ -380,3 +380,14 @@ def test_full_disk(raw_folders: Path, tmp_path: Path) -> None:
     assert ended.returncode == 1
     assert "ImBenchError: there is no room left to write" in ended.stderr
     assert check_folder(quick("isic2018", raw, root=tmp_path)).ok
+
+
+def test_suim_mask_of_another_size_is_fitted(raw_folders: Path, tmp_path: Path) -> None:
+    raw = Path(shutil.copytree(raw_folders / "suim", tmp_path / "raw"))
+    path = raw / "TEST/masks/test_00000.bmp"
+    mask = cv2.imread(str(path))
+    assert mask is not None
+    cv2.imwrite(str(path), mask.repeat(2, axis=0).repeat(2, axis=1))
+    fitted = quick("suim", raw, root=tmp_path / "a")
+    plain = quick("suim", raw_folders / "suim", root=tmp_path / "b")
+    assert manifest(fitted)["fingerprint"] == manifest(plain)["fingerprint"]

@@ -47,7 +47,7 @@ def draw(rng: Random, size: Size) -> tuple[Bytes, tuple[Bytes, ...]]:
     alive, dead = np.zeros((2, size[1], size[0]), bool)
     centres = _scatter(rng, size, radius)
     death = rng.beta(1.0, 1.3)
-    contrast = rng.uniform(0.8, 2.0)
+    contrast = rng.uniform(0.9, 2.2)
     for centre in centres:
         if rng.random() < death:
             dead |= _dead_cell(rng, grey, centre, radius, contrast)

@@ -19,6 +19,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from im_bench.errors import ImBenchError
 from im_bench.runner.job import StageInterrupted
+from im_bench.training import hooks
 from im_bench.training.checkpoints import load_checkpoint
 from im_bench.training.config import resolve_device
 from im_bench.training.runner import build_runner, run_training
@@ -130,8 +131,9 @@ def test_lower_is_better_for_the_loss(data_dir: Path, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("network", [{"width": 0.25}, DROPOUT_NETWORK], ids=["unet", "dropout"])
 def test_a_stopped_training_resumes_to_the_same_bits(
-    network: dict[str, Any], data_dir: Path, tmp_path: Path
+    network: dict[str, Any], data_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(hooks, "_ROWS", 4)  # a row for 3 iterations, so that rows are cut as well
     config = train_config(model=network, budget={"kind": "equal", "iterations": 15}, batch=6)
     train(config, data_dir, tmp_path / "through")
     stop, progress = stopping_at(5)  # validations are at 5, 10 and 15

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import fcntl
 import logging
+import math
 import os
 import sys
 import threading
@@ -15,8 +16,12 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from im_bench.files import read_json
+
+if TYPE_CHECKING:
+    from im_bench.report.wandb_runs import StageMirror
 
 POLL_SECONDS = 2.0
 #: After the runner has ended: how long to wait for another mirror, and to send what is left.
@@ -41,44 +46,53 @@ def mirror(out: Path, stages: Path, report: Path, ended: threading.Event) -> int
         The number of stages that could not be sent.
 
     Raises:
-        Exception: Whatever W&B raises, when it has failed too often.
+        Exception: Whatever W&B raises, when it fails again and again.
     """
     from im_bench.report.wandb_runs import StageCard, StageMirror, Tracker, log_report
 
     tracker = Tracker(out)
     if tracker.mode == "disabled":
         return 0
-    mirrors = [
-        StageMirror(StageCard(**card), out / "stages", tracker) for card in read_json(stages)
-    ]
+    cards = [StageCard(**fields) for fields in read_json(stages)]
+    mirrors = [StageMirror(card, out / "stages", tracker) for card in cards]
     waiting = [one for one in mirrors if not one.finished]
     failures = 0
-    deadline = float("inf")
-    while True:
-        last = ended.wait(POLL_SECONDS)
-        if last:
-            deadline = time.monotonic() + CATCH_UP_SECONDS
-        for one in list(waiting):
-            if time.monotonic() > deadline:
-                logger.warning("no time left: %d stages wait for the next run", len(waiting))
-                break
-            try:
-                one.update(may_open=sum(other.is_open for other in waiting) < MOST_OPEN)
-            except Exception:
-                logger.exception("%s could not be mirrored", one.card.slug)
-                waiting.remove(one)
-                failures += 1
-                if failures == MOST_FAILURES:
-                    raise
-            else:
-                if one.finished:
-                    waiting.remove(one)
-        if last:
-            break
+    while not ended.wait(POLL_SECONDS):
+        failures += send_new(waiting)
+    failures += send_new(waiting, time.monotonic() + CATCH_UP_SECONDS)
     for one in waiting:
         one.close()
     if report.exists():
         log_report(report, tracker)
+    return failures
+
+
+def send_new(waiting: list[StageMirror], deadline: float = math.inf) -> int:
+    """Send what is new of each stage, once.
+
+    Args:
+        waiting: The stages; those that are finished, or could not be sent, are taken out.
+        deadline: When to leave the rest for the next run, by the monotonic clock.
+
+    Returns:
+        The number of stages that could not be sent.
+    """
+    failures = 0
+    for one in list(waiting):
+        if time.monotonic() > deadline:
+            logger.warning("no time left: %d stages wait for the next run", len(waiting))
+            break
+        try:
+            one.update(may_open=sum(other.is_open for other in waiting) < MOST_OPEN)
+        except Exception:
+            logger.exception("%s could not be mirrored", one.card.slug)
+            waiting.remove(one)
+            failures += 1
+            if failures == MOST_FAILURES:
+                raise
+        else:
+            if one.finished:
+                waiting.remove(one)
     return failures
 
 

@@ -191,6 +191,8 @@ class StageMirror:
         Args:
             may_open: Whether a run may be opened that will stay open.
         """
+        if not self._folder.path.is_dir():
+            return
         status = self._folder.status
         if status is Status.PLANNED and not self.is_open:
             return

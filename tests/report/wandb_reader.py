@@ -65,7 +65,15 @@ def payloads(content: bytes) -> Iterator[bytes]:
 
 
 def _items(items: Any) -> dict[str, Any]:
-    return {".".join(i.nested_key) or i.key: json.loads(i.value_json) for i in items}
+    """Return keys and values; a nested key ``a, b`` becomes ``{"a": {"b": ...}}``."""
+    found: dict[str, Any] = {}
+    for item in items:
+        *outer, last = item.nested_key or [item.key]
+        place = found
+        for key in outer:
+            place = place.setdefault(key, {})
+        place[last] = json.loads(item.value_json)
+    return found
 
 
 def read_run(folder: Path) -> OfflineRun:

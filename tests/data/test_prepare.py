@@ -152,7 +152,7 @@ def test_interrupted_preparation_continues(raw_folders: Path, tmp_path: Path) ->
     folder = tmp_path / "parts/suim"
     assert not (folder / "manifest.json").exists()
     *_, finished = (folder / ".journal").read_text().splitlines()
-    kept = folder / next(iter(json.loads(finished)[1]))
+    kept = folder / next(iter(json.loads(finished)[2]))
     written = kept.stat().st_mtime_ns
     torn = folder / "images/train/.x.png.1234.tmp"
     torn.write_bytes(b"half")
@@ -200,6 +200,44 @@ def test_files_missing_after_an_interruption_are_made_again(
     for path in (tmp_path / "isic2018/labels").rglob("*.png"):
         path.unlink()
     assert check_folder(quick("isic2018", raw_folders / "isic2018", root=tmp_path)).ok
+
+
+def test_mended_raw_data_cost_only_what_is_affected(isic: Path, tmp_path: Path) -> None:
+    victim = isic / "ISIC2018_Task1-2_Test_Input/ISIC_0200002.jpg"
+    content = victim.read_bytes()
+    victim.write_bytes(content[:10])
+    with pytest.raises(ImBenchError, match=r"ISIC_0200002\.jpg \(10 bytes\) cannot be read"):
+        quick("isic2018", isic, root=tmp_path / "root")
+    first = tmp_path / "root/isic2018/images/train/ISIC_0000000.png"
+    written = first.stat().st_mtime_ns
+    victim.write_bytes(content)
+    assert check_folder(quick("isic2018", isic, root=tmp_path / "root")).ok
+    assert first.stat().st_mtime_ns == written
+
+
+def test_nothing_is_left_of_an_interrupted_preparation_of_other_data(
+    raw_folders: Path, isic: Path, tmp_path: Path
+) -> None:
+    def stop(done: int, total: int) -> None:
+        if done == total:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        quick("isic2018", raw_folders / "isic2018", root=tmp_path / "root", progress=stop)
+    for path in isic.rglob("ISIC_0000001*"):
+        path.unlink()
+    folder = quick("isic2018", isic, root=tmp_path / "root")
+    assert not list(folder.rglob("ISIC_0000001*"))
+    assert check_folder(folder).counts["train"] == IMAGES["train"] - 1
+
+
+def test_folder_with_something_else_is_left_alone(raw_folders: Path, tmp_path: Path) -> None:
+    own = tmp_path / "isic2018/images/train/holiday.png"
+    own.parent.mkdir(parents=True)
+    own.write_bytes(b"mine")
+    with pytest.raises(ImBenchError, match="holds files that no preparation has written"):
+        quick("isic2018", raw_folders / "isic2018", root=tmp_path)
+    assert own.read_bytes() == b"mine"
 
 
 def test_real_suim_files(shared: Path, tmp_path: Path) -> None:

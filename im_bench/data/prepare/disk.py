@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -45,6 +45,18 @@ def write_png(path: Path, pixels: Image) -> tuple[int, str]:
     with atomic_path(path) as temporary:
         temporary.write_bytes(content)
     return len(content), hashlib.sha256(content).hexdigest()
+
+
+def remove_others(folder: Path, keep: Container[str]) -> None:
+    """Remove images and labels that an earlier, interrupted preparation of other data left.
+
+    Args:
+        folder: The data set.
+        keep: The paths, relative to ``folder``, of what belongs to it.
+    """
+    for path in (*folder.glob("images/*/*"), *folder.glob("labels/*/*")):
+        if path.relative_to(folder).as_posix() not in keep:
+            path.unlink()
 
 
 def remove_torn_files(folder: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -13,12 +14,18 @@ Files = dict[str, tuple[int, str]]
 class Journal:
     """An append-only file: a header that says what is prepared, then one line per raw image.
 
-    A line is written after the files that it names. A line torn by a crash is ignored, and so is a
-    whole journal with another header.
+    A line is written after the files that it names. A line torn by a crash is ignored, so is one
+    whose raw files have changed since, and so is a whole journal with another header.
+
+    Args:
+        path: The journal, in the folder of the data set.
+        header: How images are prepared.
+        marks: For each raw image, what changes when its files do.
     """
 
-    def __init__(self, path: Path, header: dict[str, Any]) -> None:
+    def __init__(self, path: Path, header: Mapping[str, Any], marks: Mapping[str, str]) -> None:
         self._path = path
+        self._marks = marks
         self._header = json.dumps(header, sort_keys=True)
         self._file: TextIO | None = None
         self.finished: dict[str, Files] = self._read()
@@ -32,10 +39,11 @@ class Journal:
         finished: dict[str, Files] = {}
         for line in lines:
             try:
-                sample, files = json.loads(line)
+                sample, mark, files = json.loads(line)
             except ValueError:
                 continue
-            finished[sample] = {path: (size, digest) for path, (size, digest) in files.items()}
+            if mark == self._marks.get(sample):
+                finished[sample] = {path: (size, digest) for path, (size, digest) in files.items()}
         return {sample: files for sample, files in finished.items() if self._are_there(files)}
 
     def _are_there(self, files: Files) -> bool:
@@ -58,7 +66,7 @@ class Journal:
 
     def _write(self, sample: str, files: Files) -> None:
         assert self._file is not None, "use the journal in a with statement"  # noqa: S101
-        self._file.write(json.dumps([sample, files]) + "\n")
+        self._file.write(json.dumps([sample, self._marks[sample], files]) + "\n")
         self._file.flush()
 
     def __exit__(self, *_: object) -> None:

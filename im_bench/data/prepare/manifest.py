@@ -10,6 +10,7 @@ from typing import Any
 import yaml
 
 from im_bench.data.description import FILE_NAME, SPLITS
+from im_bench.data.prepare.disk import remove_others
 from im_bench.data.prepare.journal import Files
 from im_bench.data.prepare.recipe import Recipe, Sample, Samples, draw
 from im_bench.errors import ImBenchError
@@ -61,6 +62,8 @@ def finish(
     """
     train = samples["train"]
     labelled, _ = draw(train, recipe.labelled_count(len(train)))
+    files = {path: entry for made in finished.values() for path, entry in made.items()}
+    remove_others(folder, files)
     names = [
         Path(path).stem
         for sample in labelled
@@ -69,7 +72,6 @@ def finish(
     ]
     write_text(folder / LABELLED, "".join(f"{name}\n" for name in names))
     write_text(folder / FILE_NAME, _description(recipe, folder.name))
-    files = {path: entry for made in finished.values() for path, entry in made.items()}
     for name in (LABELLED, FILE_NAME):
         content = (folder / name).read_bytes()
         files[name] = (len(content), hashlib.sha256(content).hexdigest())

@@ -77,21 +77,19 @@ def run(request: Request, threads: int, progress: Progress | None) -> Path:
         folder.mkdir(parents=True, exist_ok=True)
         with open_raw(request.sources, scratch) as raw:
             found = find_samples(recipe, raw.paths, request.allow_partial)
-            header = {
-                "version": VERSION,
-                "options": _options(request),
-                "sources": _verify_sources(request),
-                "raw": _raw_digest(raw, found),
-            }
+            header = {"version": VERSION, "options": _options(request)}
+            origin = {"sources": _verify_sources(request), "raw": _raw_digest(raw, found)}
             if (folder / MANIFEST).is_file():
-                verify_prepared(folder, header)
+                verify_prepared(folder, {**header, **origin})
             else:
                 samples = recipe.divide(found)
                 _refuse_empty_splits(recipe, samples)
+                _refuse_other_contents(folder)
                 remove_torn_files(folder)
-                with Journal(folder / JOURNAL, header) as journal:
+                marks = _marks(raw, samples)
+                with Journal(folder / JOURNAL, header, marks) as journal:
                     _convert_all(request, raw, samples, journal, threads, progress)
-                finish(folder, recipe, samples, journal.finished, header)
+                finish(folder, recipe, samples, journal.finished, {**header, **origin})
         (folder / JOURNAL).unlink(missing_ok=True)
         shutil.rmtree(scratch, ignore_errors=True)
     return folder
@@ -105,6 +103,15 @@ def _refuse_empty_splits(recipe: Recipe, samples: Samples) -> None:
             )
 
 
+def _refuse_other_contents(folder: Path) -> None:
+    """Refuse a folder that is not ours: what does not belong to the data set is removed there."""
+    if not (folder / JOURNAL).is_file() and any(folder.glob("[!.]*")):
+        raise ImBenchError(
+            f"{folder} holds files that no preparation has written: remove it, or give another "
+            f"--root"
+        )
+
+
 def _options(request: Request) -> dict[str, Any]:
     return {
         "size": list(request.size) if request.size else None,
@@ -115,13 +122,17 @@ def _options(request: Request) -> dict[str, Any]:
 
 def _raw_digest(raw: RawFiles, samples: Samples) -> str:
     """Return the SHA-256 of the names and sizes of the raw files, to notice other raw data."""
-    paths = {
-        path
-        for split in samples.values()
-        for sample in split
-        for path in (sample.image, *sample.masks)
+    paths = {path for split in samples.values() for sample in split for path in sample.paths}
+    return sha256_json([[path, raw.marks[path].size] for path in sorted(paths)])
+
+
+def _marks(raw: RawFiles, samples: Samples) -> dict[str, str]:
+    """Return what changes when the files of a raw image do, for every image."""
+    return {
+        sample_key(split, sample): sha256_json([raw.marks[path] for path in sample.paths])
+        for split in SPLITS
+        for sample in samples[split]
     }
-    return sha256_json([[path, raw.sizes[path]] for path in sorted(paths)])
 
 
 def _verify_sources(request: Request) -> dict[str, str]:

@@ -60,6 +60,11 @@ class Sample(NamedTuple):
     image: str
     masks: tuple[str, ...]
 
+    @property
+    def paths(self) -> tuple[str, ...]:
+        """The paths of the image and its masks."""
+        return (self.image, *self.masks)
+
 
 class Piece(NamedTuple):
     """One prepared image: ``suffix`` is appended to the raw image's name.

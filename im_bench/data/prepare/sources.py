@@ -12,7 +12,7 @@ import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path, PurePosixPath, PureWindowsPath
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from im_bench.errors import ImBenchError
 from im_bench.files import atomic_path
@@ -20,9 +20,21 @@ from im_bench.files import atomic_path
 ARCHIVE_SUFFIXES = (".zip", ".tar", ".tar.gz", ".tgz")
 
 
+class Mark(NamedTuple):
+    """What tells a raw file from another one without reading it.
+
+    Attributes:
+        size: In bytes.
+        crc: The CRC-32 that a zip archive keeps of it; 0 in a folder.
+    """
+
+    size: int
+    crc: int = 0
+
+
 class _Source(Protocol):
     @property
-    def sizes(self) -> Mapping[str, int]: ...
+    def marks(self) -> Mapping[str, Mark]: ...
 
     def read(self, path: str) -> bytes: ...
 
@@ -30,12 +42,13 @@ class _Source(Protocol):
 class _Folder:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self.sizes = {
-            (Path(parent) / name).relative_to(folder).as_posix(): (Path(parent) / name)
-            .stat()
-            .st_size
+        paths = [
+            Path(parent) / name
             for parent, _, names in os.walk(folder, followlinks=True)
             for name in names
+        ]
+        self.marks = {
+            path.relative_to(folder).as_posix(): Mark(path.stat().st_size) for path in paths
         }
 
     def read(self, path: str) -> bytes:
@@ -51,11 +64,11 @@ class _Zip:
             self._zip = stack.enter_context(zipfile.ZipFile(path))
         except zipfile.BadZipFile as error:
             raise _broken(path, "zip", error) from error
-        self.sizes = {}
+        self.marks: dict[str, Mark] = {}
         for member in self._zip.infolist():
             _refuse_unsafe(path, member.filename, stat.S_ISLNK(member.external_attr >> 16))
             if not member.is_dir():
-                self.sizes[member.filename] = member.file_size
+                self.marks[member.filename] = Mark(member.file_size, member.CRC)
 
     def read(self, path: str) -> bytes:
         try:
@@ -65,21 +78,25 @@ class _Zip:
 
 
 class RawFiles:
-    """The files of several folders and archives, by their relative POSIX paths."""
+    """The files of several folders and archives.
+
+    Attributes:
+        marks: The mark of every file, by its relative POSIX path.
+    """
 
     def __init__(self, sources: Iterable[_Source]) -> None:
         self._owners: dict[str, _Source] = {}
-        self.sizes: dict[str, int] = {}
+        self.marks: dict[str, Mark] = {}
         for source in sources:
-            for path, size in source.sizes.items():
+            for path, mark in source.marks.items():
                 if not _is_litter(path):
                     self._owners.setdefault(path, source)
-                    self.sizes.setdefault(path, size)
+                    self.marks.setdefault(path, mark)
 
     @property
     def paths(self) -> list[str]:
         """All paths, sorted."""
-        return sorted(self.sizes)
+        return sorted(self.marks)
 
     def read(self, path: str) -> bytes:
         """Return a file's content; threads may read at the same time.

@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import fcntl
 import logging
-import math
 import os
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -56,10 +55,11 @@ def mirror(out: Path, stages: Path, report: Path, ended: threading.Event) -> int
     cards = [StageCard(**fields) for fields in read_json(stages)]
     mirrors = [StageMirror(card, out / "stages", tracker) for card in cards]
     waiting = [one for one in mirrors if not one.finished]
-    failures = 0
+    failures = send_new(waiting, ended.is_set)
     while not ended.wait(POLL_SECONDS):
-        failures += send_new(waiting)
-    failures += send_new(waiting, time.monotonic() + CATCH_UP_SECONDS)
+        failures += send_new(waiting, ended.is_set)
+    deadline = time.monotonic() + CATCH_UP_SECONDS
+    failures += send_new(waiting, lambda: time.monotonic() > deadline)
     for one in waiting:
         one.close()
     if report.exists():
@@ -67,20 +67,19 @@ def mirror(out: Path, stages: Path, report: Path, ended: threading.Event) -> int
     return failures
 
 
-def send_new(waiting: list[StageMirror], deadline: float = math.inf) -> int:
+def send_new(waiting: list[StageMirror], enough: Callable[[], bool]) -> int:
     """Send what is new of each stage, once.
 
     Args:
         waiting: The stages; those that are finished, or could not be sent, are taken out.
-        deadline: When to leave the rest for the next run, by the monotonic clock.
+        enough: Asked before each stage; whether to leave the rest for another time.
 
     Returns:
         The number of stages that could not be sent.
     """
     failures = 0
     for one in list(waiting):
-        if time.monotonic() > deadline:
-            logger.warning("no time left: %d stages wait for the next run", len(waiting))
+        if enough():
             break
         try:
             one.update(may_open=sum(other.is_open for other in waiting) < MOST_OPEN)

@@ -89,24 +89,22 @@ def results_table(plan: Plan, store: Store, references: References | None = None
         ImBenchError: If the table of reported numbers is wrong.
     """
     results = CellResults(plan, store)
-    reported = load_references() if references is None else references
+    numbers = load_references() if references is None else references
     columns = {cell.data: results.column(cell.data) for cell in plan.cells}
     rows = _rows(plan)
+    reported = {
+        cell.name: number
+        for cell in plan.cells
+        if (number := _reported(cell, plan, columns[cell.data], numbers)) is not None
+    }
     entries = {
-        (cell.method, cell.data): _entry(cell, results, reported, columns[cell.data])
+        (cell.method, cell.data): _entry(cell, results, reported.get(cell.name))
         for cell in plan.cells
     }
     for column in columns.values():
         _rank(entries, rows, column)
-    used = [
-        number
-        for cell in plan.cells
-        if entries[cell.method, cell.data].reported is not None
-        and (number := _reported(cell, plan, reported)) is not None
-    ]
-    return ResultsTable(
-        plan.name, tuple(columns.values()), rows, entries, results_notes(plan, store, used)
-    )
+    notes = results_notes(plan, store, list(reported.values()))
+    return ResultsTable(plan.name, tuple(columns.values()), rows, entries, notes)
 
 
 def _rows(plan: Plan) -> tuple[Row, ...]:
@@ -118,30 +116,27 @@ def _rows(plan: Plan) -> tuple[Row, ...]:
     return tuple(sorted(rows.values(), key=lambda row: row.all_labels))
 
 
-def _entry(cell: Cell, results: CellResults, references: References, column: Column) -> Entry:
+def _entry(cell: Cell, results: CellResults, reported: ReportedNumber | None) -> Entry:
     scores = {
         seed: float(outcome["test"][outcome["metric"]])
         for seed, outcome in results.outcomes(cell).items()
     }
-    number = _reported(cell, results.plan, references)
-    comparable = number is not None and number.metric == (column.metric or number.metric)
     return Entry(
-        scores,
-        tuple(cell.finals),
-        results.state(cell),
-        number.score if number is not None and comparable else None,
+        scores, tuple(cell.finals), results.state(cell), reported.score if reported else None
     )
 
 
-def _reported(cell: Cell, plan: Plan, references: References) -> ReportedNumber | None:
-    """Return the number that a paper reports for the same data set and share of labels."""
+def _reported(
+    cell: Cell, plan: Plan, column: Column, references: References
+) -> ReportedNumber | None:
+    """Return the number for the same real data set, metric and share of labels, if there is one."""
     spec = plan.suite.data[cell.data]
-    if spec.synth is not None:
-        return None
     number = references.get((spec.reference or "", cell.method))
-    if number is None or (number.labelled not in (1, spec.labelled) and spec.labelled != "file"):
+    if number is None or spec.synth is not None:
         return None
-    return number
+    same_metric = column.metric in ("", number.metric)
+    same_labels = number.labelled == 1 or spec.labelled in ("file", number.labelled)
+    return number if same_metric and same_labels else None
 
 
 def _rank(entries: dict[tuple[str, str], Entry], rows: tuple[Row, ...], column: Column) -> None:

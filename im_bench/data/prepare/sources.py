@@ -25,11 +25,11 @@ class Mark(NamedTuple):
 
     Attributes:
         size: In bytes.
-        crc: The CRC-32 that a zip archive keeps of it; 0 in a folder.
+        version: The CRC-32 that a zip archive keeps of it, or its time of change in a folder.
     """
 
     size: int
-    crc: int = 0
+    version: int
 
 
 class _Source(Protocol):
@@ -42,14 +42,13 @@ class _Source(Protocol):
 class _Folder:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        paths = [
-            Path(parent) / name
-            for parent, _, names in os.walk(folder, followlinks=True)
-            for name in names
-        ]
-        self.marks = {
-            path.relative_to(folder).as_posix(): Mark(path.stat().st_size) for path in paths
-        }
+        self.marks: dict[str, Mark] = {}
+        for parent, _, names in os.walk(folder, followlinks=True):
+            for name in names:
+                path = Path(parent, name)
+                status = path.stat()
+                mark = Mark(status.st_size, status.st_mtime_ns)
+                self.marks[path.relative_to(folder).as_posix()] = mark
 
     def read(self, path: str) -> bytes:
         return (self._folder / path).read_bytes()
@@ -143,7 +142,8 @@ def _open(path: Path, scratch: Path, stack: ExitStack) -> _Source:
 
 
 def _extract_tar(path: Path, scratch: Path) -> Path:
-    target = scratch / path.name
+    status = path.stat()
+    target = scratch / f"{path.name}-{status.st_size}-{status.st_mtime_ns}"
     if target.is_dir():
         return target
     with atomic_path(target) as folder:

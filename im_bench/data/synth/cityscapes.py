@@ -52,7 +52,7 @@ def draw(rng: Random, size: Size) -> tuple[Bytes, tuple[Bytes, ...]]:
     paint_traffic(street)
     _weather(street)
     _own_car(street)
-    photo = photograph(rng, street.image, rng.uniform(0, 0.004) * size[0], rng.uniform(0.005, 0.03))
+    photo = photograph(rng, street.image, rng.uniform(0, 0.004) * size[0], rng.uniform(0.003, 0.02))
     return photo, (street.labels,)
 
 
@@ -79,9 +79,7 @@ def _ground(street: Street) -> None:
         mask = polygon(
             street.size, [*far, (street.column(side * street.half_walk, 1), street.height)]
         )
-        label = (
-            Id.TERRAIN if is_grass else (Id.PARKING if street.rng.random() < 0.1 else Id.SIDEWALK)
-        )
+        label = Id.TERRAIN if is_grass else Id.SIDEWALK
         tone = verge if is_grass else slabs * 0.95
         street.put(mask, tone * (1 + (0.35 if is_grass else 0.06) * rough)[..., None], label)
         walk = [
@@ -188,14 +186,14 @@ def _plant_trees(street: Street) -> None:
 
 def _furniture(street: Street) -> None:
     for _ in range(street.rng.integers(1, 6)):
-        depth = street.rng.uniform(0.35, 1.0)
+        depth = street.rng.uniform(0.45, 1.0)
         side = street.rng.choice([-1, 1])
         x = street.column(side * street.half_road * street.rng.uniform(1.02, 1.2), depth)
         foot, tall = street.foot(depth), street.height * street.rng.uniform(0.6, 1.0) * depth
-        thick = max(1.0, 0.026 * street.width * depth)
+        thick = max(1.0, 0.03 * street.width * depth)
         metal = colour(street.rng, (0.42, 0.43, 0.44), 0.25)
         street.put(street.box(x, foot - tall, x + thick, foot), metal, Id.POLE, depth)
-        unit = 0.07 * street.width * depth
+        unit = 0.09 * street.width * depth
         kind = street.rng.random()
         if kind < 0.35:
             box = street.box(x - unit / 2, foot - tall, x + unit / 2, foot - tall + 2.2 * unit)
@@ -227,7 +225,7 @@ def _weather(street: Street) -> None:
         shape.append((shape[1][0] + street.rng.uniform(0.1, 0.5) * street.width, street.height))
         shadow = soft(polygon(street.size, shape), 0.8)
         shade(street.image, -street.rng.uniform(0.2, 0.5) * shadow, below)
-    light = street.rng.uniform(0.35, 1.1) * (1 + street.rng.normal(0, 0.05, 3))
+    light = street.rng.uniform(0.5, 1.15) * (1 + street.rng.normal(0, 0.05, 3))
     street.image *= light.astype(np.float32)
     shade(street.image, 0.12 * fractal(street.rng, street.size, 2, 1))
 

@@ -10,16 +10,16 @@ from im_bench.data.synth.street import Id, Street
 
 def paint_traffic(street: Street) -> None:
     """Paint vehicles, pedestrians and cyclists, far ones first."""
-    things = sorted(street.rng.uniform(0.2, 0.9, street.rng.integers(2, 7)))
+    things = sorted(street.rng.uniform(0.3, 0.95, street.rng.integers(2, 6)))
     for depth in things:
         kind = street.rng.random()
-        if kind < 0.5:
+        if kind < 0.35:
             _vehicle(street, depth, Id.CAR)
-        elif kind < 0.58:
+        elif kind < 0.47:
             _vehicle(street, depth, Id.TRUCK)
-        elif kind < 0.66:
+        elif kind < 0.59:
             _vehicle(street, depth, Id.BUS)
-        elif kind < 0.9:
+        elif kind < 0.83:
             _person(street, depth)
         else:
             _cyclist(street, depth)
@@ -67,7 +67,7 @@ def _person(street: Street, depth: float) -> None:
 
 
 def _figure(street: Street, x: float, foot: float, depth: float, label: Id) -> None:
-    tall = street.height * depth * street.rng.uniform(0.45, 0.6)
+    tall = street.height * depth * street.rng.uniform(0.55, 0.7)
     step = street.rng.uniform(0.02, 0.1) * tall
     legs = [(x - step, foot), (x, foot - 0.5 * tall), (x + step, foot)]
     for a, b in ((0, 1), (1, 2)):
@@ -91,7 +91,7 @@ def _figure(street: Street, x: float, foot: float, depth: float, label: Id) -> N
 def _cyclist(street: Street, depth: float) -> None:
     offset = street.rng.choice([-1, 1]) * street.rng.uniform(0.4, 1.1) * street.half_road
     x, foot = street.column(offset, depth), street.foot(depth)
-    radius = street.height * depth * 0.13
+    radius = street.height * depth * 0.16
     if street.rng.random() < 0.7:
         _figure(street, x, foot - 0.8 * radius, depth, Id.RIDER)
     frame = street.box(x - 1.2 * radius, foot - 1.5 * radius, x + 1.2 * radius, foot - 1.1 * radius)

@@ -39,7 +39,6 @@ class Id(IntEnum):
     STATIC = 4
     ROAD = 7
     SIDEWALK = 8
-    PARKING = 9
     BUILDING = 11
     WALL = 12
     FENCE = 13

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import statistics
 import threading
 from collections.abc import Mapping
@@ -12,6 +14,7 @@ import torch
 from mmengine.model.utils import revert_sync_batchnorm
 from mmengine.runner import Runner
 from mmengine.utils import import_modules_from_strings
+from mmseg.utils import register_all_modules
 from torch import nn
 
 import im_bench.evaluation.metrics
@@ -27,6 +30,11 @@ from im_bench.training.config import mmengine_config, monitored_metric, resolve_
 from im_bench.training.hooks import Checkpoints, LossLog, Progress, StatelessRandomness
 from im_bench.training.samples import write_samples
 from im_bench.training.scalars import read_rows
+
+# MMEngine would import these when it first looks for a name, and they print that an optional
+# package is missing.
+with contextlib.redirect_stdout(io.StringIO()):
+    register_all_modules(init_default_scope=False)
 
 
 class TrainingRunner(Runner):

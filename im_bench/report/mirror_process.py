@@ -47,7 +47,8 @@ def mirror(out: Path, stages: Path, report: Path, ended: threading.Event) -> int
     Raises:
         Exception: Whatever W&B raises, when it fails again and again.
     """
-    from im_bench.report.wandb_runs import StageCard, StageMirror, Tracker, log_report
+    from im_bench.report.wandb_runs import StageCard, StageMirror, log_report
+    from im_bench.report.wandb_tracker import Tracker
 
     tracker = Tracker(out)
     if tracker.mode == "disabled":

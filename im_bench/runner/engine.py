@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import signal
 import sys
 import types
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from multiprocessing import forkserver, resource_tracker
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import ForkServerProcess
 from typing import Protocol, cast
@@ -16,8 +18,9 @@ from typing import Protocol, cast
 from im_bench.errors import ImBenchError
 from im_bench.runner.folder import StageFolder
 from im_bench.runner.job import Settings
-from im_bench.runner.stage import run_in_child
+from im_bench.runner.stage import BLOCKED, run_in_child
 
+#: What stages need and take seconds to import.
 PRELOAD = ("im_bench.runner.preload",)
 
 
@@ -77,18 +80,22 @@ class LocalEngine:
     Args:
         slots: Stages at a time. Default: one per GPU, or one per CPU where there is no GPU.
         device: ``auto``, ``cpu``, ``cuda`` (all GPUs, in turn), or one torch device.
-        preload: Modules that the server process imports. It is started once per process, so the
-            first engine decides.
+        preload: Modules that the server process imports, :data:`PRELOAD` by default. It is started
+            once per process, so the first engine decides.
 
     Raises:
         ImBenchError: If a GPU is asked for and there is none.
     """
 
     def __init__(
-        self, slots: int | None = None, device: str = "auto", preload: Sequence[str] = PRELOAD
+        self,
+        slots: int | None = None,
+        device: str = "auto",
+        preload: Sequence[str] | None = None,
     ) -> None:
         self._context = multiprocessing.get_context("forkserver")
-        self._context.set_forkserver_preload(list(preload))
+        self._context.set_forkserver_preload(list(PRELOAD if preload is None else preload))
+        _start_server()
         self._free = self._make_slots(slots, device)
         self._free.reverse()
         self.slots = len(self._free)
@@ -170,6 +177,20 @@ class LocalEngine:
         process.join()
         visible = [name for name in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if name]
         return visible[:count] or [str(i) for i in range(count)]
+
+
+def _start_server() -> None:
+    """Start the server from which stages are forked, unless it runs, with signals blocked.
+
+    So a signal to the whole process group, such as Ctrl-C, ends neither the server nor a stage that
+    cannot handle it yet. The server ends when its runner does.
+    """
+    resource_tracker.ensure_running()  # It would unblock the signals if the server started it.
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, BLOCKED)
+    try:
+        forkserver.ensure_running()
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _count_gpus(answer: Connection) -> None:

@@ -30,7 +30,7 @@ def explain(error: BaseException, folder: Path) -> str:
     chain = list(_chain(error))
     numbers = {link.errno for link in chain if isinstance(link, OSError)}
     if numbers & _FULL or _is_full(folder):
-        return f"the disk that holds {folder} is full: make room, then run again"
+        return _full(folder)
     if numbers & _FORBIDDEN:
         return f"no permission: {error}: give it, or choose another folder with --out"
     if any(map(_is_cuda_memory, chain)):
@@ -40,12 +40,15 @@ def explain(error: BaseException, folder: Path) -> str:
     return f"{type(error).__name__}: {_first_line(error)}"
 
 
-def explain_exit(code: int) -> str:
+def explain_exit(code: int, folder: Path) -> str:
     """Return one sentence about a stage's process that ended without leaving an error.
 
     Args:
         code: Its exit status; negative is the signal that killed it.
+        folder: The stage's folder.
     """
+    if _is_full(folder):
+        return _full(folder)
     if code >= 0:
         return f"its process ended with status {code} and could not say why: see log.txt"
     name = signal.Signals(-code).name if -code in set(signal.Signals) else "unknown"
@@ -80,9 +83,13 @@ def _is_cuda_memory(error: BaseException) -> bool:
 def _is_full(folder: Path) -> bool:
     """Whether hardly a byte is left: some libraries do not pass on the operating system's error."""
     try:
-        return shutil.disk_usage(folder).free < 4096
+        return shutil.disk_usage(folder).free < 1 << 16
     except OSError:
         return False
+
+
+def _full(folder: Path) -> str:
+    return f"the disk that holds {folder} is full: make room, then run again"
 
 
 def _first_line(error: BaseException) -> str:

@@ -63,8 +63,6 @@ def run_plan(
     stages = wanted_stages(plan)
     refused = {cell.name: cell.problem for cell in plan.cells if cell.problem}
     summary = Summary(total=len(stages), refused=refused)
-    if not stages:
-        raise ImBenchError("; ".join(dict.fromkeys(refused.values())) or "the plan is empty")
     if policy is Policy.NEVER:
         summary.present = sum(store.status(stage) is Status.DONE for stage in stages)
         return summary
@@ -81,10 +79,16 @@ def run_plan(
 
 
 def wanted_stages(plan: Plan) -> list[Stage]:
-    """Return the stages of all cells that have their data."""
-    return plan.closure(
-        [k for cell in plan.cells if not cell.problem for k in cell.finals.values()]
-    )
+    """Return the stages of all cells that have their data.
+
+    Raises:
+        ImBenchError: If no cell has; it says what is missing.
+    """
+    runnable = [cell for cell in plan.cells if not cell.problem]
+    if not runnable:
+        problems = dict.fromkeys(cell.problem for cell in plan.cells)
+        raise ImBenchError("; ".join(problems) or "the plan has no cells")
+    return plan.closure([key for cell in runnable for key in cell.finals.values()])
 
 
 class _Run:
@@ -224,7 +228,7 @@ class _Run:
             # Somebody else was faster, or stopped it: what becomes of it will be seen.
             self.elsewhere[folder] = (stage, errors_before)
         else:
-            sentence = explain_exit(ended.code)
+            sentence = explain_exit(ended.code, folder.path)
             try:
                 folder.record_death(sentence)
             except OSError as error:

@@ -19,7 +19,7 @@ from im_bench.suites.schema import Suite
 
 
 def add(job: Job) -> dict[str, Any]:
-    """Return a number made of the config and of the inputs; works in steps between which it stops."""
+    """Return a number made of config and inputs; works in steps, between which it can stop."""
     with (job.folder / "starts.txt").open("a") as file:
         file.write(f"{os.getpid()} {(job.folder / 'result.json').exists()}\n")
     steps = int(job.config.get("steps", 1))
@@ -100,7 +100,7 @@ def plan_of(graph: Graph, finals: Mapping[str, Stage], **problems: str) -> Plan:
 
 
 def layered_plan(width: int = 3, depth: int = 3, seconds: float = 0.0, steps: int = 1) -> Plan:
-    """Return a plan of ``width * depth + 2`` stages: a source, layers that lean on each other, a sink."""
+    """Return ``width * depth + 2`` stages: a source, layers that lean on each other, a sink."""
     graph = Graph()
     last = [graph.add("add", "source", {"value": 1})]
     for d in range(depth):

@@ -63,7 +63,13 @@ def test_longest_chain_first_then_the_most_shared(store: Store) -> None:
     events: list = []
     engine = LocalEngine(1, "cpu", preload=LIGHT)
     run_plan(plan_of(graph, finals), store, engine, on_event=events.append)
-    assert [s for s in starts(events) if len(s) > 1] == ["long", "shared", "rare", "middle", "lonely"]
+    assert [s for s in starts(events) if len(s) > 1] == [
+        "long",
+        "shared",
+        "rare",
+        "middle",
+        "lonely",
+    ]
 
 
 def test_a_failure_stays_with_those_that_need_it(store: Store, run: Run, tmp_path: Path) -> None:

@@ -1,0 +1,174 @@
+"""Locks: one holder, the dead are found out, the living are left alone."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+
+from im_bench.runner.locks import Lock, LockedError, LockWatch, Owner
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def write(path: Path, owner: Owner, beat: int = 0) -> None:
+    path.write_text(json.dumps({**vars(owner), "beat": beat}))
+
+
+def changed(owner: Owner, **fields: object) -> Owner:
+    return Owner(**{**vars(owner), **fields})  # type: ignore[arg-type]
+
+
+def test_excludes_others_and_goes_at_the_end(tmp_path: Path) -> None:
+    path = tmp_path / "lock"
+    with Lock(path):
+        assert LockWatch(path).alive()
+        with pytest.raises(LockedError, match=f"process {os.getpid()} on"), Lock(path):
+            pass
+    assert list(tmp_path.iterdir()) == []
+    assert not LockWatch(path).alive()
+
+
+def test_a_killed_holder_here_is_dead_at_once(tmp_path: Path) -> None:
+    path = tmp_path / "lock"
+    code = (
+        "import sys, time; from pathlib import Path; from im_bench.runner.locks import Lock\n"
+        f"with Lock(Path({str(path)!r})): print('held', flush=True); time.sleep(60)"
+    )
+    holder = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE)
+    assert holder.stdout is not None
+    assert holder.stdout.readline() == b"held\n"
+    assert LockWatch(path).alive()
+    holder.kill()
+    os.waitid(os.P_PID, holder.pid, os.WEXITED | os.WNOWAIT)  # Dead, but not reaped: a zombie.
+    assert not LockWatch(path).alive()
+    with Lock(path) as lock:
+        assert json.loads(path.read_text())["token"] == lock.owner.token
+    holder.wait()
+    holder.stdout.close()
+
+
+def test_a_process_number_that_was_given_again_is_not_the_holder(tmp_path: Path) -> None:
+    me = Owner.me()
+    path = tmp_path / "lock"
+    write(path, me)
+    assert LockWatch(path).alive()
+    write(path, changed(me, start=me.start - 1))
+    assert not LockWatch(path).alive()
+
+
+def test_a_distant_holder_is_dead_when_its_number_stands_still(tmp_path: Path) -> None:
+    path = tmp_path / "lock"
+    clock = Clock()
+    watch = LockWatch(path, clock)
+    distant = changed(Owner.me(), host="elsewhere")
+    for second in range(100):
+        clock.now = second
+        write(path, distant, beat=second // 2)
+        assert watch.alive()
+    os.utime(path, (0, 0))  # What a clock says is no matter.
+    clock.now = 127
+    assert watch.alive()
+    clock.now = 129
+    assert not watch.alive()
+    write(path, distant, beat=50)
+    assert watch.alive()
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"pid": 1}'])
+def test_an_unreadable_lock_is_dead_only_after_a_while(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "lock"
+    path.write_text(text)
+    clock = Clock()
+    watch = LockWatch(path, clock)
+    assert watch.alive()
+    clock.now = 31
+    assert not watch.alive()
+
+
+def test_taking_over_from_a_distant_holder_waits_and_sees(tmp_path: Path) -> None:
+    path = tmp_path / "lock"
+    distant = changed(Owner.me(), host="elsewhere")
+    write(path, distant)
+    with Lock(path, heartbeat=0.01, patience=0.1) as lock:
+        assert json.loads(path.read_text())["token"] == lock.owner.token
+
+    write(path, distant)
+    over = threading.Event()
+
+    def live() -> None:
+        beat = 0
+        while not over.wait(0.005):
+            beat += 1
+            new = path.with_name("new")
+            write(new, distant, beat)
+            new.replace(path)
+
+    alive = threading.Thread(target=live)
+    alive.start()
+    try:
+        with pytest.raises(LockedError, match="on elsewhere"), Lock(path, None, 0.02, 30):
+            pass
+    finally:
+        over.set()
+        alive.join()
+
+
+def test_of_many_that_take_over_one_wins(tmp_path: Path) -> None:
+    path = tmp_path / "lock"
+    dead = changed(Owner.me(), start=1)
+    for _ in range(20):
+        write(path, dead)
+        barrier, done = threading.Barrier(8), threading.Barrier(8)
+        won: list[str] = []
+
+        def take(
+            barrier: threading.Barrier = barrier,
+            done: threading.Barrier = done,
+            won: list[str] = won,
+        ) -> None:
+            barrier.wait()
+            try:
+                with Lock(path) as lock:
+                    won.append(lock.owner.token)
+                    done.wait()
+            except LockedError:
+                done.wait()
+
+        threads = [threading.Thread(target=take) for _ in range(8)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert len(won) == 1
+        assert list(tmp_path.iterdir()) == []
+
+
+def test_a_holder_that_was_thought_dead_notices_and_leaves_the_other_alone(tmp_path: Path) -> None:
+    path = tmp_path / "lock"
+    lost = threading.Event()
+    other = tmp_path / "other"
+    with Lock(path, on_lost=lost.set, heartbeat=0.01):
+        write(other, changed(Owner.me(), host="elsewhere"))
+        other.replace(path)
+        assert lost.wait(10)
+    assert json.loads(path.read_text())["host"] == "elsewhere"
+
+
+def test_shows_signs_of_life(tmp_path: Path) -> None:
+    path = tmp_path / "lock"
+    seen = set()
+    with Lock(path, heartbeat=0.01):
+        while len(seen) < 3:
+            seen.add(json.loads(path.read_text())["beat"])

@@ -6,7 +6,9 @@ from pathlib import Path
 
 import torch
 from mmengine.evaluator import Evaluator
+from mmseg.registry import METRICS
 
+import im_bench.evaluation.metrics  # noqa: F401 - registers what metric_config names
 from im_bench.data.arrays import ArrayDataset, Part, read_meta
 from im_bench.models.segmentor import LabelSpaceSegmentor
 from im_bench.training.config import metric_config
@@ -23,7 +25,7 @@ def score(model: LabelSpaceSegmentor, data_dir: Path, part: Part) -> dict[str, f
         part: ``val`` or ``test``.
     """
     dataset = ArrayDataset(data_dir, part)
-    evaluator = Evaluator([metric_config(read_meta(data_dir))])
+    evaluator = Evaluator([METRICS.build(metric_config(read_meta(data_dir)))])
     evaluator.dataset_meta = dataset.metainfo
     with torch.inference_mode():
         for start in range(0, len(dataset), BATCH):

@@ -1,0 +1,166 @@
+"""From a suite to cells and stages."""
+
+from __future__ import annotations
+
+import tempfile
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from im_bench.errors import ImBenchError
+from im_bench.suites.loading import BUILT_IN, suite_path
+from im_bench.suites.plan import Plan, make_plan
+
+from .conftest import DATA, METHODS, Make, plan_of, write_suite
+
+
+def keys(plan: Plan) -> dict[tuple[str, int], str]:
+    return {(cell.name, seed): key for cell in plan.cells for seed, key in cell.finals.items()}
+
+
+def some(names: Any) -> st.SearchStrategy[list[Any]]:
+    return st.lists(st.sampled_from(sorted(names)), min_size=1, unique=True)
+
+
+@settings(max_examples=20, deadline=None)
+@given(some(METHODS), some(DATA), some([1, 2, 3, 7]))
+def test_what_stands_beside_a_cell_changes_neither_its_keys_nor_its_seeds(
+    methods: list[str], data: list[str], seeds: list[int]
+) -> None:
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        whole = plan_of(folder, seeds=[1, 2, 3, 7])
+        part = plan_of(
+            folder,
+            seeds=seeds,
+            methods={m: METHODS[m] for m in methods},
+            data={d: DATA[d] for d in data},
+        )
+    assert keys(part).items() <= keys(whole).items()
+    for stage in part.graph:
+        assert whole.graph[stage.key].config == stage.config
+        assert whole.graph[stage.key].folder == stage.folder
+
+
+def test_choosing_a_part_is_the_same_as_writing_a_smaller_suite(make: Make) -> None:
+    chosen = make({"methods": ["im"], "data": ["reef"], "seeds": [2]})
+    written = make(methods={"im": METHODS["im"]}, data={"reef": DATA["reef"]}, seeds=[2])
+    assert keys(chosen) == keys(written)
+    assert [stage.key for stage in chosen.graph] == [stage.key for stage in written.graph]
+
+
+def test_members_are_shared_and_nothing_else(make: Make) -> None:
+    plan = make({"methods": ["ldt", "me", "im"], "data": ["lesions"], "seeds": [1]})
+    kinds = Counter(stage.kind for stage in plan.graph)
+    # 3 members, 2 methods x 2 generations x 2 students.
+    assert kinds == {"data": 1, "train": 3 + 8, "pseudo-label": 4, "evaluate": 3}
+    assert plan.graph.asked - len(plan.graph) == 6  # ME and IM ask for the 3 members again.
+    uses = plan.uses()
+    assert Counter(uses[s.key] for s in plan.graph if s.kind == "train") == {3: 3, 1: 8}
+    assert {uses[s.key] for s in plan.graph if s.kind == "data"} == {3}
+
+
+def test_every_stage_comes_after_what_it_needs(make: Make) -> None:
+    plan = make()
+    seen: set[str] = set()
+    for stage in plan.graph:
+        assert set(stage.requires) <= seen
+        seen.add(stage.key)
+    assert seen == {stage.key for cell in plan.cells for stage in plan.stages_of(cell)}
+
+
+def test_no_two_trainings_have_the_same_seed_or_folder(make: Make) -> None:
+    plan = make()
+    trained = [stage for stage in plan.graph if stage.kind == "train"]
+    assert len({stage.config["seed"] for stage in trained}) == len(trained)
+    assert len({stage.folder for stage in plan.graph}) == len(plan.graph)
+
+
+def test_only_what_belongs_to_a_training_changes_its_key(make: Make) -> None:
+    before = keys(make())
+    assert keys(make(description="other words")) == before
+    for changed in (
+        make(training={"batch": 16}),
+        make(budget="equal"),
+        make(budgets={"paper": {"epochs": 7}}),
+        make(data={name: {**spec, "labelled": 0.2} for name, spec in DATA.items()}),
+    ):
+        assert not set(keys(changed).values()) & set(before.values())
+    # The other budget's length is no part of it.
+    assert keys(make(budgets={"equal": {"iterations": 7}})) == before
+
+
+def test_data_that_are_not_there_are_the_problem_of_their_cells(make: Make) -> None:
+    plan = make(data={**DATA, "absent": {"folder": "absent"}})
+    problems = {cell.data: cell.problem for cell in plan.cells}
+    assert problems["lesions"] == ""
+    assert "absent/dataset.yaml: run `im-bench data prepare`" in problems["absent"]
+
+
+@pytest.mark.parametrize(
+    ("chosen", "sentence"),
+    [
+        ({"methods": ["imm"]}, "unknown method in this suite 'imm': did you mean 'im'?"),
+        ({"data": ["reefs"]}, "unknown data set in this suite 'reefs': did you mean 'reef'?"),
+    ],
+)
+def test_unknown_choices(make: Make, chosen: dict[str, Any], sentence: str) -> None:
+    with pytest.raises(ImBenchError) as error:
+        make(chosen)
+    assert sentence in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("fields", "sentence"),
+    [
+        ({"sedes": [1]}, "unknown field 'sedes': did you mean 'seeds'?"),
+        ({"seeds": [1, 1]}, "seeds must differ from each other"),
+        ({"seeds": []}, "seeds: "),
+        ({"training": {"batch": 0}}, "training.batch: "),
+        ({"training": {"bach": 8}}, "unknown field 'bach': did you mean 'batch'?"),
+        ({"methods": {"adlt": None}}, "unknown method 'adlt': did you mean 'aldt'?"),
+        ({"methods": {"im": {"teacher": 2}}}, "unknown field 'teacher': did you mean 'teachers'?"),
+        ({"methods": {"im": {"teachers": 9, "students": 5}}}, "teachers: 9 is more than students"),
+        ({"methods": {"im": {"teachers": 1}}}, "teachers: "),
+        ({"data": {"a": {"synth": {"like": "isic"}}}}, "like: "),
+        ({"data": {"a": {"synth": {"like": "hela"}, "folder": "b"}}}, "synth or folder, not both"),
+        ({"data": {"a": {"folder": "b", "model": {"backbone": {}}}}}, "go together"),
+        ({"name": "other"}, "the suite calls itself 'other' and its file 'small'"),
+    ],
+)
+def test_a_wrong_suite_is_one_sentence_with_its_file(
+    make: Make, tmp_path: Path, fields: dict[str, Any], sentence: str
+) -> None:
+    with pytest.raises(ImBenchError) as error:
+        make(**fields)
+    message = str(error.value)
+    assert message.startswith(str(tmp_path / "small.yaml"))
+    assert sentence in message
+    assert "\n" not in message
+
+
+def test_a_wrong_field_is_told_with_its_line(make: Make, tmp_path: Path) -> None:
+    path = write_suite(tmp_path)
+    lines = path.read_text().splitlines()
+    line = next(i for i, text in enumerate(lines, 1) if "width" in text)
+    path.write_text("\n".join(lines).replace("width", "widht"))
+    with pytest.raises(ImBenchError, match=rf"small.yaml:{line}: .*'widht': did you mean 'width'"):
+        make_plan(path, tmp_path, tmp_path)
+
+
+def test_a_suite_that_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(ImBenchError, match="'from-scrach': did you mean 'from-scratch'"):
+        suite_path("from-scrach")
+    with pytest.raises(ImBenchError, match=r"there is no suite file .*x.yaml"):
+        suite_path(str(tmp_path / "x.yaml"))
+
+
+@pytest.mark.parametrize("path", sorted(BUILT_IN.glob("*.yaml")), ids=lambda path: path.stem)
+def test_the_suites_that_come_with_im_bench(path: Path, tmp_path: Path) -> None:
+    plan = make_plan(path, tmp_path / "runs", tmp_path / "data")
+    assert {cell.method for cell in plan.cells} == {"ldt", "aldt", "fdt", "afdt", "me", "im"}
+    assert len(plan.graph) < plan.graph.asked

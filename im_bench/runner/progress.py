@@ -166,23 +166,27 @@ class LiveView:
         self._console.print(self.board.line(), highlight=False)
 
     def _render(self) -> RenderableType:
-        running = Table.grid(padding=(0, 2), expand=False)
-        for name in ("slug", "bar", "step", "loss", "speed", "left"):
-            running.add_column(name, justify="left" if name in ("slug", "bar") else "right")
+        running = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
+        running.add_column("running", overflow="ellipsis", no_wrap=True)
+        for name in ("step", "loss", "images/s", "left"):
+            running.add_column(name, justify="right", no_wrap=True)
         for stage in list(self.board.running.values()):
-            running.add_row(*_row(stage, self.board.store.progress(stage)))
-        bar = ProgressBar(total=max(self.board.total, 1), completed=self.board.done, width=40)
-        return Group(running, bar, Text(self.board.line(), style="bold"))
+            running.add_row(stage.slug, *_said(self.board.store.progress(stage)))
+        total = Table.grid(padding=(0, 2))
+        bar = ProgressBar(total=max(self.board.total, 1), completed=self.board.done, width=20)
+        total.add_row(bar, Text(self.board.line(), style="bold"))
+        return Group(running, total)
 
 
-def _row(stage: Stage, progress: dict[str, Any] | None) -> list[RenderableType]:
+def _said(progress: dict[str, Any] | None) -> list[str]:
+    """Return step, loss, images per second and time left, as far as the stage has said them."""
     said = progress or {}
-    step = f"{said['step']}/{said['total']}" if "total" in said and "step" in said else ""
-    loss = f"loss {said['loss']:.4f}" if "loss" in said else ""
-    speed = f"{said['images_per_second']:.0f} images/s" if "images_per_second" in said else ""
-    left = f"{duration(said['eta_s'])} left" if "eta_s" in said else ""
-    bar = ProgressBar(total=1.0, completed=share(progress), width=20)
-    return [Text(stage.slug), bar, step, loss, speed, left]
+    return [
+        f"{said['step']}/{said['total']}" if {"step", "total"} <= said.keys() else "",
+        f"{said['loss']:.4f}" if "loss" in said else "",
+        f"{said['images_per_second']:.0f}" if "images_per_second" in said else "",
+        duration(said["eta_s"]) if "eta_s" in said else "",
+    ]
 
 
 class PlainView:

@@ -15,6 +15,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from im_bench.errors import ImBenchError
+
 # OpenCV's own kernels for 8-bit images where sigma is left to it, times 64, padded to 7 taps:
 # row k is for a kernel of 2k + 1 pixels.
 _BLUR_KERNELS = (
@@ -37,6 +39,9 @@ class Augmentation:
         free_rotation: Whether up and down mean nothing: adds the vertical flip and the rotation.
         clean_share: Share of the drawn images that is left as it is. Drawing from an original and
             its 9 augmented copies leaves 0.1.
+
+    Raises:
+        ImBenchError: ``blur`` or ``noise`` is out of range.
     """
 
     contrast: tuple[float, float] = (0.5, 1.5)
@@ -49,9 +54,11 @@ class Augmentation:
     def __post_init__(self) -> None:
         object.__setattr__(self, "contrast", (float(self.contrast[0]), float(self.contrast[1])))
         if not 0 <= self.blur < len(_BLUR_KERNELS):
-            raise ValueError(f"blur is a level from 0 to {len(_BLUR_KERNELS) - 1}, not {self.blur}")
+            raise ImBenchError(
+                f"blur is a level from 0 to {len(_BLUR_KERNELS) - 1}, not {self.blur}"
+            )
         if not 0 <= self.noise <= 255:
-            raise ValueError(f"noise is an amplitude from 0 to 255, not {self.noise}")
+            raise ImBenchError(f"noise is an amplitude from 0 to 255, not {self.noise}")
 
 
 class Draws(NamedTuple):

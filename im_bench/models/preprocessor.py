@@ -52,7 +52,7 @@ class BatchPreprocessor(BaseDataPreprocessor):
         if not isinstance(images, Tensor):
             images = torch.stack(list(images))
         images, labels = self.cast_data((images, labels))
-        if images.shape[-1] > 4:
+        if images.shape[-1] > 4:  # no image has so many channels: these are columns
             images = images.permute(0, 2, 3, 1)
         if training and self.augmentation is not None and isinstance(labels, Tensor):
             generator = generator_at(self.seed, self.iteration, images.device)

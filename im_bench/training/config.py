@@ -136,6 +136,7 @@ def model_config(
             heads["auxiliary_head"] = model["auxiliary_head"]
         if model.get("neck"):
             heads["neck"] = dict(model["neck"])
+    scaling = model.get("data_preprocessor") or {}
     precision = config["precision"]
     if precision == "auto":
         precision = "bfloat16" if device.type == "cuda" else "float32"
@@ -149,7 +150,8 @@ def model_config(
             "type": "BatchPreprocessor",
             "seed": int(config["seed"]),
             "augmentation": _augmentation(config),
-            **(model.get("data_preprocessor") or {}),
+            "mean": scaling.get("mean"),
+            "std": scaling.get("std"),
         },
     }
 

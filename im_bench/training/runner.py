@@ -151,9 +151,14 @@ def build_runner(
         ImBenchError: The network or the data cannot be built from the config.
     """
     import_custom_modules(config)
-    runner: TrainingRunner = TrainingRunner.from_cfg(
-        mmengine_config(config, data_dir, folder, pseudo_dir, device)
-    )
+    built = mmengine_config(config, data_dir, folder, pseudo_dir, device)
+    try:
+        runner: TrainingRunner = TrainingRunner.from_cfg(built)
+    except (AssertionError, KeyError, TypeError, ValueError) as error:
+        reason = str(error.args[0] if error.args else error).partition("\n")[0]
+        raise ImBenchError(
+            f"the network cannot be built ({reason}): correct the model in the suite"
+        ) from error
     return runner
 
 

@@ -16,6 +16,7 @@ from im_bench.data.augment import (
     draw,
     generator_at,
 )
+from im_bench.errors import ImBenchError
 
 CPU = torch.device("cpu")
 Image = NDArray[np.uint8]
@@ -178,5 +179,5 @@ def test_a_batch_depends_on_seed_and_iteration_only() -> None:
 
 @pytest.mark.parametrize("fields", [{"blur": 4}, {"blur": -1}, {"noise": 300}])
 def test_ranges_that_cannot_be_are_refused(fields: dict[str, int]) -> None:
-    with pytest.raises(ValueError, match=r"level|amplitude"):
+    with pytest.raises(ImBenchError, match=r"level|amplitude"):
         Augmentation(**fields)  # type: ignore[arg-type]

@@ -224,6 +224,18 @@ def test_a_module_that_does_not_exist_is_named(data_dir: Path, tmp_path: Path) -
         train(config, data_dir, tmp_path)
 
 
+@pytest.mark.parametrize(
+    "backbone",
+    [{"type": "ResNyet"}, {"type": "ResNet", "depht": 18}, {"type": "ResNet", "depth": 19}],
+)
+def test_a_network_that_cannot_be_is_named(
+    backbone: dict[str, Any], data_dir: Path, tmp_path: Path
+) -> None:
+    config = train_config(model={**DROPOUT_NETWORK, "backbone": backbone})
+    with pytest.raises(ImBenchError, match=r"cannot be built .*(ResNyet|depht|19)"):
+        train(config, data_dir, tmp_path)
+
+
 def test_pseudo_labels_are_trained_on(data_dir: Path, tmp_path: Path) -> None:
     pseudo = tmp_path / "pseudo"
     pseudo.mkdir()

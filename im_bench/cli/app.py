@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import sys
-from importlib import import_module
-from importlib.util import find_spec
 
 import typer
 
 from im_bench.cli import data
 from im_bench.cli.plan import plan
+from im_bench.cli.predict import predict
 from im_bench.cli.run import run
 from im_bench.cli.show import show
 from im_bench.cli.status import status
+from im_bench.cli.table import table
 from im_bench.errors import ImBenchError
 
 app = typer.Typer(
@@ -23,11 +23,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(data.app, name="data")
-for command in (run, plan, status, show):
+for command in (run, plan, status, table, show, predict):
     app.command()(command)
-for name in ("table", "predict"):
-    if find_spec(f"im_bench.cli.{name}"):
-        app.command()(getattr(import_module(f"im_bench.cli.{name}"), name))
 
 
 def main() -> None:

@@ -46,15 +46,17 @@ def show(
     from rich.console import Console
 
     from im_bench.runner.store import Store
+    from im_bench.suites.loading import load_suite
 
     console = Console()
     plan = load_plan(suite, out, data_root, budget, seeds=seeds)
     found, chosen = find_cell(plan, cell)
     store = Store(out)
     console.print(f"[bold]{found.name}[/]: {found.title}, {plan.name}", highlight=False)
-    console.print_json(data=plan.suite.methods[found.method] or {}, indent=None)
+    method = load_suite(plan.path)[1][found.method]
+    _say(console, ", ".join(f"{name} {value}" for name, value in method.model_dump().items()))
     if found.problem:
-        console.print(found.problem, markup=False, highlight=False, soft_wrap=True)
+        _say(console, found.problem)
     for seed in chosen:
         _show_seed(plan, found, seed, store, console)
 
@@ -81,24 +83,31 @@ def _show_seed(plan: Plan, cell: Cell, seed: int, store: Store, console: Console
     console.rule(f"s{seed}")
     console.print(_stages_table(plan, cell, seed, store))
     for stage in plan.closure([final.key]):
-        for error in store.errors(stage)[-1:] if store.result(stage) is None else []:
-            text = f"failed: {stage.slug}: {error['message']}"
-            console.print(text, markup=False, highlight=False, soft_wrap=True)
+        result = store.result(stage)
+        errors = store.errors(stage)
+        if result is None and errors:
+            _say(console, f"failed: {stage.slug}: {errors[-1]['message']}")
+        elif result is not None and "teachers" in result["outcome"]:
+            _say(console, f"teachers of {stage.slug}: {', '.join(result['outcome']['teachers'])}")
     result = store.result(final)
     if result is not None:
         console.print(_scores_table(result["outcome"]))
         for made in store.folder(final).provenances()[-1:]:
-            versions = ", ".join(f"{k} {v}" for k, v in made.get("versions", {}).items())
-            dirty = " with changes" if made.get("dirty") else ""
-            console.print(
-                f"commit {made.get('commit')}{dirty}; {versions}; {made.get('device')} on "
-                f"{made.get('host')}; {made.get('start')}",
-                markup=False,
-                highlight=False,
-                soft_wrap=True,
-            )
-    path = store.folder(final).path
-    console.print(f"scores in {path}", markup=False, highlight=False, soft_wrap=True)
+            _say(console, _provenance(made))
+    _say(console, f"scores in {store.folder(final).path}")
+
+
+def _provenance(made: Mapping[str, Any]) -> str:
+    versions = ", ".join(f"{name} {version}" for name, version in made.get("versions", {}).items())
+    dirty = " with changes" if made.get("dirty") else ""
+    return (
+        f"commit {made.get('commit')}{dirty}; {versions}; "
+        f"{made.get('device')} on {made.get('host')}; {made.get('start')}"
+    )
+
+
+def _say(console: Console, text: str) -> None:
+    console.print(text, markup=False, highlight=False, soft_wrap=True)
 
 
 def _stages_table(plan: Plan, cell: Cell, seed: int, store: Store) -> Table:

@@ -93,6 +93,8 @@ class StageFolder:
     @property
     def status(self) -> Status:
         """Where the stage stands."""
+        if not self.path.exists():
+            return Status.PLANNED
         if self.result() is not None:
             return Status.DONE
         if self._watch.alive():

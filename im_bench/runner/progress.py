@@ -172,10 +172,9 @@ class LiveView:
             running.add_column(name, justify="right", no_wrap=True)
         for stage in list(self.board.running.values()):
             running.add_row(stage.slug, *_said(self.board.store.progress(stage)))
-        total = Table.grid(padding=(0, 2))
-        bar = ProgressBar(total=max(self.board.total, 1), completed=self.board.done, width=20)
-        total.add_row(bar, Text(self.board.line(), style="bold"))
-        return Group(running, total)
+        bar = Table.grid()  # A bar alone does not end its line.
+        bar.add_row(ProgressBar(total=max(self.board.total, 1), completed=self.board.done))
+        return Group(running, bar, Text(self.board.line(), style="bold"))
 
 
 def _said(progress: dict[str, Any] | None) -> list[str]:

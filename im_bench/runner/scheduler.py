@@ -207,7 +207,7 @@ class _Run:
             try:
                 self.store.prepare(stage, self.graph)
                 self.engine.start(folder)
-            except (ImBenchError, OSError) as error:
+            except (ImBenchError, OSError, EOFError) as error:
                 self._failed(key, explain(error, folder.path))
                 continue
             self.begun[folder] = (stage, errors)

@@ -8,7 +8,8 @@ def test_shows_stages_scores_and_where_they_come_from(command: Command, light: C
     light("run", "--data", "lesions", "--seeds", "1", *LIGHT)
     done = command("show", "lesions/0.1/im/s1")
     assert done.returncode == 0, done.stderr
-    assert '"generations": 2' in done.stdout
+    assert "members 2, teachers 2, students 2, generations 2, report last, erode 0" in done.stdout
+    assert "teachers of lesions/0.1/s1/im/g2-labels: im/g1-student1-" in done.stdout
     assert "lesions/0.1/s1/im/g2-student1-" in done.stdout
     (reported,) = [line for line in done.stdout.splitlines() if "(reported)" in line]
     assert reported.replace("│", " ").split()[:6] == [

@@ -31,7 +31,8 @@ def main() -> None:
     """Run the command line. Wrong input is one sentence and status 2, Ctrl-C is status 130."""
     try:
         app()
-    except ImBenchError as error:
+    except (ImBenchError, OSError) as error:
+        # What the operating system refuses names the file and the reason: nothing here is a bug.
         sys.stderr.write(f"error: {error}\n")
         sys.exit(2)
     except KeyboardInterrupt:

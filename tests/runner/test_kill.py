@@ -16,7 +16,6 @@ import pytest
 from im_bench.runner.store import Store
 from im_bench.suites.plan import Plan
 
-from .conftest import Run
 from .stage_functions import layered_plan
 
 SECONDS = 0.15  # that a stage lasts

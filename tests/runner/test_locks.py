@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from im_bench.runner.locks import Lock, LockedError, LockWatch, Owner
+from im_bench.runner.locks import Lock, LockedError, LockWatch
+from im_bench.runner.owner import Owner
 
 
 class Clock:

@@ -1,0 +1,77 @@
+"""Processes named so that others can tell whether they live."""
+
+from __future__ import annotations
+
+import os
+import socket
+import uuid
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+from typing_extensions import Self
+
+
+@dataclass(frozen=True)
+class Owner:
+    """Who holds a lock.
+
+    Attributes:
+        host: Name of the machine.
+        realm: Tells apart machines of one name, restarts of a machine, and containers, within which
+            alone process numbers mean something.
+        pid: Process number.
+        start: Start time of the process in the machine's own ticks: numbers are used again.
+        token: Different for every taking of a lock.
+    """
+
+    host: str
+    realm: str
+    pid: int
+    start: int
+    token: str
+
+    @classmethod
+    def me(cls) -> Self:
+        """Return this process, with a fresh token."""
+        return cls(
+            socket.gethostname(), _realm(), os.getpid(), _start(os.getpid()), uuid.uuid4().hex
+        )
+
+    @property
+    def is_here(self) -> bool:
+        """Whether its process can be looked up from here."""
+        return (self.host, self.realm) == (socket.gethostname(), _realm())
+
+    @property
+    def lives(self) -> bool:
+        """Whether the process exists. Meaningless unless it is here."""
+        return _start(self.pid) == self.start != -1
+
+
+@cache
+def _realm() -> str:
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+        return f"{boot}:{Path('/proc/self/ns/pid').stat().st_ino}"
+    except OSError:
+        return ""
+
+
+def _start(pid: int) -> int:
+    """Return when a process started, 0 where the system does not tell, -1 if there is none."""
+    try:
+        # The name in parentheses may itself hold blanks and parentheses.
+        stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
+        state, *rest = stat.rpartition(")")[2].split()
+        return -1 if state in "ZX" else int(rest[18])
+    except OSError:
+        if Path("/proc/self/stat").exists():
+            return -1
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return -1
+    except PermissionError:
+        pass
+    return 0

@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from enum import Enum
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -59,8 +60,15 @@ class StageFolder:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.log = path / "log.txt"
-        self._watch = LockWatch(path / "lock")
+
+    @cached_property
+    def _watch(self) -> LockWatch:
+        return LockWatch(self.path / "lock")
+
+    @property
+    def log(self) -> Path:
+        """The output of all attempts."""
+        return self.path / "log.txt"
 
     def spec(self) -> Spec:
         """Return what the stage is.

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 
 from im_bench.data.description import SPLITS, DataDescription, load_description
@@ -91,7 +92,8 @@ def _hash_all(paths: Collection[Path], cache: Path | None) -> _Hashes:
             hashes = pool.map(_sha256, stale)
             known |= {path: (*stats[path], sha) for path, sha in zip(stale, hashes, strict=True)}
         if cache is not None:
-            write_json(cache, known)
+            with suppress(OSError):  # a cache that cannot be kept costs time, nothing else
+                write_json(cache, known)
     return known
 
 

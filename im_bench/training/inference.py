@@ -17,6 +17,7 @@ from im_bench.files import read_json
 from im_bench.models.segmentor import LabelSpaceSegmentor, place
 from im_bench.training.checkpoints import load_checkpoint, refuse_pickled_code
 from im_bench.training.config import model_config, resolve_device
+from im_bench.training.memory import keep_freed_memory
 from im_bench.training.runner import import_custom_modules
 
 
@@ -32,6 +33,7 @@ def load_model(folder: Path, data_dir: Path, device: str = "auto") -> LabelSpace
         ImBenchError: The stage is unknown, unfinished, or its files do not belong together.
     """
     refuse_pickled_code()
+    keep_freed_memory()
     where = resolve_device(device)
     try:
         config = read_json(folder / "stage.json")["config"]

@@ -28,6 +28,7 @@ from im_bench.models.segmentor import place
 from im_bench.training.checkpoints import load_checkpoint, refuse_pickled_code
 from im_bench.training.config import mmengine_config, monitored_metric, resolve_device
 from im_bench.training.hooks import Checkpoints, LossLog, Progress, StatelessRandomness
+from im_bench.training.memory import keep_freed_memory
 from im_bench.training.samples import write_samples
 from im_bench.training.scalars import read_rows
 
@@ -109,6 +110,7 @@ def run_training(
         StageInterrupted: ``stop`` was set.
     """
     refuse_pickled_code()
+    keep_freed_memory()
     torch.set_num_threads(threads)
     where = resolve_device(device)
     scalars = folder / "scalars.jsonl"

@@ -6,12 +6,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from im_bench.data import versions
 from im_bench.data.fingerprint import fingerprint
 from im_bench.errors import ImBenchError
 from im_bench.suites.schema import DataSpec
-
-#: Raise when the drawing of synthetic data changes.
-SYNTH_VERSION = 1
 
 
 @dataclass(frozen=True)
@@ -40,7 +38,7 @@ def locate(name: str, spec: DataSpec, suite_file: Path, data_root: Path, cache: 
         cache: JSON file that remembers content hashes of unchanged files.
     """
     if spec.synth is not None:
-        return Source({"synth": spec.synth.model_dump(), "version": SYNTH_VERSION})
+        return Source({"synth": spec.synth.model_dump(), "version": versions.SYNTH})
     wanted = spec.folder or name
     base = suite_file.resolve().parent if wanted.startswith(".") else data_root
     path = base / Path(wanted).expanduser()

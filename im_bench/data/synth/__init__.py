@@ -12,6 +12,7 @@ from typing import Protocol
 
 import cv2
 
+from im_bench.data import versions
 from im_bench.data.prepare import prepare
 from im_bench.data.prepare.disk import explained_write_errors
 from im_bench.data.synth import cityscapes, hela, isic2018, suim
@@ -21,10 +22,6 @@ from im_bench.files import atomic_path, read_json, write_json
 
 SMALLEST = 32
 """The least side of an image in pixels: below it the shapes are no more than dots."""
-
-
-VERSION = 1
-"""Changes whenever the drawings do."""
 
 _DRAWN_LARGER = {"suim": 1.5}
 """Raw images are larger than prepared ones where the preparation cuts random squares."""
@@ -99,7 +96,7 @@ def make(name: str, root: Path, images: Mapping[str, int], seed: int, size: Size
     """
     title = f"{name}-synth"
     raw = root / "raw" / title
-    request = {"version": VERSION, "images": dict(images), "seed": seed, "size": list(size)}
+    request = {"version": versions.SYNTH, "images": dict(images), "seed": seed, "size": list(size)}
     with explained_write_errors(root):
         if not (raw / "drawn.json").is_file() or read_json(raw / "drawn.json") != request:
             shutil.rmtree(raw, ignore_errors=True)

@@ -13,7 +13,7 @@ from im_bench.training.memory import keep_freed_memory
 for _ in range(4):
     torch.ones(8 << 20)
 before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
-for _ in range(8):
+for _ in range(40):
     torch.ones(8 << 20)
 print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
 """

@@ -112,7 +112,7 @@ def main() -> None:
     torch.set_num_threads(arguments.threads)
     keep_freed_memory()  # as a training does, so that the bare steps gain from it too
     result: dict[str, Any] = {**vars(arguments), "torch": torch.__version__}
-    for size, iterations in ((256, 4), (64, 40)):
+    for size, iterations in ((256, 4), (64, 100)):
         config = train_config(iterations, arguments.batch)
         loops, bares = [], []
         with tempfile.TemporaryDirectory() as folder:

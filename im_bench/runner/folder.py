@@ -183,11 +183,13 @@ class StageFolder:
             return True
         try:
             with self.lock():
+                # First, so that a stage that is killed amid this does not count as done.
+                (self.path / "result.json").unlink(missing_ok=True)
                 for path in self.path.iterdir():
                     if path.is_dir():
                         shutil.rmtree(path)
                     elif path.name not in ("stage.json", "lock"):
-                        path.unlink()
+                        path.unlink(missing_ok=True)  # The mirror's temporary files come and go.
         except LockedError:
             return False
         return True

@@ -159,7 +159,6 @@ class _Run:
                         self._ended(ended)
                 else:
                     time.sleep(POLL_SECONDS / 5)
-            self.summary.interrupted = bool(self.missing)
             self.engine.terminate()
             deadline = time.monotonic() + grace
             while self.engine.busy and time.monotonic() < deadline and not stop.urgent:
@@ -170,6 +169,7 @@ class _Run:
             while self.engine.busy:
                 for ended in self.engine.wait(POLL_SECONDS):
                     self._ended(ended, asked=True)
+        self.summary.interrupted = bool(self.missing)
 
     def _needed(self, stages: list[Stage]) -> dict[str, None]:
         """Return the keys that must be made, in order: what is done needs nothing any more."""

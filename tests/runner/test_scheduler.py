@@ -7,8 +7,11 @@ from pathlib import Path
 import pytest
 
 from im_bench.errors import ImBenchError
-from im_bench.runner.engine import LocalEngine
-from im_bench.runner.events import Happening
+from im_bench.files import write_json
+from im_bench.runner.engine import Ended, LocalEngine
+from im_bench.runner.events import Event, Happening
+from im_bench.runner.folder import StageFolder
+from im_bench.runner.interrupt import StopRequest
 from im_bench.runner.locks import Lock
 from im_bench.runner.scheduler import Policy, run_plan
 from im_bench.runner.store import Status, Store
@@ -126,6 +129,25 @@ def test_policy_always_redoes_everything_once(store: Store, run: Run) -> None:
         assert result["attempts"] == 1
 
 
+def test_a_kill_while_results_are_discarded_leaves_none_that_counts(
+    store: Store, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan = layered_plan(1, 1)
+    run(plan)
+    sink = next(stage for stage in plan.graph if stage.slug == "sink")
+    (store.folder(sink).path / "samples").mkdir()
+
+    def killed(path: Path) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("im_bench.runner.folder.shutil.rmtree", killed)
+    # Whatever order the folder is listed in, what counts goes first.
+    monkeypatch.setattr(Path, "iterdir", lambda path: iter([path / "samples"]))
+    with pytest.raises(KeyboardInterrupt):
+        store.folder(sink).discard()
+    assert store.result(sink) is None
+
+
 def test_policy_never_runs_nothing(store: Store, run: Run) -> None:
     summary, events = run(layered_plan(1, 1), Policy.NEVER)
     assert events == []
@@ -199,3 +221,53 @@ def test_a_stage_that_another_process_runs_is_waited_for(store: Store, run: Run)
     summary = run_plan(plan, store, LocalEngine(1, "cpu", preload=LIGHT), on_event=release)
     assert seen == [Happening.ELSEWHERE, Happening.STARTED, Happening.DONE]
     assert summary.exit_code == 0
+
+
+class Unhurried:
+    """Runs one stage at a time, which ends well although it was asked to stop."""
+
+    def __init__(self) -> None:
+        self.running: list[StageFolder] = []
+        self.asked = False
+
+    @property
+    def free(self) -> int:
+        return 1 - len(self.running)
+
+    @property
+    def busy(self) -> bool:
+        return bool(self.running)
+
+    def start(self, folder: StageFolder) -> None:
+        self.running.append(folder)
+
+    def wait(self, timeout: float) -> list[Ended]:
+        if not self.asked:
+            return []
+        folder = self.running.pop()
+        write_json(folder.path / "result.json", {"key": folder.spec().key, "outcome": {}})
+        return [Ended(folder, 0)]
+
+    def terminate(self) -> None:
+        self.asked = True
+
+    def kill(self) -> None:
+        self.asked = True
+
+
+@pytest.mark.parametrize("depth", [0, 1])
+def test_a_run_that_was_asked_to_stop_is_interrupted_if_anything_is_left(
+    store: Store, depth: int
+) -> None:
+    graph = Graph()
+    last = graph.add("add", "first", {"value": 1})
+    for d in range(depth):
+        last = graph.add("add", f"next{d}", {"value": 1}, {"x": [last]})
+    stop = StopRequest()
+
+    def ask(event: Event) -> None:
+        stop.count += event.what is Happening.STARTED
+
+    summary = run_plan(plan_of(graph, {"a": last}), store, Unhurried(), on_event=ask, stop=stop)
+    assert summary.done == ["first"]
+    assert (summary.interrupted, summary.exit_code) == ((True, 130) if depth else (False, 0))

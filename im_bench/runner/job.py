@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections.abc import Mapping
@@ -67,13 +68,14 @@ class Job:
         Args:
             step: Steps done.
             total: Steps in all.
-            numbers: For instance ``loss``, ``images_per_second``, ``eta_s``.
+            numbers: For instance ``loss``, ``images_per_second``, ``eta_s``; those that are not
+                finite are left out.
         """
         now = time.monotonic()
         if now - self._told < 0.5 and step < total:
             return
         self._told = now
-        finite = {name: float(value) for name, value in numbers.items() if value == value}
+        finite = {name: float(value) for name, value in numbers.items() if math.isfinite(value)}
         write_json(self.folder / "progress.json", {"step": step, "total": total, **finite})
 
     def outcome(self, folder: Path) -> dict[str, Any]:

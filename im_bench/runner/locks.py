@@ -39,7 +39,7 @@ class _Seen:
 def _look(path: Path) -> _Seen | None:
     """Read a lock, or return None if there is none."""
     try:
-        with path.open(encoding="utf-8") as file:
+        with path.open(encoding="utf-8", errors="replace") as file:
             text, inode = file.read(), os.fstat(file.fileno()).st_ino
     except (FileNotFoundError, NotADirectoryError):
         return None

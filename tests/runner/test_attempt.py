@@ -21,7 +21,7 @@ from im_bench.runner.attempt import DONE, FAILED, INTERRUPTED, run_attempt
 from im_bench.runner.engine import LocalEngine
 from im_bench.runner.failures import TRACEBACK_LIMIT, bounded_traceback, explain_exit
 from im_bench.runner.folder import StageFolder, Status
-from im_bench.runner.job import Settings
+from im_bench.runner.job import Job, Settings
 from im_bench.runner.locks import Lock
 from im_bench.runner.scheduler import run_plan
 from im_bench.runner.store import Store
@@ -204,6 +204,12 @@ def test_as_a_process_of_its_own(store: Store) -> None:
     process.stderr.close()
     assert read_json(folder.path / "progress.json")["total"] == 1200
     assert not (folder.path / "lock").exists()
+
+
+def test_progress_leaves_out_what_is_not_finite(tmp_path: Path) -> None:
+    Job(tmp_path, {}).progress(2, 2, loss=float("nan"), images_per_second=3, eta_s=float("inf"))
+    said = read_json(tmp_path / "progress.json")
+    assert said == {"step": 2, "total": 2, "images_per_second": 3}
 
 
 def test_a_long_traceback_is_cut() -> None:

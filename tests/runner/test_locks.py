@@ -87,10 +87,10 @@ def test_a_distant_holder_is_dead_when_its_number_stands_still(tmp_path: Path) -
     assert watch.alive()
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", '{"pid": 1}'])
-def test_an_unreadable_lock_is_dead_only_after_a_while(tmp_path: Path, text: str) -> None:
+@pytest.mark.parametrize("content", [b"", b"{", b"[]", b'{"pid": 1}', b"\xff\x00"])
+def test_an_unreadable_lock_is_dead_only_after_a_while(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "lock"
-    path.write_text(text)
+    path.write_bytes(content)
     clock = Clock()
     watch = LockWatch(path, clock)
     assert watch.alive()

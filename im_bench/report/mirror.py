@@ -18,7 +18,6 @@ from typing import Any
 
 from typing_extensions import Self
 
-from im_bench.errors import ImBenchError
 from im_bench.files import sha256_json, write_json
 from im_bench.report.rendering import flat_rows
 from im_bench.report.tables import long_rows, results_table
@@ -57,8 +56,8 @@ class Mirror:
         if self._enabled:
             try:
                 self._start()
-            except OSError as error:
-                logger.warning("Weights & Biases: not mirrored: %s", error)
+            except Exception as error:
+                logger.warning("Weights & Biases: not mirrored: %r", error)
         return self
 
     def __exit__(
@@ -72,8 +71,8 @@ class Mirror:
         try:
             if kind is None:
                 write_json(self._report, report(self._plan, self._out))
-        except (OSError, ValueError, ImBenchError) as problem:
-            logger.warning("Weights & Biases: the tables are not mirrored: %s", problem)
+        except Exception as problem:
+            logger.warning("Weights & Biases: the tables are not mirrored: %r", problem)
         self._stop(self._process)
 
     def _start(self) -> None:

@@ -21,7 +21,7 @@ from im_bench.suites.graph import Stage
 from im_bench.suites.plan import Plan
 
 from .conftest import Score
-from .results import leave_pseudo_labels, leave_training, make_tiny_plan
+from .results import finish, leave_pseudo_labels, leave_training, make_tiny_plan
 from .wandb_reader import read_runs, read_table
 
 
@@ -226,6 +226,16 @@ def test_a_folder_that_cannot_be_written_is_one_warning(
     with Mirror(tmp_path / "file", plan):
         pass
     assert len(caplog.records) == 1
+
+
+def test_results_that_make_no_table_are_one_warning(
+    plan: Plan, store: Store, caplog: pytest.LogCaptureFixture
+) -> None:
+    final = plan.graph[plan.cell("isic/0.1/ldt").finals[1]]
+    finish(store, plan, final, {"metric": "iou"})
+    with Mirror(store.out, plan):
+        pass
+    assert ["the tables are not mirrored" in record.message for record in caplog.records] == [True]
 
 
 @pytest.mark.parametrize("by", ["argument", "environment"])

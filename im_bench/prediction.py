@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 
 from im_bench.data.arrays import read_meta
 from im_bench.data.image_files import read_image
-from im_bench.data.pictures import as_rgb, overlay, write_png
+from im_bench.data.packing import resize_image
+from im_bench.data.pictures import overlay, write_png
 from im_bench.errors import ImBenchError
 from im_bench.masks import consensus
 from im_bench.training.inference import load_model, predict_probabilities
@@ -71,12 +72,7 @@ def predict_files(
 def _predict_one(path: Path, models: list[Any], meta: dict[str, Any], out: Path) -> Prediction:
     image = read_image(path, "rgb" if meta["channels"] == 3 else "grey")
     height, width = image.shape[:2]
-    smaller = width > meta["size"][0]
-    resized = cv2.resize(
-        image,
-        tuple(meta["size"]),
-        interpolation=cv2.INTER_AREA if smaller else cv2.INTER_LINEAR,
-    ).reshape(1, meta["size"][1], meta["size"][0], meta["channels"])
+    resized = resize_image(image, tuple(meta["size"]))[None]
     said = torch.stack(
         [model.space.discretise(next(predict_probabilities(model, resized, 1))) for model in models]
     )
@@ -90,14 +86,14 @@ def _predict_one(path: Path, models: list[Any], meta: dict[str, Any], out: Path)
 
     labels = at_full_size(said[0])
     mask = out / f"{path.stem}-mask.png"
-    write_png(mask, as_rgb(labels[..., None]))
+    write_png(mask, labels)
     laid_over = out / f"{path.stem}-overlay.png"
     write_png(laid_over, overlay(image, labels, meta["space"], meta["outputs"]))
     if len(models) == 1:
         return Prediction(path, mask, laid_over, None, 0.0)
     disputed = at_full_size(consensus(said, meta["space"]).inconsistent)
     inconsistency = out / f"{path.stem}-inconsistency.png"
-    write_png(inconsistency, as_rgb(disputed[..., None] * 255))
+    write_png(inconsistency, disputed * 255)
     return Prediction(path, mask, laid_over, inconsistency, float(disputed.mean()))
 
 

@@ -130,10 +130,13 @@ def test_a_cell_predicts_images_of_any_size(finished: tuple[Path, Path], tmp_pat
     image = suite.parent / "spots" / "images" / "00.png"
     common = ("predict", "--suite", suite, "--runs", runs, "--out", tmp_path / "out")
     im_bench(*common, "--cell", "spots/0.5/im", image)
-    for name in ("mask", "overlay", "inconsistency"):
-        picture = cv2.imread(str(tmp_path / "out" / f"00-{name}.png"))
-        assert picture.shape == (40, 48, 3)
-    assert set(np.unique(cv2.imread(str(tmp_path / "out" / "00-mask.png")))) <= {0, 1}
+    shapes = {"mask": (40, 48), "overlay": (40, 48, 3), "inconsistency": (40, 48)}
+    for name, shape in shapes.items():
+        picture = cv2.imread(str(tmp_path / "out" / f"00-{name}.png"), cv2.IMREAD_UNCHANGED)
+        assert picture.shape == shape
+        assert set(np.unique(picture)) <= {"mask": {0, 1}, "inconsistency": {0, 255}}.get(
+            name, set(range(256))
+        )
     missing = im_bench(*common, "--cell", "spots/0.5/im", tmp_path / "none.png", status=2)
     assert "none.png" in missing
     wrong = im_bench(*common, "--cell", "spots/0.5/imm", image, status=2)

@@ -170,12 +170,18 @@ def _read(
             f"{item.image}: is {_text(_size(image))} pixels but the first training image is "
             f"{_text(size)}: give the suite a size to which all are resized"
         )
-    shrinks = all(new <= old for new, old in zip(size, _size(image), strict=True))
-    resized = cv2.resize(image, size, interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
     # INTER_NEAREST_EXACT samples pixel centres, as the image's interpolation does; INTER_NEAREST
     # would shift labels by up to half a pixel against their image.
     labels = cv2.resize(label, size, interpolation=cv2.INTER_NEAREST_EXACT)
-    return resized.reshape(*labels.shape, image.shape[-1]), labels
+    return resize_image(image, size), labels
+
+
+def resize_image(image: NDArray[np.uint8], size: Size) -> NDArray[np.uint8]:
+    """Return an image (H, W, C) in another size (width, height), as networks are trained on it."""
+    shrinks = all(new <= old for new, old in zip(size, _size(image), strict=True))
+    resized = cv2.resize(image, size, interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
+    result: NDArray[np.uint8] = resized.reshape(size[1], size[0], image.shape[-1])
+    return result
 
 
 def _map_in_turns(

@@ -93,8 +93,9 @@ def strip(panels: Sequence[Picture], gap: int = 4) -> Picture:
     return np.concatenate(parts, axis=1)
 
 
-def write_png(path: Path, picture: Picture) -> None:
-    """Write an RGB picture atomically."""
-    _, data = cv2.imencode(".png", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
+def write_png(path: Path, picture: NDArray[np.uint8]) -> None:
+    """Write a picture atomically: (H, W, 3) as RGB, (H, W) as grey."""
+    ordered = cv2.cvtColor(picture, cv2.COLOR_RGB2BGR) if picture.ndim == 3 else picture
+    _, data = cv2.imencode(".png", ordered)
     with atomic_path(path) as temporary:
         temporary.write_bytes(data.tobytes())

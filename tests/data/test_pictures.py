@@ -48,3 +48,10 @@ def test_a_strip_is_written_in_true_colours(tmp_path: Path) -> None:
     write_png(tmp_path / "strip.png", picture)
     read = cv2.cvtColor(cv2.imread(str(tmp_path / "strip.png")), cv2.COLOR_BGR2RGB)
     np.testing.assert_array_equal(read, picture)
+
+
+def test_label_bytes_are_written_as_they_are(tmp_path: Path) -> None:
+    labels = np.array([[0, 1, 2], [3, 254, 255]], np.uint8)
+    write_png(tmp_path / "labels.png", labels)
+    read = cv2.imread(str(tmp_path / "labels.png"), cv2.IMREAD_UNCHANGED)
+    np.testing.assert_array_equal(read, labels)

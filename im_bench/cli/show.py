@@ -26,8 +26,6 @@ if TYPE_CHECKING:
     from im_bench.runner.store import Store
     from im_bench.suites.plan import Cell, Plan
 
-_SHARES = ("images_kept", "pixels_kept", "label_accuracy")
-
 
 def show(
     cell: Annotated[
@@ -133,9 +131,11 @@ def _scores_table(outcome: Mapping[str, Any]) -> Table:
     """Return a line per generation: scores, shares kept, and which training was chosen."""
     from rich.table import Table
 
+    from im_bench.report.tables import SHARES
+
     generations = outcome.get("generations", [])
     metrics = list(dict.fromkeys(name for g in generations for name in g.get("test", {})))
-    shares = [name for name in _SHARES if any(name in g for g in generations)]
+    shares = [name for name in SHARES if any(name in g for g in generations)]
     headline = outcome.get("metric", "")
     table = Table(
         "generation",

@@ -173,7 +173,9 @@ def generations_table(plan: Plan, store: Store) -> GenerationsTable:
 def _rounds(plan: Plan, cell: Cell) -> int:
     """Return a cell's number of generations; 0 if it makes no pseudo-labels."""
     roles = plan.graph[next(iter(cell.finals.values()))].inputs
-    return sum(role.startswith("labels-") for role in roles)
+    if not any(role.startswith("labels-") for role in roles):
+        return 0
+    return sum(role.startswith("generation-") for role in roles)
 
 
 def _generation_rows(cell: Cell, results: CellResults, rounds: int) -> list[GenerationRow]:

@@ -11,7 +11,7 @@ from im_bench.files import write_json
 from im_bench.report.entries import Column, Entry, ResultsTable, State
 from im_bench.report.tables import generations_table, long_rows, results_table
 from im_bench.runner.store import Store
-from im_bench.suites.plan import Plan, make_plan
+from im_bench.suites.plan import Cell, Plan, make_plan
 
 from .conftest import Score
 from .results import finish, make_tiny_plan, outcome_of
@@ -158,6 +158,19 @@ def test_generations_hold_scores_and_shares(plan: Plan, store: Store, score: Sco
     assert "label_accuracy" not in rows
     holes = next(row for row in table.rows if row.column.data == "cells")
     assert [one.state for one in holes.entries] == [State.PLANNED] * 2
+
+
+def test_a_generation_without_labels_of_its_own_has_a_column_too(
+    plan: Plan, store: Store, score: Score
+) -> None:
+    im = plan.graph[plan.cell("isic/0.1/im").finals[1]]
+    inputs = {role: [plan.graph[k] for k in keys] for role, keys in im.inputs.items()}
+    del inputs["labels-2"]
+    final = plan.graph.add("evaluate", "isic/0.1/s1/own/scores", im.config, inputs)
+    plan.cells.append(Cell("isic", "0.1", "own", "My own", {1: final.key}))
+    score("isic/0.1/own", 1, 0.5, 0.6)
+    rows = [row for row in generations_table(plan, store).rows if row.method == "own"]
+    assert [[one.mean for one in row.entries] for row in rows] == [[0.5, 0.6]]
 
 
 def test_long_rows_are_the_numbers_behind_the_tables(

@@ -89,4 +89,5 @@ RECIPE = Recipe(
         "metric": "mcce",
     },
     convert=convert,
+    labelled_pieces=True,
 )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,8 @@ import yaml
 from im_bench.data.description import FILE_NAME, SPLITS
 from im_bench.data.prepare.disk import remove_others
 from im_bench.data.prepare.journal import Files
-from im_bench.data.prepare.recipe import Recipe, Sample, Samples, draw
+from im_bench.data.prepare.recipe import SEED, Recipe, Sample, Samples
+from im_bench.data.splits import choose
 from im_bench.errors import ImBenchError
 from im_bench.files import read_json, sha256_json, write_json, write_text
 
@@ -60,16 +61,9 @@ def finish(
         finished: The files made of each raw image, by :func:`sample_key`.
         header: What was prepared from what; it becomes part of the manifest.
     """
-    train = samples["train"]
-    labelled, _ = draw(train, recipe.labelled_count(len(train)))
     files = {path: entry for made in finished.values() for path, entry in made.items()}
     remove_others(folder, files)
-    names = [
-        Path(path).stem
-        for sample in labelled
-        for path in finished[sample_key("train", sample)]
-        if path.startswith("images/")
-    ]
+    names = _labelled(recipe, samples["train"], finished)
     write_text(folder / LABELLED, "".join(f"{name}\n" for name in names))
     write_text(folder / FILE_NAME, _description(recipe, folder.name))
     for name in (LABELLED, FILE_NAME):
@@ -87,6 +81,22 @@ def finish(
             "files": files,
         },
     )
+
+
+def _labelled(recipe: Recipe, train: Sequence[Sample], finished: Mapping[str, Files]) -> list[str]:
+    """Return the names of the prepared training images that keep their labels."""
+    pieces = {
+        sample.name: [
+            Path(path).stem
+            for path in finished[sample_key("train", sample)]
+            if path.startswith("images/")
+        ]
+        for sample in train
+    }
+    if recipe.labelled_pieces:
+        pieces = {name: [name] for names in pieces.values() for name in names}
+    chosen = choose(pieces, recipe.labelled_count(len(pieces)), SEED)
+    return [name for group in chosen for name in pieces[group]]
 
 
 def _description(recipe: Recipe, name: str) -> str:

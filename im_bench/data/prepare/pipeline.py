@@ -30,7 +30,7 @@ from im_bench.data.prepare.sources import RawFiles, open_raw, verify
 from im_bench.errors import ImBenchError
 from im_bench.files import sha256_json
 
-VERSION = 1
+VERSION = 2
 """Changes whenever the prepared files would."""
 
 JOURNAL = ".journal"

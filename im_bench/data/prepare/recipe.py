@@ -106,6 +106,8 @@ class Recipe:
         convert: The preprocessing of one image.
         divide: Makes train, val and test out of the official splits.
         labelled_count: Number of labelled training images for a number of training images.
+        labelled_pieces: The labelled ones are drawn among the prepared images; otherwise among the
+            raw ones, and all pieces of one keep their labels.
         colour_masks: Masks are read as ``(H, W, 3)`` BGR instead of ``(H, W)`` grey.
         masks_may_differ: Masks of another size than their image occur in the official data;
             they are brought to the image's size (nearest neighbour).
@@ -120,6 +122,7 @@ class Recipe:
     convert: Convert
     divide: Callable[[Samples], Samples] = _as_it_is
     labelled_count: Callable[[int], int] = field(default=lambda n: max(1, n // 10))
+    labelled_pieces: bool = False
     colour_masks: bool = False
     masks_may_differ: bool = False
 

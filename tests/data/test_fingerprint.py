@@ -68,21 +68,50 @@ def test_a_damaged_cache_is_made_anew(write_data: WriteData, tmp_path: Path) -> 
     assert fingerprint(root, cache) == fingerprint(root, cache) == fingerprint(root)
 
 
+def write_manifest(root: Path, fingerprint: str) -> None:
+    """Write what a preparation leaves, but with checksums that nobody must have computed."""
+    files = {
+        path.relative_to(root).as_posix(): [path.stat().st_size, "0" * 64]
+        for path in root.rglob("*.*")
+        if path.name != "manifest.json"
+    }
+    write_json(root / "manifest.json", {"fingerprint": fingerprint, "files": files})
+
+
 def test_a_prepared_folder_is_known_by_its_manifest(write_data: WriteData) -> None:
     root = write_data()
-    image = root / "images/train/train-0.png"
-    files = {"images/train/train-0.png": [image.stat().st_size, "0" * 64]}
-    write_json(root / "manifest.json", {"fingerprint": "a", "files": files})
+    write_manifest(root, "a")
     first = fingerprint(root)
-    write_json(root / "manifest.json", {"fingerprint": "b", "files": files})
+    write_manifest(root, "b")
     assert fingerprint(root) != first
 
+    image = root / "images/train/train-0.png"
     image.write_bytes(b"")
     with pytest.raises(ImBenchError, match=r"train-0\.png: has 0 bytes instead of .*prepare"):
         fingerprint(root)
     image.unlink()
     with pytest.raises(ImBenchError, match=r"train-0\.png: is missing"):
         fingerprint(root)
+
+
+def test_files_that_the_manifest_does_not_know_count(
+    write_data: WriteData, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    root = write_data()
+    write_manifest(root, "a")
+    before = fingerprint(root)
+    for kind in ("images", "masks"):
+        folder = root / kind / "train"
+        (folder / "train-9.png").write_bytes((folder / "train-0.png").read_bytes())
+    assert fingerprint(root) != before
+
+    own = tmp_path_factory.mktemp("own")
+    text = (root / "dataset.yaml").read_text(encoding="utf-8")
+    (own / "own.yaml").write_text(f"root: {root}\nlabelled: own.txt\n{text}", encoding="utf-8")
+    (own / "own.txt").write_text("train-0\n", encoding="utf-8")
+    one = fingerprint(own / "own.yaml")
+    (own / "own.txt").write_text("train-1\n", encoding="utf-8")
+    assert fingerprint(own / "own.yaml") != one
 
 
 def test_a_foreign_manifest_means_nothing(write_data: WriteData) -> None:

@@ -253,6 +253,25 @@ def test_real_suim_files(shared: Path, tmp_path: Path) -> None:
     assert manifest(out)["counts"] == {"train": 10, "val": 2, "test": 4, "labelled": 2}
 
 
+def test_labels_of_hela_are_kept_by_crop_and_of_suim_by_image(tmp_path: Path) -> None:
+    labelled = {}
+    for name in ("hela", "suim"):
+        raw = tmp_path / "raw" / name
+        synthesise(name, raw, {"train": 12, "val": 2, "test": 1}, seed=1, size=(64, 64))
+        folder = quick(name, raw, root=tmp_path)
+        labelled[name] = (folder / "labelled-10.txt").read_text().split()
+        train = [path.stem for path in (folder / "images/train").iterdir()]
+        assert set(labelled[name]) < set(train)
+        sources = [stem.rpartition("_")[0] for stem in labelled[name]]
+        if name == "hela":
+            # Sixteen crops of each photograph; a tenth of them all, from many photographs.
+            assert len(train) == 12 * 16
+            assert len(sources) == len(train) // 10
+            assert len(set(sources)) > 3
+        else:
+            assert {sources.count(source) for source in sources} == {2}
+
+
 def test_official_counts_are_required(raw_folders: Path, tmp_path: Path) -> None:
     with pytest.raises(ImBenchError, match=r"6 images found where the official data set has 2594"):
         prepare("isic2018", [raw_folders / "isic2018"], root=tmp_path)
@@ -317,6 +336,16 @@ def test_damaged_bytes_inside_an_archive(isic: Path, tmp_path: Path) -> None:
     content[2000] ^= 0xFF
     archive.write_bytes(content)
     with pytest.raises(ImBenchError, match=r"raw\.zip .* is not a complete zip archive \(Bad CRC"):
+        quick("isic2018", archive, root=tmp_path / "root")
+
+
+def test_an_encrypted_archive_is_told(isic: Path, tmp_path: Path) -> None:
+    archive = zipped(isic, tmp_path / "raw.zip")
+    content, at = bytearray(archive.read_bytes()), -1
+    while (at := content.find(b"PK\x01\x02", at + 1)) >= 0:
+        content[at + 8] |= 1  # the flag in each entry of the central directory
+    archive.write_bytes(content)
+    with pytest.raises(ImBenchError, match=r"raw\.zip .*encrypted"):
         quick("isic2018", archive, root=tmp_path / "root")
 
 

@@ -72,7 +72,8 @@ class _Zip:
     def read(self, path: str) -> bytes:
         try:
             return self._zip.read(path)
-        except (zipfile.BadZipFile, zlib.error, EOFError) as error:
+        # RuntimeError: it is encrypted, or compressed in a way that Python does not know.
+        except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError) as error:
             raise _broken(self._path, "zip", error) from error
 
 

@@ -118,7 +118,8 @@ def run_training(
     loss_log = LossLog(scalars, progress)
     monitor = monitored_metric(config, read_meta(data_dir))
     runner.checkpoints = Checkpoints(folder, monitor, loss_log, stop, save_seconds)
-    for hook in (StatelessRandomness(), runner.checkpoints, loss_log):
+    # The log first: a state is saved when the rows up to it are written.
+    for hook in (StatelessRandomness(), loss_log, runner.checkpoints):
         runner.register_hook(hook)
     runner.train()
 

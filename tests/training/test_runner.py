@@ -20,7 +20,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from im_bench.errors import ImBenchError
 from im_bench.runner.job import StageInterrupted
 from im_bench.training import hooks
-from im_bench.training.checkpoints import load_checkpoint
+from im_bench.training.checkpoints import load_checkpoint, save_checkpoint
 from im_bench.training.config import resolve_device
 from im_bench.training.runner import build_runner, run_training
 from im_bench.training.scalars import read_rows
@@ -158,6 +158,25 @@ class _AfterChecks(threading.Event):
     def is_set(self) -> bool:
         self._looks -= 1
         return self._looks < 0
+
+
+def test_a_saved_state_has_its_validation_on_the_curve(
+    data_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # A kill right after the state was saved must not lose the row: it is not validated again.
+    saved = []
+
+    def save(path: Path, content: dict[str, Any]) -> None:
+        if path.name == "last.pth":
+            rows = read_rows(path.parent / "scalars.jsonl")
+            saved.append(
+                any("val/iou" in row and row["iter"] == content["iteration"] for row in rows)
+            )
+        save_checkpoint(path, content)
+
+    monkeypatch.setattr(hooks, "save_checkpoint", save)
+    train(train_config(), data_dir, tmp_path)
+    assert saved == [True, True, True]
 
 
 def test_a_killed_training_resumes_to_the_same_bits(data_dir: Path, tmp_path: Path) -> None:

@@ -62,7 +62,7 @@ class AugmentationSpec(Strict):
     contrast: tuple[float, float] = (0.5, 1.5)
     brightness: int = Field(default=25, ge=0)
     blur: int = Field(default=3, ge=0, le=3)
-    noise: int = Field(default=25, ge=0)
+    noise: int = Field(default=25, ge=0, le=255)
     free_rotation: bool = True
 
 
@@ -139,7 +139,7 @@ class DataSpec(Strict):
         size: Width and height that images are reduced to (or drawn in), or their own size.
         labelled: Share of the training images that keep their labels (original: 0.1), or ``file``
             for the list that the data set brings.
-        split_seed: Of the choice of labelled images.
+        split_seed: Of the choice of labelled images, and of the images that ``limit`` keeps.
         limit: At most so many images of ``train``, ``val``, ``test``.
         model: The network.
         augmentation: Of ALDT and AFDT.

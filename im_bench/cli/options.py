@@ -33,6 +33,7 @@ DataOption = Annotated[
 SeedsOption = Annotated[
     str | None, typer.Option("--seeds", metavar="1,2", help="Instead of the suite's own seeds.")
 ]
+DeviceOption = Annotated[str, typer.Option("--device", help="auto, cpu, cuda or cuda:N.")]
 
 OUT = Path("runs")
 DATA_ROOT = Path("data")

@@ -12,6 +12,7 @@ from im_bench.cli.options import (
     OUT,
     BudgetOption,
     DataRootOption,
+    DeviceOption,
     SeedsOption,
     SuiteOption,
     load_plan,
@@ -24,7 +25,12 @@ def predict(
     images: Annotated[list[Path], typer.Argument(metavar="IMAGES...", help="Image files.")],
     suite: SuiteOption,
     cell: Annotated[
-        str, typer.Option("--cell", metavar="CELL", help="DATA/SPLIT/METHOD, or with a seed.")
+        str,
+        typer.Option(
+            "--cell",
+            metavar="CELL",
+            help="DATA/SPLIT/METHOD (its first seed), or with a seed: .../s1.",
+        ),
     ],
     out: Annotated[Path, typer.Option("--out", help="Folder for the pictures.")],
     runs: Annotated[Path, typer.Option("--runs", help="The results folder.")] = OUT,
@@ -34,7 +40,7 @@ def predict(
     data_root: DataRootOption = DATA_ROOT,
     budget: BudgetOption = None,
     seeds: SeedsOption = None,
-    device: Annotated[str, typer.Option("--device", help="auto, cpu, cuda or cuda:N.")] = "auto",
+    device: DeviceOption = "auto",
 ) -> None:
     """Predict images: masks, overlays, and where the ensemble is inconsistent.
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import re
 import shlex
+import shutil
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -15,6 +17,7 @@ from im_bench.cli.options import (
     BudgetOption,
     DataOption,
     DataRootOption,
+    DeviceOption,
     MethodsOption,
     OutOption,
     SeedsOption,
@@ -44,7 +47,7 @@ def run(
         int | None,
         typer.Option(min=1, help="Stages at a time. Default: one per GPU, or per CPU core."),
     ] = None,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, or a torch device.")] = "auto",
+    device: DeviceOption = "auto",
     policy: Annotated[
         str,
         typer.Option(
@@ -127,7 +130,8 @@ def _tell(summary: Summary, policy: Policy, console: Console) -> None:
 
 def _command(policy: str | None = None) -> str:
     """Return the command that was given, with another policy if one is named."""
-    given = shlex.join(["im-bench", *sys.argv[1:]])
+    by_path = Path(sys.argv[0]).name == "im-bench" and not shutil.which("im-bench")
+    given = shlex.join([sys.argv[0] if by_path else "im-bench", *sys.argv[1:]])
     if policy is None:
         return given
     return re.sub(r" --policy[ =]\S+", "", given) + f" --policy {policy}"

@@ -4,8 +4,13 @@ import os
 import pty
 import signal
 import subprocess
+import sys
 import time
 from pathlib import Path
+
+import pytest
+
+from im_bench.cli.run import _command
 
 from .conftest import ABOVE, Command, words
 
@@ -118,3 +123,17 @@ def is_alive(group: int) -> bool:
     except ProcessLookupError:
         return False
     return True
+
+
+def test_the_command_to_go_on_with_is_found_by_the_shell(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given = [".venv/bin/im-bench", "run", "--suite", "my suite.yaml", "--policy", "always"]
+    monkeypatch.setattr(sys, "argv", given)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert _command("only-missing") == (
+        ".venv/bin/im-bench run --suite 'my suite.yaml' --policy only-missing"
+    )
+    program = tmp_path / "im-bench"
+    program.touch(0o755)
+    assert _command() == "im-bench run --suite 'my suite.yaml' --policy always"

@@ -3,9 +3,8 @@
     python benchmarks/speed/pseudo_labels.py
 
 Both sides run in one process on the same images, in turns: the whole pseudo-label stage (read the
-images,
-two teachers, consensus, masks, blanking, the samples, writing the arrays), and the two teachers'
-forward passes alone on batches that are in memory already.
+images, two teachers, consensus, masks, blanking, the samples, writing the arrays), and the two
+teachers' forward passes alone on batches that are in memory already.
 """
 
 from __future__ import annotations

@@ -112,6 +112,12 @@ def test_me_and_im_share_the_members_of_ldt(finished: tuple[Path, Path]) -> None
     assert len(trainings) == 2 + 2 + 2
 
 
+def test_what_only_a_running_training_needs_is_removed(finished: tuple[Path, Path]) -> None:
+    _, runs = finished
+    assert list(runs.glob("stages/**/best.pth"))
+    assert not list(runs.glob("stages/**/last.pth"))
+
+
 def test_the_same_command_again_runs_nothing(finished: tuple[Path, Path]) -> None:
     suite, runs = finished
     said = im_bench("run", "--suite", suite, "--out", runs, "--no-tracking")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import logging
 import os
+import shutil
 import sys
 import threading
 import time
@@ -17,7 +18,7 @@ from im_bench.errors import ImBenchError
 from im_bench.files import write_json
 from im_bench.runner.failures import bounded_traceback, explain
 from im_bench.runner.folder import Spec, StageFolder
-from im_bench.runner.job import Job, StageInterrupted
+from im_bench.runner.job import SCRATCH, Job, StageInterrupted
 from im_bench.runner.locks import Lock, LockedError
 from im_bench.runner.provenance import provenance
 
@@ -82,6 +83,7 @@ def _attempt(folder: StageFolder, spec: Spec, stop: threading.Event) -> int:
             "finished": datetime.now(timezone.utc).isoformat(timespec="seconds"),
         }
         write_json(folder.path / "result.json", result)
+        shutil.rmtree(folder.path / SCRATCH, ignore_errors=True)
     except BaseException as error:
         if isinstance(error, StageInterrupted) and stop.is_set():
             log.info("stopped as asked after %.1f s", time.monotonic() - began)

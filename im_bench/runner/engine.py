@@ -21,7 +21,7 @@ from im_bench.runner.job import Settings
 from im_bench.runner.stage import BLOCKED, run_in_child
 
 #: What stages need and take seconds to import.
-PRELOAD = ("im_bench.runner.preload",)
+PRELOAD = ("im_bench.stages.preload",)
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,9 @@ from typing import Any
 
 from im_bench.files import read_json, write_json
 
+#: Folder within a stage's folder for what is of no use once the stage is done; it is removed then.
+SCRATCH = "scratch"
+
 
 @dataclass(frozen=True)
 class Settings:

@@ -20,7 +20,7 @@ from torch import Tensor
 from im_bench.data.augment import mixed_seed
 from im_bench.errors import ImBenchError, unknown_name
 from im_bench.evaluation.directions import higher_is_better
-from im_bench.runner.job import StageInterrupted
+from im_bench.runner.job import SCRATCH, StageInterrupted
 from im_bench.training.checkpoints import load_checkpoint, save_checkpoint
 from im_bench.training.scalars import append_rows, truncate_rows
 
@@ -162,7 +162,8 @@ class Checkpoints(Hook):
     before a stop, always between two steps.
 
     Args:
-        folder: Where the two files go.
+        folder: Where ``best.pth`` goes, and ``last.pth`` into its folder for what is of no use
+            once the stage is done.
         monitor: The metric that says what is best.
         loss_log: Its unfinished row is part of the state.
         stop: Set by whoever wants the training to stop.
@@ -178,7 +179,7 @@ class Checkpoints(Hook):
         save_seconds: float = 300.0,
     ) -> None:
         self._best_file = folder / "best.pth"
-        self._last_file = folder / "last.pth"
+        self._last_file = folder / SCRATCH / "last.pth"
         self._monitor = monitor
         self._sign = 1 if higher_is_better(monitor) else -1
         self._loss_log = loss_log

@@ -86,7 +86,7 @@ def run_training(
     """Train one network, or continue where a former attempt was cut off.
 
     On a CPU with the same number of threads, an interrupted training ends with the same bits as one
-    that ran through. ``folder`` receives ``best.pth``, ``last.pth``, ``scalars.jsonl`` and
+    that ran through. ``folder`` receives ``best.pth``, ``scratch/last.pth``, ``scalars.jsonl`` and
     ``samples/``.
 
     Args:

@@ -72,7 +72,7 @@ def test_kill_ends_what_does_not_listen(store: Store) -> None:
 
 def test_preloading_starts_no_threads_and_does_not_touch_the_gpu(tmp_path: Path) -> None:
     code = (
-        "import os, im_bench.runner.preload, torch\n"
+        "import os, im_bench.stages.preload, torch\n"
         "print(len(os.listdir('/proc/self/task')), torch.cuda.is_initialized())"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)

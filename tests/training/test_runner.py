@@ -48,13 +48,13 @@ def train(config: dict[str, Any], data_dir: Path, folder: Path, **more: Any) -> 
     return run_training(config, data_dir, None, folder, device="cpu", **more)
 
 
-def weights(folder: Path, name: str = "last.pth") -> dict[str, torch.Tensor]:
+def weights(folder: Path, name: str = "scratch/last.pth") -> dict[str, torch.Tensor]:
     state: dict[str, torch.Tensor] = load_checkpoint(folder / name)["state_dict"]
     return state
 
 
 def assert_same_training(first: Path, second: Path) -> None:
-    for name in ("last.pth", "best.pth"):
+    for name in ("scratch/last.pth", "best.pth"):
         one, other = weights(first, name), weights(second, name)
         assert one.keys() == other.keys()
         assert all(torch.equal(one[key], other[key]) for key in one)
@@ -103,7 +103,7 @@ def test_a_training_learns_and_leaves_what_it_should(data_dir: Path, tmp_path: P
     assert told[-1][2]["loss"] == pytest.approx(outcome["final_loss"])
     assert {path.name for path in tmp_path.iterdir()} == {
         "best.pth",
-        "last.pth",
+        "scratch",
         "scalars.jsonl",
         "samples",
     }
@@ -143,7 +143,7 @@ def test_a_stopped_training_resumes_to_the_same_bits(
     stop = threading.Event()
     with pytest.raises(StageInterrupted):
         train(config, data_dir, tmp_path / "cut", stop=_AfterChecks(2), save_seconds=0)
-    assert load_checkpoint(tmp_path / "cut" / "last.pth")["iteration"] == 7
+    assert load_checkpoint(tmp_path / "cut" / "scratch" / "last.pth")["iteration"] == 7
     train(config, data_dir, tmp_path / "cut")
     assert_same_training(tmp_path / "through", tmp_path / "cut")
 
@@ -168,7 +168,7 @@ def test_a_saved_state_has_its_validation_on_the_curve(
 
     def save(path: Path, content: dict[str, Any]) -> None:
         if path.name == "last.pth":
-            rows = read_rows(path.parent / "scalars.jsonl")
+            rows = read_rows(path.parent.parent / "scalars.jsonl")
             saved.append(
                 any("val/iou" in row and row["iter"] == content["iteration"] for row in rows)
             )
@@ -191,12 +191,12 @@ def test_a_killed_training_resumes_to_the_same_bits(data_dir: Path, tmp_path: Pa
     process = subprocess.Popen(
         [sys.executable, "-c", code], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
     )
-    while not (cut / "last.pth").exists() and process.poll() is None:
+    while not (cut / "scratch" / "last.pth").exists() and process.poll() is None:
         time.sleep(0.005)
     os.kill(process.pid, signal.SIGKILL)
     _, errors = process.communicate()
     assert process.returncode == -signal.SIGKILL, errors
-    assert load_checkpoint(cut / "last.pth")["iteration"] < 90
+    assert load_checkpoint(cut / "scratch" / "last.pth")["iteration"] < 90
     train(config, data_dir, cut)
     assert_same_training(tmp_path / "through", cut)
 
@@ -211,7 +211,7 @@ def test_a_training_that_was_done_says_the_same_again(data_dir: Path, tmp_path: 
 def test_leftovers_without_a_state_do_not_count(data_dir: Path, tmp_path: Path) -> None:
     train(train_config(), data_dir, tmp_path / "whole")
     shutil.copytree(tmp_path / "whole", tmp_path / "torn")
-    (tmp_path / "torn" / "last.pth").unlink()
+    (tmp_path / "torn" / "scratch" / "last.pth").unlink()
     train(train_config(), data_dir, tmp_path / "torn")
     assert_same_training(tmp_path / "whole", tmp_path / "torn")
 

@@ -19,4 +19,7 @@ with warnings.catch_warnings():
     import mmengine.runner  # noqa: F401
     import mmseg.models  # noqa: F401
     import numpy  # noqa: F401
-    import torch  # noqa: F401
+    import torch
+    import torch._dynamo  # noqa: F401 - an optimiser's first step imports it, which takes a second
+
+    import im_bench.training.runner  # noqa: F401

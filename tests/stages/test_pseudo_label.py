@@ -1,0 +1,157 @@
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from im_bench.errors import ImBenchError
+from im_bench.methods.inconsistency_masks import InconsistencyMasks
+from im_bench.methods.model_ensemble import ModelEnsemble
+from im_bench.stages import pseudo_label
+
+from .conftest import META, FinishedTraining, MakeJob
+
+IM = InconsistencyMasks(teachers=2).labelling()
+ME = ModelEnsemble(teachers=2).labelling()
+CELLS = {
+    **META,
+    "space": "multilabel",
+    "classes": ["alive", "dead", "position"],
+    "outputs": 3,
+    "channels": 1,
+    "cells": {"alive": 0, "dead": 1, "position": 2},
+}
+
+
+class Teacher:
+    """Says the same of every image."""
+
+    def __init__(self, probabilities: Tensor) -> None:
+        self._probabilities = probabilities
+
+    def data_preprocessor(self, data: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+        return data
+
+    def probabilities(self, inputs: Tensor) -> Tensor:
+        return self._probabilities.expand(len(inputs), *self._probabilities.shape)
+
+
+def square(side: int) -> Tensor:
+    """Return probabilities of a square in the upper left corner, (1, 8, 8)."""
+    said = torch.zeros(1, 8, 8)
+    said[:, :side, :side] = 0.9
+    return said
+
+
+TEACHERS = {"good": square(6), "better": square(7), "bad": 1 - square(1)}
+
+
+def run(
+    labelling: Mapping[str, Any],
+    finished_training: FinishedTraining,
+    make_job: MakeJob,
+    monkeypatch: pytest.MonkeyPatch,
+    **meta: Any,
+) -> tuple[dict[str, Any], Path]:
+    """Label by the two best of three candidates; return the outcome and the folder."""
+    candidates = [
+        finished_training(name, iou=iou)
+        for name, iou in {"bad": 0.1, "good": 0.6, "better": 0.7}.items()
+    ]
+    monkeypatch.setattr(
+        pseudo_label, "load_model", lambda folder, data, device: Teacher(TEACHERS[folder.name])
+    )
+    job = make_job(labelling, {"candidates": candidates}, **meta)
+    return pseudo_label.run(job), job.folder
+
+
+def arrays(folder: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    images, labels, masks = (np.load(folder / f"{n}.npy") for n in ("images", "labels", "masks"))
+    return images, labels, np.unpackbits(masks, axis=-1).astype(bool)
+
+
+def test_masks_are_where_the_best_two_differ(
+    finished_training: FinishedTraining, make_job: MakeJob, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    outcome, folder = run(IM, finished_training, make_job, monkeypatch)
+    assert outcome["teachers"] == ["better", "good"]
+    assert outcome["unlabelled"] == 3
+    assert outcome["images_kept"] == 1
+    assert outcome["pixels_kept"] == pytest.approx(1 - 13 / 64)
+    # The truth is background everywhere: of the pixels that are kept, 36 are wrong.
+    assert outcome["label_accuracy"] == pytest.approx(1 - 36 / 51)
+
+    images, labels, masks = arrays(folder)
+    disputed = (square(7) > 0.5).numpy() ^ (square(6) > 0.5).numpy()
+    assert (masks == disputed).all()
+    assert (labels == (square(6) > 0.5).numpy()).all()
+    data = np.load(folder.parent / "data" / "arrays" / "train_images.npy")[[0, 2, 4]]
+    assert (images == data * ~disputed[..., None]).all()
+    assert len(list((folder / "samples").iterdir())) == 3
+
+
+def test_the_ensemble_keeps_every_image_and_pixel(
+    finished_training: FinishedTraining, make_job: MakeJob, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    outcome, folder = run(ME, finished_training, make_job, monkeypatch)
+    assert (outcome["images_kept"], outcome["pixels_kept"]) == (1, 1)
+    images, labels, masks = arrays(folder)
+    assert not masks.any()
+    assert (labels == (square(6) > 0.5).numpy()).all()
+    assert (images == np.load(folder.parent / "data/arrays/train_images.npy")[[0, 2, 4]]).all()
+
+
+def test_images_of_little_agreement_are_left_out(
+    finished_training: FinishedTraining, make_job: MakeJob, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(TEACHERS, "good", square(4))  # 16 pixels agreed, 33 disputed
+    outcome, folder = run(IM, finished_training, make_job, monkeypatch)
+    assert outcome["images_kept"] == 0
+    images, labels, masks = arrays(folder)
+    assert images.shape == (0, 8, 8, 3)
+    assert len(labels) == len(masks) == 0
+
+
+def test_all_labelled_is_refused(
+    finished_training: FinishedTraining, make_job: MakeJob, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(ImBenchError, match="no unlabelled images"):
+        run(IM, finished_training, make_job, monkeypatch, labelled=list("abcde"))
+
+
+@pytest.mark.parametrize(("labelling", "alive"), [(IM, 1), (ME, 0)])
+def test_one_half_is_alive_for_the_masks_only(labelling: dict[str, Any], alive: int) -> None:
+    """The original compares with >= where it makes masks for HeLa, and with > in its ensemble."""
+    said = torch.zeros(3, 32, 32)
+    said[0] = 0.5
+    images = torch.full((1, 32, 32, 1), 9, dtype=torch.uint8)
+    batch, _ = pseudo_label.label(images, [Teacher(said), Teacher(said)], labelling, CELLS)
+    assert (batch.labels == alive).all()
+    assert batch.keep.all()
+
+
+@pytest.mark.parametrize("labelling", [IM, ME])
+def test_positions_are_redrawn(labelling: dict[str, Any]) -> None:
+    said = torch.zeros(3, 32, 32)
+    said[2, 12:19, 12:19] = 0.9
+    images = torch.full((1, 32, 32, 1), 9, dtype=torch.uint8)
+    batch, _ = pseudo_label.label(images, [Teacher(said), Teacher(said)], labelling, CELLS)
+    position = batch.labels[0] >> 2
+    # A lone cell becomes a circle of radius 8, one pixel right of and below its centre.
+    assert position.sum() > 3 * 49
+    assert position[16, 8:25].all()
+    assert not position[16, :8].any()
+
+
+def test_binary_images_are_filtered_as_in_the_original_and_others_are_not() -> None:
+    chosen = {
+        space: pseudo_label.mask_options(IM, {**META, "space": space}).image_filter
+        for space in ("binary", "multiclass", "multilabel")
+    }
+    assert chosen == {"binary": "foreground", "multiclass": "none", "multilabel": "none"}
+    assert pseudo_label.mask_options(IM, CELLS).growing_bits == 0b011

@@ -11,6 +11,7 @@ from im_bench.data.folder import DataFolder
 from im_bench.data.packing import pack
 from im_bench.data.prepare import prepare
 from im_bench.data.synth import synthesise
+from im_bench.errors import ImBenchError
 from im_bench.runner.job import Job
 
 
@@ -19,6 +20,9 @@ def run(job: Job) -> dict[str, Any]:
 
     Returns:
         Counts of images per split and of labelled ones, and the fingerprint of what was read.
+
+    Raises:
+        ImBenchError: The data set is wrong in any way, or is not the one that was planned.
     """
     synth = job.config["source"].get("synth")
     if synth is None:
@@ -52,6 +56,12 @@ def _pack(job: Job, path: Path) -> dict[str, Any]:
         threads=job.settings.threads,
         progress=job.progress,
     )
+    planned = job.config["source"].get("fingerprint", meta["fingerprint"])
+    if meta["fingerprint"] != planned:
+        raise ImBenchError(
+            f"data set {meta['name']!r} at {path} has changed since it was planned: run the same "
+            "command again, which plans anew"
+        )
     return {
         "images": {split: len(names) for split, names in meta["names"].items()},
         "labelled": len(meta["labelled"]),

@@ -53,4 +53,4 @@ def locate(name: str, spec: DataSpec, suite_file: Path, data_root: Path, cache: 
         identity = {"fingerprint": fingerprint(description, cache)}
     except ImBenchError as error:
         return Source({"missing": name}, missing=str(error))
-    return Source(identity, {"description": str(description.resolve())})
+    return Source(identity, {"description": str(description.absolute())})

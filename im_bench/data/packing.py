@@ -20,12 +20,10 @@ from im_bench.data.folder import DataFolder
 from im_bench.data.listing import Item
 from im_bench.data.splits import choose, choose_labelled
 from im_bench.errors import ImBenchError
-from im_bench.files import atomic_path, read_json, write_json
+from im_bench.files import atomic_path, write_json
 
 Size = tuple[int, int]
 Progress = Callable[[int, int], None]
-
-META = "meta.json"
 
 
 def pack(
@@ -95,25 +93,12 @@ def pack(
                         done += 1
                         if progress is not None:
                             progress(done, total)
-            write_json(temporary / META, meta)
+            write_json(temporary / "meta.json", meta)
     except OSError as error:
         raise ImBenchError(
             f"{out}: cannot be written: {error.strerror or error}: make room there, or choose "
             "another folder"
         ) from None
-    return meta
-
-
-def read_meta(arrays: Path) -> dict[str, Any]:
-    """Return the ``meta.json`` of packed arrays.
-
-    Raises:
-        ImBenchError: The folder holds no packed arrays.
-    """
-    path = arrays / META
-    if not path.is_file():
-        raise ImBenchError(f"{arrays}: holds no packed data set (there is no {META})")
-    meta: dict[str, Any] = read_json(path)
     return meta
 
 

@@ -36,11 +36,6 @@ class Counts(NamedTuple):
         """Pixels of the class in prediction or truth."""
         return self.predicted + self.truth - self.intersection
 
-    @property
-    def absent(self) -> Tensor:
-        """Whether the class is in neither, bool ``(B, C)``; the original then scores IoU 0."""
-        return self.union == 0
-
     def total(self) -> Counts:
         """Return the counts of all images together, ``(1, C)``."""
         return Counts(*(counts.sum(0, keepdim=True) for counts in self))

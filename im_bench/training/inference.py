@@ -57,10 +57,7 @@ def load_model(folder: Path, data_dir: Path, device: str = "auto") -> LabelSpace
 
 
 def predict_probabilities(
-    model: LabelSpaceSegmentor,
-    images: NDArray[np.uint8],
-    batch: int,
-    device: str | torch.device | None = None,
+    model: LabelSpaceSegmentor, images: NDArray[np.uint8], batch: int
 ) -> Iterator[Tensor]:
     """Predict images batch by batch.
 
@@ -68,13 +65,10 @@ def predict_probabilities(
         model: In evaluation mode; see :func:`load_model`.
         images: uint8 (N, H, W, C).
         batch: Images at a time.
-        device: Moves the model there first; by default it stays where it is.
 
     Yields:
         float32 probabilities (B, C, H, W) on the model's device, in the order of the images.
     """
-    if device is not None:
-        model.to(device)
     for start in range(0, len(images), batch):
         # A copy, because memory-mapped arrays may be read-only.
         part = torch.from_numpy(np.array(images[start : start + batch]))

@@ -7,9 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from im_bench.data.arrays import read_meta
 from im_bench.data.fingerprint import fingerprint
 from im_bench.data.folder import DataFolder
-from im_bench.data.packing import pack, read_meta
+from im_bench.data.packing import pack
 from im_bench.errors import ImBenchError
 
 from .conftest import WriteData, save
@@ -192,8 +193,3 @@ def test_a_disk_without_room_is_told(write_data: WriteData, tmp_path: Path) -> N
     told = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     assert told.startswith(f"ImBenchError {out}: cannot be written: File too large: make room")
     assert list(out.parent.iterdir()) == []
-
-
-def test_a_folder_without_arrays_is_told(tmp_path: Path) -> None:
-    with pytest.raises(ImBenchError, match="holds no packed data set"):
-        read_meta(tmp_path)

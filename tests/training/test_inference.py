@@ -40,7 +40,7 @@ def test_a_loaded_model_scores_what_its_training_said(stage: Path, arrays: Path)
     images = np.load(arrays / "val_images.npy", mmap_mode="r")
     labels = torch.from_numpy(np.load(arrays / "val_labels.npy"))
     predicted = torch.cat(
-        [model.space.discretise(each) for each in predict_probabilities(model, images, 4, "cpu")]
+        [model.space.discretise(each) for each in predict_probabilities(model, images, 4)]
     )
     both = ((predicted == 1) & (labels == 1)).sum((1, 2))
     either = ((predicted == 1) | (labels == 1)).sum((1, 2))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import tempfile
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ from im_bench.data.packing import pack
 from im_bench.data.prepare import prepare
 from im_bench.data.synth import synthesise
 from im_bench.errors import ImBenchError
-from im_bench.runner.job import Job
+from im_bench.runner.job import SCRATCH, Job
 
 
 def run(job: Job) -> dict[str, Any]:
@@ -29,26 +29,27 @@ def run(job: Job) -> dict[str, Any]:
         return _pack(job, Path(job.paths["description"]))
     size = tuple(job.config["size"])
     counts = {split: synth[split] for split in ("train", "val", "test")}
-    with tempfile.TemporaryDirectory(dir=job.folder, prefix="drawing-") as name:
-        raw, root = Path(name) / "raw", Path(name) / "prepared"
-        synthesise(synth["like"], raw, counts, synth["seed"], size)
-        prepared = prepare(
-            synth["like"],
-            [raw],
-            root=root,
-            size=size,
-            allow_partial=True,
-            threads=job.settings.threads,
-        )
-        return _pack(job, prepared / "dataset.yaml")
+    scratch = job.folder / SCRATCH
+    synthesise(synth["like"], scratch / "raw", counts, synth["seed"], size)
+    prepared = prepare(
+        synth["like"],
+        [scratch / "raw"],
+        root=scratch,
+        size=size,
+        allow_partial=True,
+        threads=job.settings.threads,
+    )
+    return _pack(job, prepared / "dataset.yaml")
 
 
 def _pack(job: Job, path: Path) -> dict[str, Any]:
     description, base = load_description(path)
     size = job.config["size"]
+    # Whatever a kill leaves of the arrays lies where it is removed once the stage is done.
+    packed = job.folder / SCRATCH / "arrays"
     meta = pack(
         DataFolder(description, base),
-        job.folder / "arrays",
+        packed,
         size=tuple(size) if size else None,
         labelled=job.config["labelled"],
         seed=job.config["split_seed"],
@@ -62,6 +63,10 @@ def _pack(job: Job, path: Path) -> dict[str, Any]:
             f"data set {meta['name']!r} at {path} has changed since it was planned: run the same "
             "command again, which plans anew"
         )
+    arrays = job.folder / "arrays"
+    if arrays.exists():
+        shutil.rmtree(arrays)
+    packed.rename(arrays)
     return {
         "images": {split: len(names) for split, names in meta["names"].items()},
         "labelled": len(meta["labelled"]),

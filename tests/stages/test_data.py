@@ -8,7 +8,7 @@ import pytest
 
 from im_bench.data.fingerprint import fingerprint
 from im_bench.errors import ImBenchError
-from im_bench.runner.job import Job
+from im_bench.runner.job import SCRATCH, Job
 from im_bench.stages import data
 
 DESCRIPTION = """
@@ -54,11 +54,17 @@ def test_a_data_set_that_changed_after_the_plan_is_refused(description: Path) ->
     cv2.imwrite(str(mask), np.ones((16, 16), np.uint8))
     with pytest.raises(ImBenchError, match=r"'spots' .* has changed since it was planned"):
         data.run(job_for(description, {"fingerprint": planned}))
+    assert not (description.parent / "stage" / "arrays").exists()
 
 
-def test_drawn_data_leave_their_arrays_only(description: Path) -> None:
+def test_drawn_data_can_be_drawn_again(description: Path) -> None:
     synth = {"like": "isic2018", "train": 2, "val": 1, "test": 1, "seed": 0}
     job = job_for(description, {"synth": synth, "version": 1})
     drawn = Job(job.folder, {**job.config, "size": [32, 32]})
-    assert data.run(drawn)["images"] == {"train": 2, "val": 1, "test": 1}
-    assert [path.name for path in job.folder.iterdir() if path.suffix != ".json"] == ["arrays"]
+    first = data.run(drawn)
+    assert first["images"] == {"train": 2, "val": 1, "test": 1}
+    before = (job.folder / "arrays" / "train_labels.npy").read_bytes()
+    assert data.run(drawn) == first  # what a kill before the result leaves is in nobody's way
+    assert (job.folder / "arrays" / "train_labels.npy").read_bytes() == before
+    left = {path.name for path in job.folder.iterdir()} - {"progress.json"}
+    assert left == {"arrays", SCRATCH}

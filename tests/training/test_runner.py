@@ -112,6 +112,13 @@ def test_a_training_learns_and_leaves_what_it_should(data_dir: Path, tmp_path: P
     assert cv2.imread(str(strips[0])).shape == (32, 3 * 32 + 2 * 4, 3)
 
 
+def test_a_training_needs_no_test_images(tmp_path: Path) -> None:
+    data_dir = write_arrays(tmp_path / "data")
+    for file in data_dir.glob("test_*.npy"):
+        file.unlink()
+    assert "iou" in train(train_config(), data_dir, tmp_path / "out")["val"]
+
+
 @pytest.mark.parametrize(("space", "channels"), [("multiclass", 3), ("multilabel", 1)])
 def test_all_label_spaces_train(space: str, channels: int, tmp_path: Path) -> None:
     data_dir = write_arrays(tmp_path / "data", space, channels)

@@ -10,6 +10,7 @@ from typing import Any
 import yaml
 
 from im_bench.data.description import FILE_NAME, SPLITS
+from im_bench.data.fingerprint import MANIFEST
 from im_bench.data.prepare.disk import remove_others
 from im_bench.data.prepare.journal import Files
 from im_bench.data.prepare.recipe import SEED, Recipe, Sample, Samples
@@ -17,7 +18,6 @@ from im_bench.data.splits import choose
 from im_bench.errors import ImBenchError
 from im_bench.files import read_json, sha256_json, write_json, write_text
 
-MANIFEST = "manifest.json"
 LABELLED = "labelled-10.txt"
 
 

@@ -14,9 +14,10 @@ import cv2
 import numpy as np
 
 from im_bench.data.description import SPLITS
+from im_bench.data.fingerprint import MANIFEST
 from im_bench.data.prepare.disk import explained_write_errors, remove_torn_files, write_png
 from im_bench.data.prepare.journal import Files, Journal
-from im_bench.data.prepare.manifest import MANIFEST, finish, sample_key, verify_prepared
+from im_bench.data.prepare.manifest import finish, sample_key, verify_prepared
 from im_bench.data.prepare.recipe import (
     SEED,
     Image,

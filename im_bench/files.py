@@ -34,17 +34,24 @@ def atomic_path(path: Path) -> Iterator[Path]:
             temporary.unlink(missing_ok=True)
 
 
-def write_text(path: Path, text: str) -> None:
-    """Write a text file atomically and durably."""
+def write_text(path: Path, text: str, durable: bool = True) -> None:
+    """Write a text file atomically.
+
+    Args:
+        path: The file.
+        text: Its content.
+        durable: Wait until the content is on the disk, so that a power cut cannot empty the file.
+    """
     with atomic_path(path) as temporary, temporary.open("w", encoding="utf-8") as file:
         file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
+        if durable:
+            file.flush()
+            os.fsync(file.fileno())
 
 
-def write_json(path: Path, value: Any) -> None:
-    """Write ``value`` as readable JSON, atomically. Not-a-number is refused."""
-    write_text(path, json.dumps(value, indent=2, allow_nan=False) + "\n")
+def write_json(path: Path, value: Any, durable: bool = True) -> None:
+    """Write ``value`` as readable JSON, as :func:`write_text`. Not-a-number is refused."""
+    write_text(path, json.dumps(value, indent=2, allow_nan=False) + "\n", durable)
 
 
 def read_json(path: Path) -> Any:

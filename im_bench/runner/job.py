@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from im_bench.files import read_json, write_json
+from im_bench.files import write_json
 
 #: Folder within a stage's folder for what is of no use once the stage is done; it is removed then.
 SCRATCH = "scratch"
@@ -44,7 +44,6 @@ class Job:
         settings: What was not hashed.
         paths: Where files outside the results folder lie, by name; not hashed either.
         stop: Set when the runner wants the stage to stop.
-        seed: The number from which all randomness of the stage derives (from ``config["seed"]``).
     """
 
     folder: Path
@@ -54,11 +53,6 @@ class Job:
     paths: Mapping[str, str] = field(default_factory=dict)
     stop: threading.Event = field(default_factory=threading.Event)
     _told: float = 0.0
-
-    @property
-    def seed(self) -> int:
-        """The seed of the stage."""
-        return int(self.config.get("seed", 0))
 
     @property
     def stop_requested(self) -> bool:
@@ -79,9 +73,5 @@ class Job:
             return
         self._told = now
         finite = {name: float(value) for name, value in numbers.items() if math.isfinite(value)}
-        write_json(self.folder / "progress.json", {"step": step, "total": total, **finite})
-
-    def outcome(self, folder: Path) -> dict[str, Any]:
-        """Return what an input stage returned."""
-        outcome: dict[str, Any] = read_json(folder / "result.json")["outcome"]
-        return outcome
+        content = {"step": step, "total": total, **finite}
+        write_json(self.folder / "progress.json", content, durable=False)

@@ -75,7 +75,10 @@ class ModelSpec(Strict):
             short trainings want 0.1).
         backbone: Config of a registered backbone; with ``decode_head``, instead of the U-Net.
         decode_head: Config of a registered decode head.
+        neck: Config of a neck between the two, or none.
         auxiliary_head: Config of a further head, or none.
+        mean: Subtracted from each channel, in 0..255; with ``std``, for pretrained backbones.
+        std: Divides each channel. Without the two, images go to 0..1 (original).
         custom_imports: Modules to import first, so that they can register what they define.
     """
 
@@ -83,13 +86,18 @@ class ModelSpec(Strict):
     norm_momentum: float = Field(default=0.01, gt=0, le=1)
     backbone: dict[str, Any] | None = None
     decode_head: dict[str, Any] | None = None
+    neck: dict[str, Any] | None = None
     auxiliary_head: dict[str, Any] | None = None
+    mean: tuple[float, ...] | None = None
+    std: tuple[float, ...] | None = None
     custom_imports: tuple[str, ...] = ()
 
     @model_validator(mode="after")
     def _backbone_with_head(self) -> Self:
         if (self.backbone is None) != (self.decode_head is None):
             raise ValueError("backbone and decode_head go together")
+        if (self.mean is None) != (self.std is None):
+            raise ValueError("mean and std go together")
         return self
 
 
@@ -102,14 +110,15 @@ class TrainingSpec(Strict):
         weight_decay: In PyTorch's meaning, multiplied by the rate. The original's 1e-4 is not,
             which is 1e-4 / 3e-3 here.
         validations: How often a training is validated, evenly (original: after each of 50 epochs).
-        precision: Of the arithmetic; ``auto`` is bfloat16 on a GPU and float32 on a CPU.
+        precision: Of the network's arithmetic. It changes numbers, so that it is said here and does
+            not follow the device (original: mixed, float16).
     """
 
     batch: PositiveInt = 32
     learning_rate: float = Field(default=0.003, gt=0)
     weight_decay: float = Field(default=0.033, ge=0)
     validations: PositiveInt = 50
-    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    precision: Literal["float32", "bfloat16"] = "float32"
 
 
 class SynthSpec(Strict):

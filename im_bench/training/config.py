@@ -67,7 +67,7 @@ def mmengine_config(
             "randomness": {"seed": int(config["seed"]) % 2**32},
             "env_cfg": {"cudnn_benchmark": device.type == "cuda"},
             "log_level": "ERROR",
-            "model": model_config(config, meta, device),
+            "model": model_config(config, meta),
             "optim_wrapper": {
                 "optimizer": {
                     "type": "AdamW",
@@ -109,15 +109,12 @@ def mmengine_config(
     )
 
 
-def model_config(
-    config: Mapping[str, Any], meta: Mapping[str, Any], device: torch.device
-) -> dict[str, Any]:
+def model_config(config: Mapping[str, Any], meta: Mapping[str, Any]) -> dict[str, Any]:
     """Return the config of the segmentor, for training or inference.
 
     Args:
         config: The train stage's config.
         meta: The packed data set's ``meta.json``.
-        device: Decides what precision ``"auto"`` means.
     """
     model = config["model"]
     if model.get("backbone") is None:
@@ -136,22 +133,18 @@ def model_config(
             heads["auxiliary_head"] = model["auxiliary_head"]
         if model.get("neck"):
             heads["neck"] = dict(model["neck"])
-    scaling = model.get("data_preprocessor") or {}
-    precision = config["precision"]
-    if precision == "auto":
-        precision = "bfloat16" if device.type == "cuda" else "float32"
     return {
         "type": "LabelSpaceSegmentor",
         "backbone": backbone,
         **heads,
         "label_space": _label_space(config, meta),
-        "precision": precision,
+        "precision": config["precision"],
         "data_preprocessor": {
             "type": "BatchPreprocessor",
             "seed": int(config["seed"]),
             "augmentation": _augmentation(config),
-            "mean": scaling.get("mean"),
-            "std": scaling.get("std"),
+            "mean": model.get("mean"),
+            "std": model.get("std"),
         },
     }
 

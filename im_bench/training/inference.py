@@ -42,7 +42,7 @@ def load_model(folder: Path, data_dir: Path, device: str = "auto") -> LabelSpace
             f"{folder} is no train stage ({type(error).__name__}: {error}): check the path"
         ) from None
     import_custom_modules(config)
-    model: LabelSpaceSegmentor = MODELS.build(model_config(config, read_meta(data_dir), where))
+    model: LabelSpaceSegmentor = MODELS.build(model_config(config, read_meta(data_dir)))
     weights = load_checkpoint(folder / "best.pth")["state_dict"]
     try:
         model.load_state_dict(weights)

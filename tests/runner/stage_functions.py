@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from im_bench.errors import ImBenchError
+from im_bench.files import read_json
 from im_bench.runner.job import Job, StageInterrupted
 from im_bench.suites.graph import Graph, Stage
 from im_bench.suites.plan import Cell, Plan
@@ -28,7 +29,7 @@ def add(job: Job) -> dict[str, Any]:
             raise StageInterrupted
         time.sleep(job.config.get("seconds", 0) / steps)
         job.progress(step + 1, steps, loss=1 / (step + 1), images_per_second=10, eta_s=1)
-    inputs = [job.outcome(folder)["value"] for folders in job.inputs.values() for folder in folders]
+    inputs = [read_json(folder / "result.json")["outcome"]["value"] for folders in job.inputs.values() for folder in folders]
     return {"value": job.config["value"] + 2 * sum(inputs), "threads": job.settings.threads}
 
 

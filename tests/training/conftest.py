@@ -76,7 +76,7 @@ def train_config(**fields: Any) -> dict[str, Any]:
         "budget": {"kind": "equal", "iterations": 12},
         "validations": 3,
         "monitor": None,
-        "precision": "auto",
+        "precision": "float32",
         **fields,
     }
 

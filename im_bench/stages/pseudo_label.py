@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from im_bench.data.arrays import labelled_indices, read_meta
-from im_bench.data.label_spaces import LabelSpace, label_space
+from im_bench.data.label_spaces import IGNORED, LabelSpace, label_space
 from im_bench.data.pictures import as_rgb, colour, strip, write_png
 from im_bench.errors import ImBenchError
 from im_bench.evaluation.cells import redraw_position_bits
@@ -51,8 +51,8 @@ def run(job: Job) -> dict[str, Any]:
 
     Returns:
         The teachers, and the shares of unlabelled images kept, of the kept images' pixels on which
-        teachers agree (``pixels_kept``), and of these pixels those whose label is true
-        (``label_accuracy``; only told, never used).
+        teachers agree (``pixels_kept``), and of these pixels, where the truth is known, those
+        whose label is true (``label_accuracy``; only told, never used).
     """
     data = job.inputs["data"][0] / "arrays"
     meta = read_meta(data)
@@ -63,7 +63,7 @@ def run(job: Job) -> dict[str, Any]:
     unlabelled = np.setdiff1d(np.arange(len(meta["names"]["train"])), labelled)
     all_images = np.load(data / "train_images.npy", mmap_mode="r")
     all_labels = np.load(data / "train_labels.npy", mmap_mode="r")
-    kept = _Kept()
+    kept = _Kept(meta["space"])
     for start in range(0, len(unlabelled), BATCH):
         if job.stop_requested:
             raise StageInterrupted
@@ -158,11 +158,12 @@ def mask_options(config: Mapping[str, Any], meta: Mapping[str, Any]) -> MaskOpti
 class _Kept:
     """The images that were kept so far."""
 
-    def __init__(self) -> None:
+    def __init__(self, space: str) -> None:
+        self._space = space
         self._images: list[NDArray[np.uint8]] = []
         self._labels: list[NDArray[np.uint8]] = []
         self._masks: list[NDArray[np.uint8]] = []
-        self._pixels = self._clear = self._right = 0
+        self._pixels = self._clear = self._known = self._right = 0
 
     def add(self, batch: MaskedBatch, truth: NDArray[np.uint8]) -> None:
         """Keep of a batch what passes the image filter."""
@@ -175,7 +176,9 @@ class _Kept:
         clear = ~inconsistent
         self._pixels += clear.size
         self._clear += int(np.count_nonzero(clear))
-        self._right += int(np.count_nonzero(clear & (labels == truth[keep])))
+        known = clear if self._space == "multilabel" else clear & (truth[keep] != IGNORED)
+        self._known += int(np.count_nonzero(known))
+        self._right += int(np.count_nonzero(known & (labels == truth[keep])))
 
     def save(self, folder: Path) -> None:
         """Write the arrays, each atomically."""
@@ -189,7 +192,7 @@ class _Kept:
         return {
             "images_kept": sum(map(len, self._labels)) / unlabelled,
             "pixels_kept": self._clear / max(1, self._pixels),
-            "label_accuracy": self._right / max(1, self._clear),
+            "label_accuracy": self._right / max(1, self._known),
         }
 
 

@@ -38,7 +38,8 @@ def locate(name: str, spec: DataSpec, suite_file: Path, data_root: Path, cache: 
         cache: JSON file that remembers content hashes of unchanged files.
     """
     if spec.synth is not None:
-        return Source({"synth": spec.synth.model_dump(), "version": versions.SYNTH})
+        made = {"drawing": versions.SYNTH, "preparation": versions.PREPARATION}
+        return Source({"synth": spec.synth.model_dump(), "versions": made})
     wanted = spec.folder or name
     base = suite_file.resolve().parent if wanted.startswith(".") else data_root
     path = base / Path(wanted).expanduser()

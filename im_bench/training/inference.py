@@ -43,7 +43,7 @@ def load_model(folder: Path, data_dir: Path, device: str = "auto") -> LabelSpace
         ) from None
     import_custom_modules(config)
     model: LabelSpaceSegmentor = MODELS.build(model_config(config, read_meta(data_dir)))
-    weights = load_checkpoint(folder / "best.pth")["state_dict"]
+    weights = load_checkpoint(folder / "best.pth").get("state_dict", {})
     try:
         model.load_state_dict(weights)
     except RuntimeError as error:

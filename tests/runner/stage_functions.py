@@ -29,7 +29,11 @@ def add(job: Job) -> dict[str, Any]:
             raise StageInterrupted
         time.sleep(job.config.get("seconds", 0) / steps)
         job.progress(step + 1, steps, loss=1 / (step + 1), images_per_second=10, eta_s=1)
-    inputs = [read_json(folder / "result.json")["outcome"]["value"] for folders in job.inputs.values() for folder in folders]
+    inputs = [
+        read_json(folder / "result.json")["outcome"]["value"]
+        for folders in job.inputs.values()
+        for folder in folders
+    ]
     return {"value": job.config["value"] + 2 * sum(inputs), "threads": job.settings.threads}
 
 

@@ -56,6 +56,7 @@ def run(
     finished_training: FinishedTraining,
     make_job: MakeJob,
     monkeypatch: pytest.MonkeyPatch,
+    truth: np.ndarray | None = None,
     **meta: Any,
 ) -> tuple[dict[str, Any], Path]:
     """Label by the two best of three candidates; return the outcome and the folder."""
@@ -67,6 +68,8 @@ def run(
         pseudo_label, "load_model", lambda folder, data, device: Teacher(TEACHERS[folder.name])
     )
     job = make_job(labelling, {"candidates": candidates}, **meta)
+    if truth is not None:
+        np.save(job.inputs["data"][0] / "arrays" / "train_labels.npy", np.stack([truth] * 5))
     return pseudo_label.run(job), job.folder
 
 
@@ -93,6 +96,17 @@ def test_masks_are_where_the_best_two_differ(
     data = np.load(folder.parent / "data" / "arrays" / "train_images.npy")[[0, 2, 4]]
     assert (images == data * ~disputed[..., None]).all()
     assert len(list((folder / "samples").iterdir())) == 3
+
+
+def test_pixels_without_a_true_label_are_neither_right_nor_wrong(
+    finished_training: FinishedTraining, make_job: MakeJob, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    truth = np.full((8, 8), 255, np.uint8)
+    truth[:, :2] = 1
+    outcome, _ = run(IM, finished_training, make_job, monkeypatch, truth)
+    # Known are two columns, of which the teachers dispute one pixel each in row 6.
+    assert outcome["label_accuracy"] == pytest.approx(12 / 14)
+    assert outcome["pixels_kept"] == pytest.approx(1 - 13 / 64)
 
 
 def test_the_ensemble_keeps_every_image_and_pixel(

@@ -13,6 +13,7 @@ from typing import Any
 import cv2
 import numpy as np
 
+from im_bench.data import versions
 from im_bench.data.description import SPLITS
 from im_bench.data.fingerprint import MANIFEST
 from im_bench.data.prepare.disk import explained_write_errors, remove_torn_files, write_png
@@ -30,9 +31,6 @@ from im_bench.data.prepare.recipe import (
 from im_bench.data.prepare.sources import RawFiles, open_raw, verify
 from im_bench.errors import ImBenchError
 from im_bench.files import sha256_json
-
-VERSION = 2
-"""Changes whenever the prepared files would."""
 
 JOURNAL = ".journal"
 Progress = Callable[[int, int], None]
@@ -78,7 +76,7 @@ def run(request: Request, threads: int, progress: Progress | None) -> Path:
         folder.mkdir(parents=True, exist_ok=True)
         with open_raw(request.sources, scratch) as raw:
             found = find_samples(recipe, raw.paths, request.allow_partial)
-            header = {"version": VERSION, "options": _options(request)}
+            header = {"version": versions.PREPARATION, "options": _options(request)}
             origin = {"sources": _verify_sources(request), "raw": _raw_digest(raw, found)}
             if (folder / MANIFEST).is_file():
                 verify_prepared(folder, {**header, **origin})

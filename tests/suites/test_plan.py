@@ -164,3 +164,12 @@ def test_the_suites_that_come_with_im_bench(path: Path, tmp_path: Path) -> None:
     plan = make_plan(path, tmp_path / "runs", tmp_path / "data")
     assert {cell.method for cell in plan.cells} == {"ldt", "aldt", "fdt", "afdt", "me", "im"}
     assert len(plan.graph) < plan.graph.asked
+
+
+def test_variants_of_a_method_can_be_told_apart(make: Make) -> None:
+    plan = make(methods={"im": METHODS["im"], "im-4": {**METHODS["im"], "method": "im"}})
+    titles = {cell.method: cell.title for cell in plan.cells}
+    assert titles == {
+        "im": "Inconsistency Masks (IM)",
+        "im-4": "Inconsistency Masks (IM), im-4",
+    }

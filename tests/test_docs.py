@@ -104,7 +104,7 @@ def test_your_own_segmentor(tmp_path: Path, package: Path, which: int) -> None:
     (config,) = [dict(stage.config) for stage in plan.graph if stage.kind == "train"]
     meta = {"space": "binary", "outputs": 1, "channels": 3}
     import_custom_modules(config)
-    network = MODELS.build(model_config(config, meta, torch.device("cpu")))
+    network = MODELS.build(model_config(config, meta))
     assert isinstance(network, LabelSpaceSegmentor)
     assert type(network.backbone).__name__ == config["model"]["backbone"]["type"]
     images = torch.randint(0, 256, (2, 64, 64, 3), dtype=torch.uint8)

@@ -29,4 +29,4 @@ def faults(call: str) -> int:
 
 @pytest.mark.skipif(sys.platform != "linux", reason="a setting of glibc")
 def test_freed_memory_is_used_again() -> None:
-    assert faults("keep_freed_memory()") < faults("") / 10
+    assert faults("keep_freed_memory()") < faults("") / 4

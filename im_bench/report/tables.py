@@ -185,9 +185,11 @@ def _generation_rows(cell: Cell, results: CellResults, rounds: int) -> list[Gene
     def entry(quantity: str, g: int) -> Entry:
         found = {seed: o["generations"][g] for seed, o in outcomes.items()}
         values = {
-            seed: float(one["test"][column.metric] if quantity == "test" else one[quantity])
+            seed: float(
+                one["test"][column.metric] if quantity == "test" else _shares(one)[quantity]
+            )
             for seed, one in found.items()
-            if quantity == "test" or quantity in one
+            if quantity == "test" or quantity in _shares(one)
         }
         return Entry(values, tuple(cell.finals), state)
 
@@ -202,6 +204,15 @@ def _generation_rows(cell: Cell, results: CellResults, rounds: int) -> list[Gene
         for quantity in ("test", *SHARES)
     ]
     return [row for row in rows if row.quantity == "test" or any(e.scores for e in row.entries)]
+
+
+def _shares(generation: Mapping[str, Any]) -> dict[str, float]:
+    """Return the shares of a generation that mean something: of no images there are no pixels."""
+    return {
+        share: generation[share]
+        for share in SHARES
+        if share in generation and (share == "images_kept" or generation["images_kept"])
+    }
 
 
 def long_rows(plan: Plan, store: Store) -> list[dict[str, Any]]:
@@ -220,7 +231,7 @@ def long_rows(plan: Plan, store: Store) -> list[dict[str, Any]]:
             "metric": outcome["metric"],
             "test": one["test"][outcome["metric"]],
             "val": one["val"].get(outcome["metric"]),
-            **{share: one.get(share) for share in SHARES},
+            **{share: _shares(one).get(share) for share in SHARES},
             "iterations": one.get("iterations"),
             "selected": one.get("selected"),
         }

@@ -188,12 +188,14 @@ class _Kept:
                 np.save(file, np.concatenate(arrays), allow_pickle=False)
 
     def shares(self, unlabelled: int) -> dict[str, float]:
-        """Return what share of images and pixels was kept, and how much of that is true."""
-        return {
-            "images_kept": sum(map(len, self._labels)) / unlabelled,
-            "pixels_kept": self._clear / max(1, self._pixels),
-            "label_accuracy": self._right / max(1, self._known),
-        }
+        """Return what share of images and pixels was kept, and how much of that is true.
+
+        Shares of nothing are left out.
+        """
+        images = {"images_kept": sum(map(len, self._labels)) / unlabelled}
+        pixels = {"pixels_kept": self._clear / self._pixels} if self._pixels else {}
+        right = {"label_accuracy": self._right / self._known} if self._known else {}
+        return images | pixels | right
 
 
 def write_samples(

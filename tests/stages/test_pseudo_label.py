@@ -126,6 +126,9 @@ def test_images_of_little_agreement_are_left_out(
     monkeypatch.setitem(TEACHERS, "good", square(4))  # 16 pixels agreed, 33 disputed
     outcome, folder = run(IM, finished_training, make_job, monkeypatch)
     assert outcome["images_kept"] == 0
+    assert not {"pixels_kept", "label_accuracy"} & set(outcome), (
+        "there is nothing to have a share of"
+    )
     images, labels, masks = arrays(folder)
     assert images.shape == (0, 8, 8, 3)
     assert len(labels) == len(masks) == 0

@@ -28,7 +28,7 @@ from im_bench.suites.schema import ModelSpec
 from im_bench.training.inference import load_model
 from im_bench.training.runner import build_runner
 
-IMAGES, LABELLED, SIZE, REPEATS = 136, 8, 256, 5
+IMAGES, LABELLED, SIZE, REPEATS = 520, 8, 256, 3
 
 
 def make_data(folder: Path) -> None:

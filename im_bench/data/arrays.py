@@ -17,6 +17,7 @@ from mmseg.registry import DATASETS
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from im_bench.data.pseudo_labels import count_pseudo_labels, read_pseudo_labels
 from im_bench.errors import ImBenchError
 from im_bench.files import read_json
 
@@ -38,8 +39,7 @@ class ArrayDataset(Dataset[Batch]):
         data_dir: The folder ``arrays`` of a data stage.
         part: ``labelled`` (the training images that keep their labels), ``all`` (all training
             images with their labels), ``val`` or ``test``.
-        pseudo_dir: The folder of a pseudo-label stage, whose ``images.npy`` and ``labels.npy`` are
-            added.
+        pseudo_dir: The folder of a pseudo-label stage, whose images and labels are added.
         device: Where to hold the arrays. On the CPU a whole part stays memory-mapped.
 
     Raises:
@@ -60,19 +60,12 @@ class ArrayDataset(Dataset[Batch]):
         images, labels = _read_pair(
             data_dir / f"{split}_images.npy", data_dir / f"{split}_labels.npy"
         )
+        all_images = images
         if part == "labelled":
             index = torch.as_tensor(labelled_indices(meta, data_dir), dtype=torch.int64)
             images, labels = images[index], labels[index]
         if pseudo_dir is not None:
-            more_images, more_labels = _read_pair(
-                Path(pseudo_dir) / "images.npy", Path(pseudo_dir) / "labels.npy"
-            )
-            if more_images.shape[1:] != images.shape[1:]:
-                raise ImBenchError(
-                    f"{pseudo_dir}: pseudo-labelled images have shape "
-                    f"{tuple(more_images.shape[1:])}, those of {data_dir} "
-                    f"{tuple(images.shape[1:])}: make the pseudo-labels anew"
-                )
+            more_images, more_labels = read_pseudo_labels(Path(pseudo_dir), all_images)
             images, labels = torch.cat([images, more_images]), torch.cat([labels, more_labels])
         if not len(images):
             raise ImBenchError(
@@ -136,7 +129,7 @@ def training_images(data_dir: Path, part: str, pseudo_dir: Path | None) -> int:
     """Return how many images a training on a part, and maybe on pseudo-labels, sees."""
     meta = read_meta(data_dir)
     count = len(meta["labelled"] if part == "labelled" else meta["names"]["train"])
-    return count + (len(_read(pseudo_dir / "labels.npy")) if pseudo_dir else 0)
+    return count + (count_pseudo_labels(pseudo_dir) if pseudo_dir else 0)
 
 
 def _read_pair(images_file: Path, labels_file: Path) -> tuple[Tensor, Tensor]:

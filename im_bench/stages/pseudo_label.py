@@ -7,8 +7,7 @@ Its config:
   binary tasks where all agree, otherwise the mean probability);
 - with ``im`` the fields of :class:`im_bench.methods.inconsistency_masks.InconsistencyMasks`.
 
-It leaves, of the images kept, ``images.npy`` (uint8 (n, H, W, C), blanked), ``labels.npy`` (uint8
-(n, H, W)) and ``masks.npy`` (the inconsistency masks, bits packed along the width).
+What it leaves is told in :mod:`im_bench.data.pseudo_labels`.
 """
 
 from __future__ import annotations
@@ -26,9 +25,9 @@ from torch import Tensor
 from im_bench.data.arrays import labelled_indices, read_meta
 from im_bench.data.label_spaces import IGNORED, LabelSpace, label_space
 from im_bench.data.pictures import as_rgb, colour, strip, write_png
+from im_bench.data.pseudo_labels import write_pseudo_labels
 from im_bench.errors import ImBenchError
 from im_bench.evaluation.cells import redraw_position_bits
-from im_bench.files import atomic_path
 from im_bench.masks import (
     MaskedBatch,
     MaskOptions,
@@ -70,11 +69,11 @@ def run(job: Job) -> dict[str, Any]:
         rows = unlabelled[start : start + BATCH]
         images = torch.from_numpy(all_images[rows])
         batch, predictions = label(images, teachers, job.config, meta)
-        kept.add(batch, all_labels[rows])
+        kept.add(rows, batch, all_labels[rows])
         if start == 0:
             write_samples(job.folder / "samples", images, predictions, batch, meta)
         job.progress(start + len(rows), len(unlabelled))
-    kept.save(job.folder)
+    kept.save(job.folder, blank=job.config.get("block_input", False))
     return {
         "teachers": [folder.name for folder in folders],
         "unlabelled": len(unlabelled),
@@ -160,19 +159,19 @@ class _Kept:
 
     def __init__(self, space: str) -> None:
         self._space = space
-        self._images: list[NDArray[np.uint8]] = []
+        self._indices: list[NDArray[np.int64]] = []
         self._labels: list[NDArray[np.uint8]] = []
-        self._masks: list[NDArray[np.uint8]] = []
+        self._masks: list[NDArray[np.bool_]] = []
         self._pixels = self._clear = self._known = self._right = 0
 
-    def add(self, batch: MaskedBatch, truth: NDArray[np.uint8]) -> None:
+    def add(self, rows: NDArray[np.int64], batch: MaskedBatch, truth: NDArray[np.uint8]) -> None:
         """Keep of a batch what passes the image filter."""
         keep = batch.keep.cpu().numpy()
         labels = batch.labels.cpu().numpy()[keep]
         inconsistent = batch.inconsistent.cpu().numpy()[keep]
-        self._images.append(batch.images.movedim(1, -1).cpu().numpy()[keep])
+        self._indices.append(rows[keep])
         self._labels.append(labels)
-        self._masks.append(np.packbits(inconsistent, axis=-1))
+        self._masks.append(inconsistent)
         clear = ~inconsistent
         self._pixels += clear.size
         self._clear += int(np.count_nonzero(clear))
@@ -180,12 +179,15 @@ class _Kept:
         self._known += int(np.count_nonzero(known))
         self._right += int(np.count_nonzero(known & (labels == truth[keep])))
 
-    def save(self, folder: Path) -> None:
-        """Write the arrays, each atomically."""
-        parts = {"images": self._images, "labels": self._labels, "masks": self._masks}
-        for name, arrays in parts.items():
-            with atomic_path(folder / f"{name}.npy") as temporary, temporary.open("wb") as file:
-                np.save(file, np.concatenate(arrays), allow_pickle=False)
+    def save(self, folder: Path, blank: bool) -> None:
+        """Write them; ``blank`` says whether students see inconsistent pixels in black."""
+        write_pseudo_labels(
+            folder,
+            np.concatenate(self._indices),
+            np.concatenate(self._labels),
+            np.concatenate(self._masks),
+            blank,
+        )
 
     def shares(self, unlabelled: int) -> dict[str, float]:
         """Return what share of images and pixels was kept, and how much of that is true.

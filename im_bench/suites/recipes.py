@@ -22,6 +22,6 @@ class Recipe:
 RECIPES = {
     "data": Recipe("im_bench.stages.data:run", 1),
     "train": Recipe("im_bench.stages.train:run", 1),
-    "pseudo-label": Recipe("im_bench.stages.pseudo_label:run", 1),
+    "pseudo-label": Recipe("im_bench.stages.pseudo_label:run", 2),
     "evaluate": Recipe("im_bench.stages.evaluate:run", 1),
 }

@@ -10,6 +10,7 @@ from mmengine.dataset import InfiniteSampler
 from torch.utils.data import DataLoader
 
 from im_bench.data.arrays import ArrayDataset, read_meta, take_batch, training_images
+from im_bench.data.pseudo_labels import write_pseudo_labels
 from im_bench.errors import ImBenchError
 
 
@@ -36,11 +37,13 @@ def data_dir(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def pseudo_dir(tmp_path: Path) -> Path:
-    """Three pseudo-labelled images of value 100."""
+    """Three pseudo-labelled images, blanked in the lower right corner."""
     folder = tmp_path / "pseudo"
-    folder.mkdir()
-    np.save(folder / "images.npy", np.full((3, 4, 6, 3), 100, np.uint8))
-    np.save(folder / "labels.npy", np.full((3, 4, 6), 1, np.uint8))
+    inconsistent = np.zeros((3, 4, 6), np.bool_)
+    inconsistent[:, 3, 5] = True
+    write_pseudo_labels(
+        folder, np.array([4, 1, 9]), np.full((3, 4, 6), 1, np.uint8), inconsistent, blank=True
+    )
     return folder
 
 
@@ -58,8 +61,10 @@ def test_parts(data_dir: Path) -> None:
 
 def test_pseudo_labels_are_added(data_dir: Path, pseudo_dir: Path) -> None:
     dataset = ArrayDataset(data_dir, "labelled", pseudo_dir)
-    assert values(dataset) == [7, 2, 100, 100, 100]
+    assert values(dataset) == [7, 2, 4, 1, 9]
     assert dataset.labels[:, 0, 0].tolist() == [7, 2, 1, 1, 1]
+    assert dataset.images[:, 3, 5, 0].tolist() == [7, 2, 0, 0, 0]
+    assert dataset.images[:, 3, 4, 0].tolist() == [7, 2, 4, 1, 9]
     for part, pseudo in (("labelled", pseudo_dir), ("all", None), ("all", pseudo_dir)):
         count = len(ArrayDataset(data_dir, part, pseudo))  # type: ignore[arg-type]
         assert training_images(data_dir, part, pseudo) == count
@@ -99,10 +104,16 @@ def test_broken_files_are_named(data_dir: Path, pseudo_dir: Path) -> None:
     np.save(data_dir / "train_labels.npy", np.zeros((9, 4, 6), np.uint8))
     with pytest.raises(ImBenchError, match="does not fit"):
         ArrayDataset(data_dir, "all")
-    np.save(pseudo_dir / "images.npy", np.zeros((3, 4, 4, 3), np.uint8))
+    np.save(data_dir / "train_labels.npy", np.zeros((10, 4, 6), np.uint8))
     np.save(pseudo_dir / "labels.npy", np.zeros((3, 4, 4), np.uint8))
-    with pytest.raises(ImBenchError, match="pseudo-labelled images have shape"):
-        ArrayDataset(data_dir, "val", pseudo_dir)
+    with pytest.raises(ImBenchError, match="do not belong to 10 training images of 6x4"):
+        ArrayDataset(data_dir, "labelled", pseudo_dir)
+    (pseudo_dir / "labels.npy").unlink()
+    with pytest.raises(ImBenchError, match="cannot be read"):
+        ArrayDataset(data_dir, "labelled", pseudo_dir)
+    (pseudo_dir / "pseudo.json").unlink()
+    with pytest.raises(ImBenchError, match="run the pseudo-label stage again"):
+        training_images(data_dir, "labelled", pseudo_dir)
 
 
 def test_an_empty_part_and_a_strange_name_are_named(data_dir: Path) -> None:

@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from im_bench.data.pseudo_labels import read_pseudo_labels
 from im_bench.errors import ImBenchError
 from im_bench.methods.inconsistency_masks import InconsistencyMasks
 from im_bench.methods.model_ensemble import ModelEnsemble
@@ -74,8 +75,11 @@ def run(
 
 
 def arrays(folder: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    images, labels, masks = (np.load(folder / f"{n}.npy") for n in ("images", "labels", "masks"))
-    return images, labels, np.unpackbits(masks, axis=-1).astype(bool)
+    """Return images and labels as a student gets them, and the masks."""
+    train_images = np.load(folder.parent / "data" / "arrays" / "train_images.npy")
+    images, labels = read_pseudo_labels(folder, torch.from_numpy(train_images))
+    masks = np.unpackbits(np.load(folder / "masks.npy"), axis=-1).astype(bool)
+    return images.numpy(), labels.numpy(), masks
 
 
 def test_masks_are_where_the_best_two_differ(

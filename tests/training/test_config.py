@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from im_bench.data.pseudo_labels import write_pseudo_labels
 from im_bench.errors import ImBenchError
 from im_bench.training.config import (
     count_iterations,
@@ -38,7 +39,8 @@ def test_iterations_follow_the_budget(
 
 
 def test_pseudo_labelled_images_lengthen_an_epoch(data_dir: Path, tmp_path: Path) -> None:
-    np.save(tmp_path / "labels.npy", np.zeros((13, 32, 32), np.uint8))
+    none = np.zeros((13, 32, 32), np.uint8)
+    write_pseudo_labels(tmp_path, np.arange(13), none, none.astype(bool), blank=True)
     config = train_config(budget={"kind": "paper", "epochs": 2}, copies=1)
     assert count_iterations(config, data_dir, tmp_path) == 2 * ((8 + 13) // 4)
 

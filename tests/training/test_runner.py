@@ -17,6 +17,7 @@ import torch
 from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from im_bench.data.pseudo_labels import write_pseudo_labels
 from im_bench.errors import ImBenchError
 from im_bench.runner.job import StageInterrupted
 from im_bench.training import hooks
@@ -264,9 +265,9 @@ def test_a_network_that_cannot_be_is_named(
 
 def test_pseudo_labels_are_trained_on(data_dir: Path, tmp_path: Path) -> None:
     pseudo = tmp_path / "pseudo"
-    pseudo.mkdir()
-    np.save(pseudo / "images.npy", np.load(data_dir / "train_images.npy")[8:])
-    np.save(pseudo / "labels.npy", np.load(data_dir / "train_labels.npy")[8:])
+    labels = np.load(data_dir / "train_labels.npy")[8:]
+    indices = np.arange(8, 8 + len(labels))
+    write_pseudo_labels(pseudo, indices, labels, np.zeros_like(labels, bool), blank=True)
     (tmp_path / "out").mkdir()
     outcome = run_training(train_config(), data_dir, pseudo, tmp_path / "out", "cpu")
     assert outcome["images"] == 24

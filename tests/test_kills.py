@@ -42,9 +42,9 @@ def finished(out: Path) -> dict[Path, int]:
 @pytest.mark.timeout(900)
 def test_twenty_kills_change_nothing(tmp_path: Path) -> None:
     suite = make_suite(tmp_path)
-    suite.write_text(
-        suite.read_text().replace("equal: {iterations: 6}", "equal: {iterations: 240}")
-    )
+    # Enough work that even a fast machine is killed often before it is done.
+    text = suite.read_text().replace("equal: {iterations: 6}", "equal: {iterations: 800}")
+    suite.write_text(text.replace("seeds: [1]", "seeds: [1, 2]"))
     subprocess.run(command(suite, tmp_path / "calm"), check=True, capture_output=True)
 
     out, chance = tmp_path / "killed", random.Random(7)
@@ -53,7 +53,7 @@ def test_twenty_kills_change_nothing(tmp_path: Path) -> None:
         before = finished(out)
         runner = subprocess.Popen(command(suite, out), stdout=subprocess.DEVNULL)
         try:
-            runner.wait(timeout=chance.uniform(2.0, 7.0))
+            runner.wait(timeout=chance.uniform(2.0, 5.0))
         except subprocess.TimeoutExpired:
             runner.kill()
             runner.wait()
@@ -65,7 +65,7 @@ def test_twenty_kills_change_nothing(tmp_path: Path) -> None:
         if kills == KILLS:
             subprocess.run(command(suite, out), check=True, capture_output=True)
             break
-    assert kills >= KILLS // 2
+    assert kills >= KILLS // 2, "the suite was done too soon to be killed often"
     assert outcomes(out) == outcomes(tmp_path / "calm")
     tables = [
         im_bench("table", "--suite", suite, "--out", folder, "--data", "spots", "--format", "csv")

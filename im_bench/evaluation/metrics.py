@@ -8,6 +8,7 @@ originals, unless a name says ``dataset``. All values are fractions in 0..1 (MCC
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import groupby
 from typing import Any
@@ -84,9 +85,9 @@ class OverlapMetric(BaseMetric):
         """Return what is kept of each image; label maps are ``(B, H, W)``."""
         return _per_image(self.count(predicted, truth))
 
+    @abstractmethod
     def count(self, predicted: Tensor, truth: Tensor) -> Counts:
         """Return the counts of a batch of label maps, ``(B, H, W)``."""
-        raise NotImplementedError
 
     def rounded(self, values: Tensor) -> Tensor:
         """Return values of images, rounded as the original rounds them if so asked."""

@@ -52,7 +52,12 @@ def show(
     store = Store(out)
     console.print(f"[bold]{found.name}[/]: {found.title}, {plan.name}", highlight=False)
     method = load_suite(plan.path)[1][found.method]
-    _say(console, ", ".join(f"{name} {value}" for name, value in method.model_dump().items()))
+    _say(
+        console,
+        ", ".join(
+            f"{name} {value}" for name, value in method.model_dump(exclude_none=True).items()
+        ),
+    )
     if found.problem:
         _say(console, found.problem)
     for seed in chosen:

@@ -75,13 +75,40 @@ class LabelSpace(ABC):
             labels: Label bytes (B, H, W).
             weight: Factor per pixel (B, H, W), or None for 1.
         """
+        per_pixel = self.pixel_loss(logits, labels)
+        if weight is not None:
+            per_pixel = per_pixel * weight.float()
+        return per_pixel.sum() / self.valid(labels).sum().clamp(min=1)
+
+    def pixel_loss(self, logits: Tensor, labels: Tensor) -> Tensor:
+        """Return the training loss of each pixel, float32 (B, H, W), also under autocast.
+
+        It is the mean over the channels, and 0 at ignored pixels.
+        """
         with torch.autocast(logits.device.type, enabled=False):
-            per_pixel = self._loss_per_pixel(logits.float(), labels)
-            valid = self.valid(labels)
-            per_pixel = per_pixel.where(valid, 0.0)
-            if weight is not None:
-                per_pixel = per_pixel * weight.float()
-            return per_pixel.sum() / valid.sum().clamp(min=1)
+            return self._loss_per_pixel(logits.float(), labels).where(self.valid(labels), 0.0)
+
+    @property
+    def groups(self) -> int:
+        """Number of independent softmaxes that make up the space: 1, or one per class."""
+        return 1
+
+    @abstractmethod
+    def categorical(self, logits: Tensor) -> Tensor:
+        """Turn logits (B, C, H, W) into logits of softmaxes, float32 (B * groups, K, H, W).
+
+        Their probabilities are those of the space: a multi-class space is one softmax over its
+        classes, a sigmoid is a softmax over two. What is written for a softmax so works in every
+        space. The groups of one image stand together.
+        """
+
+    @abstractmethod
+    def categories(self, labels: Tensor) -> Tensor:
+        """Turn label bytes (B, H, W) into class indices of :meth:`categorical`.
+
+        Returns:
+            int64 (B * groups, H, W), 255 where ignored.
+        """
 
     @abstractmethod
     def _loss_per_pixel(self, logits: Tensor, labels: Tensor) -> Tensor:
@@ -132,6 +159,16 @@ class _SigmoidSpace(LabelSpace):
     def entropy(self, probabilities: Tensor) -> Tensor:
         return (_entr(probabilities) + _entr(1 - probabilities)).sum(dim=1)
 
+    @property
+    @override
+    def groups(self) -> int:
+        return self.outputs
+
+    @override
+    def categorical(self, logits: Tensor) -> Tensor:
+        foreground = logits.float().flatten(0, 1)
+        return torch.stack([torch.zeros_like(foreground), foreground], dim=1)
+
     def _foreground(self, probabilities: Tensor) -> Tensor:
         return probabilities >= 0.5 if self._inclusive else probabilities > 0.5
 
@@ -160,6 +197,10 @@ class BinarySpace(_SigmoidSpace):
     @override
     def one_hot(self, labels: Tensor) -> Tensor:
         return (labels == 1).unsqueeze(1).float()
+
+    @override
+    def categories(self, labels: Tensor) -> Tensor:
+        return labels.long()
 
 
 class MulticlassSpace(LabelSpace):
@@ -199,6 +240,14 @@ class MulticlassSpace(LabelSpace):
         return (labels.unsqueeze(1) == classes.view(-1, 1, 1)).float()
 
     @override
+    def categorical(self, logits: Tensor) -> Tensor:
+        return logits.float()
+
+    @override
+    def categories(self, labels: Tensor) -> Tensor:
+        return labels.long()
+
+    @override
     def _loss_per_pixel(self, logits: Tensor, labels: Tensor) -> Tensor:
         return F.cross_entropy(logits, labels.long(), ignore_index=IGNORED, reduction="none")
 
@@ -221,6 +270,10 @@ class MultilabelSpace(_SigmoidSpace):
     @override
     def one_hot(self, labels: Tensor) -> Tensor:
         return ((labels.unsqueeze(1) >> self._shifts(labels)) & 1).float()
+
+    @override
+    def categories(self, labels: Tensor) -> Tensor:
+        return self.one_hot(labels).long().flatten(0, 1)
 
     @override
     def valid(self, labels: Tensor) -> Tensor:

@@ -162,3 +162,33 @@ def test_options_that_are_none_count_as_not_given() -> None:
     space = label_space("multiclass", 3, loss=None, target_scale=None)
     assert isinstance(space, MulticlassSpace)
     assert space.outputs == 3
+
+
+@pytest.mark.parametrize(("kind", "outputs"), [("binary", 1), ("multiclass", 4), ("multilabel", 3)])
+def test_categorical_form_has_the_probabilities_of_the_space(kind, outputs):
+    space = label_space(kind, outputs)
+    logits = torch.randn(2, outputs, 3, 5)
+    softmax = space.categorical(logits).softmax(1)
+    expected = space.activate(logits)
+    if kind == "multiclass":
+        assert torch.equal(softmax, expected)
+    else:
+        foreground = softmax[:, 1].view(2, space.groups, 3, 5)
+        torch.testing.assert_close(foreground, expected)
+
+
+@pytest.mark.parametrize(("kind", "outputs"), [("binary", 1), ("multiclass", 4), ("multilabel", 3)])
+def test_categories_are_the_argmax_of_the_categorical_form(kind, outputs):
+    space = label_space(kind, outputs)
+    logits = torch.randn(2, outputs, 3, 5)
+    labels = space.discretise(space.activate(logits))
+    assert torch.equal(space.categories(labels), space.categorical(logits).argmax(1))
+
+
+def test_pixel_loss_averages_to_the_loss_and_is_zero_where_ignored():
+    space = label_space("multiclass", 4)
+    logits, labels = torch.randn(2, 4, 3, 5), torch.randint(0, 4, (2, 3, 5)).byte()
+    labels[0, 0] = 255
+    pixels = space.pixel_loss(logits, labels)
+    assert pixels[0, 0].eq(0).all()
+    torch.testing.assert_close(pixels.sum() / 25, space.loss(logits, labels))

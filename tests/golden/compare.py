@@ -17,7 +17,17 @@ Adapter = Callable[[Recording], Outputs]
 DIFFERENCES = "golden differences"
 NOT_COVERED = "golden items not covered"
 
-FLOAT_TOLERANCE = 1e-6
+
+class Tolerance(NamedTuple):
+    """How far a number may be from the recorded one: ``absolute + relative * |recorded|``."""
+
+    relative: float
+    absolute: float
+
+
+EXACT = Tolerance(0, 0)
+LOSSES = Tolerance(1e-4, 1e-7)
+GRADIENTS = Tolerance(1e-3, 1e-7)
 
 
 class Difference(NamedTuple):
@@ -27,20 +37,25 @@ class Difference(NamedTuple):
         name: Of the array.
         largest: The largest absolute difference, or infinity where it is missing, has another shape
             or is not a number.
-        tolerance: The largest that passes; 0 for masks, labels and counts.
+        excess: How far, at the worst, it exceeds what is allowed; 0 or less passes.
+        relative: The tolerance. Both parts are 0 for masks, labels and counts.
+        absolute: The tolerance.
     """
 
     name: str
     largest: float
-    tolerance: float
+    excess: float
+    relative: float
+    absolute: float
 
     @property
     def passes(self) -> bool:
-        return self.largest <= self.tolerance
+        return self.excess <= 0
 
     def __str__(self) -> str:
         verdict = "" if self.passes else "  DIFFERS"
-        return f"{self.name:<34} {self.largest:<9.3g} (allowed {self.tolerance:g}){verdict}"
+        allowed = f"{self.absolute:g} + {self.relative:g} of the value"
+        return f"{self.name:<34} {self.largest:<9.3g} (allowed {allowed}){verdict}"
 
 
 def load(path: Path) -> dict[str, NDArray]:
@@ -50,13 +65,21 @@ def load(path: Path) -> dict[str, NDArray]:
 
 
 def differences(
-    recording: Recording, outputs: Outputs, tolerances: Mapping[str, float]
+    recording: Recording,
+    outputs: Outputs,
+    tolerances: Mapping[str, Tolerance],
+    floats: Tolerance = LOSSES,
 ) -> list[Difference]:
-    """Compare every recorded output with the one that was computed."""
+    """Compare every recorded output with the one that was computed.
+
+    Args:
+        recording: The arrays of an item.
+        outputs: What was computed, under the same names.
+        tolerances: Of single arrays, by name.
+        floats: Of other floating-point arrays that are no gradients.
+    """
     return [
-        Difference(
-            name, _largest(recorded, outputs.get(name)), _tolerance(name, recorded, tolerances)
-        )
+        _difference(name, recorded, outputs.get(name), tolerances.get(name, floats))
         for name, recorded in recording.items()
         if "out_" in name
     ]
@@ -70,14 +93,20 @@ def summary(found: list[Difference]) -> str:
     return f"{passed}/{len(found)} arrays agree, largest difference {worst.largest:.3g}{where}"
 
 
-def _largest(recorded: NDArray, computed: ArrayLike | None) -> float:
-    if computed is None or np.shape(computed) != recorded.shape:
-        return np.inf
-    gaps = np.abs(np.asarray(computed, np.float64) - recorded.astype(np.float64))
-    return float(np.nan_to_num(gaps, nan=np.inf).max(initial=0))
-
-
-def _tolerance(name: str, recorded: NDArray, tolerances: Mapping[str, float]) -> float:
+def _difference(
+    name: str, recorded: NDArray, computed: ArrayLike | None, floats: Tolerance
+) -> Difference:
+    tolerance = floats
     if not np.issubdtype(recorded.dtype, np.floating):
-        return 0.0
-    return tolerances.get(name, FLOAT_TOLERANCE)
+        tolerance = EXACT
+    elif "grad" in name:
+        tolerance = GRADIENTS
+    if computed is None or np.shape(computed) != recorded.shape:
+        return Difference(name, np.inf, np.inf, *tolerance)
+    computed, recorded = np.asarray(computed, np.float64), recorded.astype(np.float64)
+    same = (computed == recorded) | (np.isnan(computed) & np.isnan(recorded))
+    gaps = np.where(same, 0, np.nan_to_num(np.abs(computed - recorded), nan=np.inf))
+    allowed = tolerance.absolute + tolerance.relative * np.nan_to_num(np.abs(recorded))
+    return Difference(
+        name, float(gaps.max(initial=0)), float((gaps - allowed).max(initial=-1)), *tolerance
+    )

@@ -18,10 +18,11 @@ from im_bench.evaluation import cells, overlap, presence
 from im_bench.evaluation.metrics import BinaryMetric, CellMetric, MulticlassMetric
 from im_bench.masks import MaskedBatch, MaskOptions
 
-from .compare import Adapter, Outputs, Recording
+from .compare import Adapter, Outputs, Recording, Tolerance
 
 HELA = {"alive": 0, "dead": 1, "position": 2}
-TOLERANCES = {"out_meaniou_running": 1e-5}  # float32 in the original
+FLOATS = Tolerance(0, 1e-6)
+TOLERANCES = {"out_meaniou_running": Tolerance(0, 1e-5)}  # float32 in the original
 
 
 def binary(recording: Recording) -> Outputs:

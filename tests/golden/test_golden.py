@@ -1,7 +1,8 @@
 """The library against recordings of the original implementations.
 
 ``pytest tests/golden --golden-dir DIR`` checks any folder of recordings. A family of items is one
-module, listed in ``FAMILIES``, with ``ADAPTERS`` by item and ``TOLERANCES`` by array.
+module, listed in ``FAMILIES``, with ``ADAPTERS`` by item, ``TOLERANCES`` by array, and maybe
+``FLOATS`` for all its floating-point arrays.
 """
 
 from __future__ import annotations
@@ -11,14 +12,16 @@ from pathlib import Path
 import pytest
 
 from . import im
-from .compare import DIFFERENCES, NOT_COVERED, Adapter, differences, load
+from .compare import DIFFERENCES, LOSSES, NOT_COVERED, Adapter, Tolerance, differences, load
 
 FAMILIES = (im,)
 ADAPTERS: dict[str, Adapter] = {}
-TOLERANCES: dict[str, float] = {}
+TOLERANCES: dict[str, dict[str, Tolerance]] = {}
+FLOATS: dict[str, Tolerance] = {}
 for family in FAMILIES:
     ADAPTERS |= family.ADAPTERS
-    TOLERANCES |= family.TOLERANCES
+    TOLERANCES |= dict.fromkeys(family.ADAPTERS, family.TOLERANCES)
+    FLOATS |= dict.fromkeys(family.ADAPTERS, getattr(family, "FLOATS", LOSSES))
 
 
 @pytest.mark.parametrize("item", sorted(ADAPTERS))
@@ -27,7 +30,8 @@ def test_item_agrees_with_its_recording(item, golden_dir: Path, record_property)
     if not path.is_file():
         pytest.skip(f"{golden_dir} has no {path.name}")
     recording = load(path)
-    found = differences(recording, ADAPTERS[item](recording), TOLERANCES)
+    outputs = ADAPTERS[item](recording)
+    found = differences(recording, outputs, TOLERANCES[item], FLOATS[item])
     assert found, f"{path} records no outputs"
     record_property(DIFFERENCES, (item, [tuple(each) for each in found]))
     assert not [str(each) for each in found if not each.passes]

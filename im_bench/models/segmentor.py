@@ -77,7 +77,7 @@ class LabelSpaceSegmentor(EncoderDecoder):
         """
         labels = stack_labels(data_samples)
         auxiliary = self.auxiliary_head if self.with_auxiliary_head else ()
-        with self._autocast(inputs):
+        with self.autocast(inputs):
             features = self.extract_feat(inputs)
             logits = self.decode_head(features)
             auxiliary_logits = [head(features) for head in auxiliary]
@@ -118,14 +118,21 @@ class LabelSpaceSegmentor(EncoderDecoder):
 
     def logits(self, inputs: Tensor, size: Sequence[int]) -> Tensor:
         """Return float32 logits (B, C, *size) for preprocessed images (B, C', H, W)."""
-        with self._autocast(inputs):
+        with self.autocast(inputs):
             logits = self.decode_head(self.extract_feat(inputs))
-        return _resized(logits.float(), size)
+        return self._resized(logits, size)
 
     def _loss(self, logits: Tensor, labels: Tensor) -> Tensor:
-        return self.space.loss(_resized(logits.float(), labels.shape[-2:]), labels)
+        return self.space.loss(self._resized(logits, labels.shape[-2:]), labels)
 
-    def _autocast(self, inputs: Tensor) -> torch.autocast:
+    def _resized(self, logits: Tensor, size: Sequence[int]) -> Tensor:
+        if tuple(logits.shape[-2:]) == tuple(size):
+            return logits.float()
+        corners = self.decode_head.align_corners
+        return F.interpolate(logits.float(), tuple(size), mode="bilinear", align_corners=corners)
+
+    def autocast(self, inputs: Tensor) -> torch.autocast:
+        """Return the context in which the network computes, for inputs on some device."""
         enabled = self.precision == "bfloat16"
         return torch.autocast(inputs.device.type, dtype=torch.bfloat16, enabled=enabled)
 
@@ -142,12 +149,6 @@ def stack_labels(labels: Labels) -> Tensor:
         return labels
     stacked = torch.cat([sample.gt_sem_seg.data for sample in labels])
     return stacked.to(torch.uint8)
-
-
-def _resized(logits: Tensor, size: Sequence[int]) -> Tensor:
-    if tuple(logits.shape[-2:]) == tuple(size):
-        return logits
-    return F.interpolate(logits, size=tuple(size), mode="bilinear", align_corners=False)
 
 
 def _with_outputs(head: Mapping[str, Any], outputs: int) -> dict[str, Any]:

@@ -74,7 +74,11 @@ class UNet1x1(BaseModule):
             he_normal(self)
 
     def forward(self, x: Tensor) -> tuple[Tensor]:
-        """Return the decoder's last feature map, (B, 16 * width, H, W).
+        """Return the decoder's last feature map, (B, 16 * width, H, W); see :meth:`encode`."""
+        return self.decode(self.encode(x))
+
+    def encode(self, x: Tensor) -> tuple[Tensor, ...]:
+        """Return the maps that the decoder reads: four skips, finest first, and the bottom.
 
         Args:
             x: Images (B, C, H, W) in 0..1.
@@ -93,7 +97,11 @@ class UNet1x1(BaseModule):
         for block in self.encoder:
             skips.append(block(x))
             x = F.max_pool2d(skips[-1], 2)
-        x = self.bottom(x)
+        return (*skips, self.bottom(x))
+
+    def decode(self, features: tuple[Tensor, ...]) -> tuple[Tensor]:
+        """Return the last feature map from what :meth:`encode` gave."""
+        *skips, x = features
         for block in self.decoder:
             x = block(F.interpolate(x, scale_factor=2, mode="nearest") + skips.pop())
         return (x,)

@@ -1,0 +1,110 @@
+"""One way to use any encoder-decoder of MMSegmentation: features, logits, perturbed features."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from im_bench.models.segmentor import LabelSpaceSegmentor
+
+Features = tuple[Tensor, ...]
+
+
+class Network:
+    """A segmentor as the methods see it. Holds no state of its own.
+
+    Args:
+        segmentor: An ``EncoderDecoder``, such as :class:`LabelSpaceSegmentor`, whose decode head
+            gives logits.
+    """
+
+    def __init__(self, segmentor: nn.Module) -> None:
+        self.segmentor = segmentor
+
+    def __call__(self, images: Tensor) -> Tensor:
+        """Return float32 logits (B, C, H, W) for normalised images (B, C', H, W)."""
+        return self.decode(self.encode(images), images.shape[-2:])
+
+    def encode(self, images: Tensor) -> Features:
+        """Return the feature maps that the decoder reads.
+
+        For the 1x1 U-Net, whose decoder is part of the backbone, these are the encoder's.
+        """
+        with self._autocast(images):
+            encode = getattr(self.segmentor.backbone, "encode", None)
+            return tuple(encode(images) if encode else self.segmentor.extract_feat(images))
+
+    def decode(self, features: Features, size: Sequence[int]) -> Tensor:
+        """Return float32 logits (B, C, *size)."""
+        return self._resized(self._logits(features), size)
+
+    def decode_with_embedding(self, features: Features) -> tuple[Tensor, Tensor]:
+        """Return logits and the map that they are computed from, both at their own resolution.
+
+        Returns:
+            float32 (B, C, h, w), and (B, D, h, w): the input of the head's last convolution.
+        """
+        embedding: list[Tensor] = []
+        last = self.segmentor.decode_head.conv_seg
+        hook = last.register_forward_pre_hook(lambda _, inputs: embedding.append(inputs[0]))
+        try:
+            logits = self._logits(features).float()
+        finally:
+            hook.remove()
+        return logits, embedding[-1]
+
+    def auxiliary(self, features: Features, size: Sequence[int]) -> list[Tensor]:
+        """Return the float32 logits (B, C, *size) of each auxiliary head."""
+        if not self.segmentor.with_auxiliary_head:
+            return []
+        heads = self.segmentor.auxiliary_head
+        with self._autocast(features[0]):
+            heads = heads if isinstance(heads, nn.ModuleList) else [heads]
+            logits = [head(features) for head in heads]
+        return [self._resized(each, size) for each in logits]
+
+    def predict(self, images: Tensor) -> Tensor:
+        """Return logits of the network in evaluation mode, without gradient.
+
+        The mode of every layer is as before afterwards.
+        """
+        with self.evaluating(), torch.no_grad():
+            return self(images)
+
+    @contextmanager
+    def evaluating(self) -> Iterator[None]:
+        """Put every layer into evaluation mode for a while."""
+        was_training = [each for each in self.segmentor.modules() if each.training]
+        for each in was_training:
+            each.training = False
+        try:
+            yield
+        finally:
+            for each in was_training:
+                each.training = True
+
+    @staticmethod
+    def perturb(features: Features, drop: float) -> Features:
+        """Return feature maps of which whole channels are dropped, the others scaled up."""
+        return tuple(F.dropout2d(each, drop) for each in features)
+
+    def _logits(self, features: Features) -> Tensor:
+        with self._autocast(features[0]):
+            decode = getattr(self.segmentor.backbone, "decode", None)
+            logits: Tensor = self.segmentor.decode_head(decode(features) if decode else features)
+            return logits
+
+    def _resized(self, logits: Tensor, size: Sequence[int]) -> Tensor:
+        if tuple(logits.shape[-2:]) == tuple(size):
+            return logits.float()
+        corners = self.segmentor.decode_head.align_corners
+        return F.interpolate(logits.float(), tuple(size), mode="bilinear", align_corners=corners)
+
+    def _autocast(self, like: Tensor) -> AbstractContextManager[object]:
+        if isinstance(self.segmentor, LabelSpaceSegmentor):
+            return self.segmentor.autocast(like)
+        return nullcontext()

@@ -3,12 +3,36 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import ClassVar
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict
 
 from im_bench.suites.experiment import Experiment
 from im_bench.suites.graph import Stage
+
+
+@dataclass(frozen=True)
+class Range:
+    """Numbers that a search may try for a field.
+
+    Attributes:
+        low: The smallest.
+        high: The largest.
+        log: Whether orders of magnitude are equally likely.
+    """
+
+    low: float
+    high: float
+    log: bool = False
+
+
+@dataclass(frozen=True)
+class Choice:
+    """Values that a search may try for a field."""
+
+    values: tuple[Any, ...]
 
 
 class Method(BaseModel, ABC):
@@ -20,6 +44,7 @@ class Method(BaseModel, ABC):
     Attributes:
         title: What tables call the method.
         source: Where the method is described.
+        search: What a search may try, by field.
         method: In a variant, which method it is; the variant has a name of its own in the suite.
     """
 
@@ -27,6 +52,7 @@ class Method(BaseModel, ABC):
 
     title: ClassVar[str]
     source: ClassVar[str]
+    search: ClassVar[Mapping[str, Range | Choice]] = {}
 
     method: str | None = None
 

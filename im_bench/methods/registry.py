@@ -21,6 +21,13 @@ BUILT_IN = {
     "afdt": "im_bench.methods.references:AugmentedFullData",
     "me": "im_bench.methods.model_ensemble:ModelEnsemble",
     "im": "im_bench.methods.inconsistency_masks:InconsistencyMasks",
+    "supervised": "im_bench.methods.supervised:Supervised",
+    "fixmatch": "im_bench.methods.fixmatch:FixMatch",
+    "fpl": "im_bench.methods.fpl:FPL",
+    "crossmatch": "im_bench.methods.crossmatch:CrossMatch",
+    "imas": "im_bench.methods.imas:IMAS",
+    "u2pl": "im_bench.methods.u2pl:U2PL",
+    "unimatch": "im_bench.methods.unimatch:UniMatch",
 }
 
 

@@ -1,0 +1,176 @@
+"""Methods that see labelled and unlabelled images together, in one training."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveInt, model_validator
+from typing_extensions import Self
+
+from im_bench.methods.base import Method
+from im_bench.suites.experiment import Experiment
+from im_bench.suites.graph import Stage
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+    from im_bench.data.label_spaces import LabelSpace
+    from im_bench.semi.step import Clock, Step
+
+
+class Masking(BaseModel):
+    """How Inconsistency Masks act on an online method.
+
+    Attributes:
+        labels: What is taught where the teachers agree: their ``consensus``, or the method's
+            ``own`` pseudo-label.
+        block_input: Blacken inconsistent pixels of the views that a network learns from.
+        block_output: Take inconsistent pixels out of the pseudo-label.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    labels: Literal["consensus", "own"] = "consensus"
+    block_input: bool = True
+    block_output: bool = True
+
+
+class GenerationalMasking(Masking):
+    """Inconsistency Masks from frozen teachers: the best of several trainings of the method itself.
+
+    The method is trained ``members`` times without masks. The best by validation become teachers
+    and label all unlabelled images once; then students are trained with the masks.
+
+    Attributes:
+        members: Trainings among which the teachers are chosen.
+        teachers: How many of them label together.
+        students: Trainings with masks per generation; the best by validation is scored.
+        generations: Rounds: the students of one are the candidates of the next.
+        erode: Side of the square that erodes the mask; 0 is off.
+        dilate: Side of the square that dilates it afterwards; 0 is off.
+    """
+
+    members: PositiveInt = 3
+    teachers: int = Field(2, ge=2)
+    students: PositiveInt = 1
+    generations: PositiveInt = 1
+    erode: NonNegativeInt = 0
+    dilate: NonNegativeInt = 0
+
+    @model_validator(mode="after")
+    def _teachers_among_candidates(self) -> Self:
+        fields = ("members", "students") if self.generations > 1 else ("members",)
+        for field in fields:
+            if self.teachers > getattr(self, field):
+                raise ValueError(
+                    f"teachers: {self.teachers} is more than {field}: {getattr(self, field)}, "
+                    "among which the teachers are chosen"
+                )
+        return self
+
+    def labelling(self) -> dict[str, Any]:
+        """Return how labels are made (the config of ``pseudo-label``)."""
+        return {
+            "mode": "im",
+            "teachers": self.teachers,
+            "erode": self.erode,
+            "dilate": self.dilate,
+            "block_input": self.block_input,
+            "block_output": True,
+            "blocked_label": "zero",
+            "image_filter": "none",
+        }
+
+    def acting(self) -> dict[str, Any]:
+        """Return how the masks act in a training (the fields of :class:`Masking`)."""
+        return self.model_dump(include=set(Masking.model_fields))
+
+
+class OnlineMethod(Method):
+    """One training on labelled and unlabelled images; :meth:`losses` is the method itself.
+
+    A subclass declares what it needs and defines :meth:`losses`. It never touches data loading,
+    checkpoints, Inconsistency Masks or the harness.
+
+    Attributes:
+        companion: A second network: ``ema`` (a frozen average of the student), ``twin`` (trained
+            as well, with a head that starts elsewhere) or ``none``.
+        deployed: Which network is validated, kept and tested.
+        ema_buffers: Whether the average also covers buffers, such as BatchNorm statistics.
+        members: Trainings; the best by validation is scored.
+        partner: Whether each unlabelled image comes with a second weak view to paste from: of the
+            ``same`` photograph, of an ``other`` one, or ``none``.
+        im: Inconsistency Masks on top, or None. ``METHOD+im`` in a suite switches them on.
+    """
+
+    companion: ClassVar[Literal["none", "ema", "twin"]] = "none"
+    deployed: ClassVar[Literal["student", "companion"]] = "student"
+    ema_buffers: ClassVar[bool] = True
+
+    members: PositiveInt = 1
+    partner: Literal["none", "same", "other"] = "none"
+    im: GenerationalMasking | None = None
+
+    @abstractmethod
+    def losses(self, step: Step) -> Mapping[str, Tensor]:
+        """Return the losses of one step: scalars, summed where the name contains ``loss``."""
+
+    def ema_decay(self, clock: Clock) -> float | None:
+        """Return the decay of the average after a step; 0 copies the student, None does nothing.
+
+        Args:
+            clock: Its ``iteration`` is that of the step that has just been made.
+        """
+        return None
+
+    def state(self, student: nn.Module, space: LabelSpace) -> dict[str, nn.Module]:
+        """Return modules of the method's own, which are kept in checkpoints.
+
+        A module whose name ends in ``_ema`` follows the one of the name without it as the companion
+        follows the student.
+
+        Args:
+            student: The segmentor that is trained.
+            space: What labels mean.
+        """
+        return {}
+
+    def build(self, name: str, experiment: Experiment) -> Stage:
+        """Declare the trainings, with Inconsistency Masks their generations, and the scores."""
+        own = registry_name(self.method or name)
+        if self.im is None:
+            trained = [
+                experiment.train(f"{own}/member{i}", extra=self._training(own))
+                for i in range(1, self.members + 1)
+            ]
+            return experiment.evaluate(f"{name}/scores", [trained])
+        candidates = [
+            experiment.train(f"{own}/member{i}", extra=self._training(own))
+            for i in range(1, self.im.members + 1)
+        ]
+        labels, generations = [], []
+        for g in range(1, self.im.generations + 1):
+            labels.append(
+                experiment.pseudo_label(f"{own}+im/g{g}-labels", candidates, self.im.labelling())
+            )
+            candidates = [
+                experiment.train(
+                    f"{own}+im/g{g}-student{i}",
+                    pseudo=labels[-1],
+                    extra={**self._training(own), "masking": self.im.acting()},
+                )
+                for i in range(1, self.im.students + 1)
+            ]
+            generations.append(candidates)
+        return experiment.evaluate(f"{name}/scores", generations, labels)
+
+    def _training(self, own: str) -> dict[str, Any]:
+        fields = self.model_dump(mode="json", exclude={"method", "members", "im"})
+        return {"method": {"name": own, **fields}}
+
+
+def registry_name(name: str) -> str:
+    """Return the method's name in the registry: ``u2pl`` for ``u2pl+im``."""
+    return name.removesuffix("+im")

@@ -1,0 +1,55 @@
+"""What a semi-supervised training needs around its steps."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from mmengine.hooks import Hook
+from mmengine.model import is_model_wrapper
+from mmengine.registry import HOOKS
+
+from im_bench.errors import ImBenchError
+from im_bench.semi.segmentor import SemiSupervisedSegmentor
+from im_bench.semi.step import Clock
+
+
+@HOOKS.register_module()
+class SemiSupervisedHook(Hook):
+    """Tell the model the time before each step, and let its averages follow afterwards.
+
+    Averages follow only where the optimiser has made a step, so that gradient accumulation does not
+    speed them up.
+
+    Args:
+        epoch_length: Steps per pass over the unlabelled images; default: the data loader's length.
+    """
+
+    priority = "HIGH"  # before checkpoints are saved
+
+    def __init__(self, epoch_length: int | None = None) -> None:
+        self._epoch_length = epoch_length
+
+    def before_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None) -> None:
+        """Set the model's clock, and the preprocessor's iteration."""
+        model = _model(runner)
+        length = self._epoch_length or len(runner.train_dataloader)
+        model.clock = Clock(runner.iter, runner.max_iters, length)
+        model.data_preprocessor.iteration = runner.iter
+
+    def after_train_iter(
+        self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: Any = None
+    ) -> None:
+        """Let the averages follow the optimiser's step."""
+        every = getattr(runner.optim_wrapper, "_accumulative_counts", 1)
+        if (runner.iter + 1) % every == 0 or runner.iter + 1 == runner.max_iters:
+            _model(runner).after_step()
+
+
+def _model(runner: Any) -> SemiSupervisedSegmentor:
+    model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+    if not isinstance(model, SemiSupervisedSegmentor):
+        raise ImBenchError(
+            f"SemiSupervisedHook is for a SemiSupervisedSegmentor, not a {type(model).__name__}: "
+            "remove the hook from the config, or wrap the model"
+        )
+    return model

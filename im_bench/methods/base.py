@@ -56,6 +56,10 @@ class Method(BaseModel, ABC):
 
     method: str | None = None
 
+    def title_of(self, name: str) -> str:
+        """Return what tables call the method; a variant also shows its name in the suite."""
+        return self.title if self.method is None else f"{self.title}, {name}"
+
     @abstractmethod
     def build(self, name: str, experiment: Experiment) -> Stage:
         """Declare the stages and return the last one, an ``evaluate`` stage.

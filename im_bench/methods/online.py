@@ -12,12 +12,17 @@ from typing_extensions import Self
 from im_bench.methods.base import Method
 from im_bench.suites.experiment import Experiment
 from im_bench.suites.graph import Stage
+from im_bench.suites.schema import OhemSpec
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from im_bench.data.label_spaces import LabelSpace
     from im_bench.semi.step import Clock, Step
+
+
+MASKED = "+im"
+"""What the name of a method ends in that has Inconsistency Masks on top."""
 
 
 class Masking(BaseModel):
@@ -88,6 +93,24 @@ class GenerationalMasking(Masking):
         return self.model_dump(include=set(Masking.model_fields))
 
 
+class TrainingOverrides(BaseModel):
+    """What a method's published recipe has otherwise than the suite; see ``TrainingSpec``.
+
+    Attributes:
+        crop: Instead of the data set's.
+        ohem: Instead of the data set's.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    batch: PositiveInt | None = None
+    learning_rate: float | None = Field(None, gt=0)
+    head_factor: float | None = Field(None, gt=0)
+    weight_decay: float | None = Field(None, ge=0)
+    crop: tuple[int, int] | None = None
+    ohem: OhemSpec | None = None
+
+
 class OnlineMethod(Method):
     """One training on labelled and unlabelled images; :meth:`losses` is the method itself.
 
@@ -102,6 +125,7 @@ class OnlineMethod(Method):
         members: Trainings; the best by validation is scored.
         partner: Whether each unlabelled image comes with a second weak view to paste from: of the
             ``same`` photograph, of an ``other`` one, or ``none``.
+        training: What the method's published recipe has otherwise than the suite.
         im: Inconsistency Masks on top, or None. ``METHOD+im`` in a suite switches them on.
     """
 
@@ -111,6 +135,7 @@ class OnlineMethod(Method):
 
     members: PositiveInt = 1
     partner: Literal["none", "same", "other"] = "none"
+    training: TrainingOverrides | None = None
     im: GenerationalMasking | None = None
 
     @abstractmethod
@@ -137,40 +162,46 @@ class OnlineMethod(Method):
         """
         return {}
 
+    def masked(self) -> Self:
+        """Return the method with Inconsistency Masks on top."""
+        return self if self.im else self.model_copy(update={"im": GenerationalMasking()})
+
+    def title_of(self, name: str) -> str:
+        """Return what tables call the method; with masks it says so."""
+        title = super().title_of(name)
+        return f"{title} + IM" if self.im else title
+
     def build(self, name: str, experiment: Experiment) -> Stage:
         """Declare the trainings, with Inconsistency Masks their generations, and the scores."""
         own = registry_name(self.method or name)
+        count = self.im.members if self.im else self.members
+        candidates = [self._train(experiment, f"{own}/member{i}") for i in range(1, count + 1)]
         if self.im is None:
-            trained = [
-                experiment.train(f"{own}/member{i}", extra=self._training(own))
-                for i in range(1, self.members + 1)
-            ]
-            return experiment.evaluate(f"{name}/scores", [trained])
-        candidates = [
-            experiment.train(f"{own}/member{i}", extra=self._training(own))
-            for i in range(1, self.im.members + 1)
-        ]
+            return experiment.evaluate(f"{name}/scores", [candidates])
         labels, generations = [], []
         for g in range(1, self.im.generations + 1):
+            prefix = f"{own}{MASKED}/g{g}"
             labels.append(
-                experiment.pseudo_label(f"{own}+im/g{g}-labels", candidates, self.im.labelling())
+                experiment.pseudo_label(f"{prefix}-labels", candidates, self.im.labelling())
             )
             candidates = [
-                experiment.train(
-                    f"{own}+im/g{g}-student{i}",
-                    pseudo=labels[-1],
-                    extra={**self._training(own), "masking": self.im.acting()},
-                )
+                self._train(experiment, f"{prefix}-student{i}", labels[-1])
                 for i in range(1, self.im.students + 1)
             ]
             generations.append(candidates)
         return experiment.evaluate(f"{name}/scores", generations, labels)
 
-    def _training(self, own: str) -> dict[str, Any]:
-        fields = self.model_dump(mode="json", exclude={"method", "members", "im"})
-        return {"method": {"name": own, **fields}}
+    def _train(self, experiment: Experiment, name: str, pseudo: Stage | None = None) -> Stage:
+        fields = self.model_dump(mode="json", exclude={"method", "members", "im", "training"})
+        return experiment.train_online(
+            name,
+            {"name": registry_name(name.partition("/")[0]), **fields},
+            overrides=self.training.model_dump(exclude_none=True) if self.training else None,
+            pseudo=pseudo,
+            masking=self.im.acting() if self.im and pseudo else None,
+        )
 
 
 def registry_name(name: str) -> str:
     """Return the method's name in the registry: ``u2pl`` for ``u2pl+im``."""
-    return name.removesuffix("+im")
+    return name.removesuffix(MASKED)

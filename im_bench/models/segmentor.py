@@ -143,6 +143,12 @@ def place(model: nn.Module, device: torch.device) -> None:
     model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
 
+def deployed(model: nn.Module) -> nn.Module:
+    """Return the network that a model is used as: what a semi-supervised method deploys, or it."""
+    network: nn.Module = getattr(model, "deployed", model)
+    return network
+
+
 def stack_labels(labels: Labels) -> Tensor:
     """Return label bytes (B, H, W), uint8, of a tensor or of MMSegmentation's samples."""
     if isinstance(labels, Tensor):

@@ -68,7 +68,7 @@ class Experiment:
             augmented_copies: Augmented copies of each image beside the image itself (ALDT: 9).
             pseudo: A pseudo-label stage whose images are trained on as well.
             model: Fields of the network that differ from the data set's.
-            extra: Further fields of the training's config, for methods that need them.
+            extra: Further fields of the training's config, or other values of the suite's.
         """
         training = self.suite.training
         config: dict[str, Any] = {
@@ -80,11 +80,44 @@ class Experiment:
             "augmentation": self.spec.augmentation.model_dump() if augmented_copies else None,
             "budget": self._budget,
             "monitor": self.spec.monitor,
+            "evaluation": self.spec.evaluation.model_dump(),
             **training.model_dump(),
             **(extra or {}),
         }
         inputs = {"data": [self.data], **({"pseudo": [pseudo]} if pseudo else {})}
         return self.graph.add("train", self.slug(name), config, inputs)
+
+    def train_online(
+        self,
+        name: str,
+        method: Mapping[str, Any],
+        *,
+        overrides: Mapping[str, Any] | None = None,
+        pseudo: Stage | None = None,
+        masking: Mapping[str, Any] | None = None,
+    ) -> Stage:
+        """Ask for a training that sees labelled and unlabelled images together.
+
+        Args:
+            name: Names the stage and its randomness, such as ``u2pl/member1``.
+            method: ``name`` in the registry and the fields of an online method.
+            overrides: Values of the suite's training that the method has otherwise.
+            pseudo: A pseudo-label stage with the teachers' consensus on every unlabelled image.
+            masking: How Inconsistency Masks act: fields of
+                :class:`im_bench.methods.online.Masking`.
+        """
+        spec = self.spec
+        views = {
+            "crop": spec.crop,
+            "scale": spec.scale if spec.crop else None,
+            "free_rotation": spec.augmentation.free_rotation,
+            "ohem": spec.ohem.model_dump() if spec.ohem else None,
+        }
+        return self.train(
+            name,
+            pseudo=pseudo,
+            extra={**views, **(overrides or {}), "method": dict(method), "masking": masking},
+        )
 
     def pseudo_label(
         self, name: str, candidates: Sequence[Stage], config: Mapping[str, Any]

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from im_bench.errors import ImBenchError, unknown_name
 from im_bench.methods.base import Method
+from im_bench.methods.online import MASKED, OnlineMethod, registry_name
 from im_bench.methods.registry import method_class
 from im_bench.suites.schema import Suite
 from im_bench.yaml_files import load_document
@@ -54,8 +55,17 @@ def load_suite(path: Path) -> tuple[Suite, dict[str, Method]]:
     for name, fields in suite.methods.items():
         at = ["methods", name]
         try:
-            kind = method_class(str((fields or {}).get("method", name)))
+            kind = method_class(registry_name(str((fields or {}).get("method", name))))
         except ImBenchError as error:
             raise document.error(str(error), at) from None
-        methods[name] = document.validate(kind, at)
+        method = document.validate(kind, at)
+        if name.endswith(MASKED):
+            if not isinstance(method, OnlineMethod):
+                raise document.error(
+                    f"{name!r}: only methods that train with unlabelled images take "
+                    f"{MASKED}, and {registry_name(name)!r} does not: remove it",
+                    at,
+                )
+            method = method.masked()
+        methods[name] = method
     return suite, methods

@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from im_bench.errors import unknown_name
-from im_bench.methods.base import Method
 from im_bench.suites.experiment import Experiment
 from im_bench.suites.graph import Graph, Stage
 from im_bench.suites.loading import load_suite
@@ -101,11 +100,6 @@ class Plan:
         )
 
 
-def _title(name: str, method: Method) -> str:
-    """Return what tables call a method; a variant also shows the name that it has in the suite."""
-    return method.title if method.method is None else f"{method.title}, {name}"
-
-
 def _chosen(kind: str, wanted: Collection[str] | None, known: Collection[str]) -> list[str]:
     for name in wanted or ():
         if name not in known:
@@ -158,6 +152,8 @@ def make_plan(
                 for seed in (seeds or suite.seeds)
             }
             plan.cells.append(
-                Cell(data_name, spec.split, name, _title(name, built[name]), finals, source.missing)
+                Cell(
+                    data_name, spec.split, name, built[name].title_of(name), finals, source.missing
+                )
             )
     return plan

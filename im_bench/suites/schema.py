@@ -105,20 +105,65 @@ class TrainingSpec(Strict):
     """How one network is trained; the same for every method of a suite.
 
     Attributes:
-        batch: Images per step (original: 32).
-        learning_rate: Constant rate of AdamW (original: 0.003).
+        batch: Images per step (original: 32); of online methods, labelled and unlabelled each.
+        optimizer: ``adamw``, or ``sgd`` with momentum 0.9.
+        learning_rate: At the start (original: 0.003).
+        schedule: ``constant`` (original), or ``poly``: (1 - t / T) ** 0.9.
+        head_factor: Factor on the rate of all that is not the backbone.
         weight_decay: In PyTorch's meaning, multiplied by the rate. The original's 1e-4 is not,
             which is 1e-4 / 3e-3 here.
         validations: How often a training is validated, evenly (original: after each of 50 epochs).
         precision: Of the network's arithmetic. It changes numbers, so that it is said here and does
             not follow the device (original: mixed, float16).
+        keep: The network that a training leaves: its ``best`` by validation, or the ``last``.
     """
 
     batch: PositiveInt = 32
+    optimizer: Literal["adamw", "sgd"] = "adamw"
     learning_rate: float = Field(default=0.003, gt=0)
+    schedule: Literal["constant", "poly"] = "constant"
+    head_factor: float = Field(default=1.0, gt=0)
     weight_decay: float = Field(default=0.033, ge=0)
     validations: PositiveInt = 50
     precision: Literal["float32", "bfloat16"] = "float32"
+    keep: Literal["best", "last"] = "best"
+
+
+class OhemSpec(Strict):
+    """Online hard example mining on labelled pixels (multi-class).
+
+    Attributes:
+        threshold: Pixels whose true class is at most so probable are always kept.
+        min_kept: At least so many pixels of a batch are kept.
+    """
+
+    threshold: float = Field(default=0.7, gt=0, le=1)
+    min_kept: PositiveInt = 200_000
+
+
+class EvaluationSpec(Strict):
+    """How images are passed through a network in validation and test.
+
+    Attributes:
+        mode: ``whole`` images, or ``slide``: overlapping windows.
+        window: Side of a window, in pixels.
+        stride: Between windows; default two thirds of the window.
+        border: What happens to windows that reach over the border: ``truncate`` (UniMatch, iMAS)
+            or ``shift`` back inside (U2PL, UniMatch V2).
+        combine: What is added up where windows overlap: ``probabilities`` or ``logits`` (U2PL).
+    """
+
+    mode: Literal["whole", "slide"] = "whole"
+    window: PositiveInt | None = None
+    stride: PositiveInt | None = None
+    border: Literal["truncate", "shift"] = "truncate"
+    combine: Literal["probabilities", "logits"] = "probabilities"
+
+    @model_validator(mode="after")
+    def _window_to_slide(self) -> Self:
+        if (self.mode == "slide") != (self.window is not None):
+            raise ValueError("slide needs a window, and only slide has one")
+        return self
 
 
 class SynthSpec(Strict):
@@ -152,6 +197,11 @@ class DataSpec(Strict):
         limit: At most so many images of ``train``, ``val``, ``test``.
         model: The network.
         augmentation: Of ALDT and AFDT.
+        crop: Width and height of the crops that online methods train on, at a random scale;
+            default: whole images, flipped at random.
+        scale: Smallest and largest factor on the long side before cropping.
+        ohem: Mining of hard labelled pixels in online methods.
+        evaluation: How images are passed through a network in validation and test.
         loss: ``mse`` (original for binary and multi-label), ``bce`` or ``ce``; by default the
             original's for the label space.
         target_scale: Factor on each channel's target (original on HeLa: 3 for positions).
@@ -168,6 +218,10 @@ class DataSpec(Strict):
     limit: dict[Literal["train", "val", "test"], PositiveInt] = {}
     model: ModelSpec = ModelSpec()
     augmentation: AugmentationSpec = AugmentationSpec()
+    crop: Size | None = None
+    scale: tuple[float, float] = (0.5, 2.0)
+    ohem: OhemSpec | None = None
+    evaluation: EvaluationSpec = EvaluationSpec()
     loss: Literal["mse", "bce", "ce"] | None = None
     target_scale: tuple[float, ...] | None = None
     monitor: str | None = None

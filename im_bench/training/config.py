@@ -56,9 +56,7 @@ def mmengine_config(
     meta = read_meta(data_dir)
     iterations = count_iterations(config, data_dir, pseudo_dir)
     batch = int(config["batch"])
-    train_data = {"data_dir": str(data_dir), "part": config["part"]}
-    if pseudo_dir is not None:
-        train_data["pseudo_dir"] = str(pseudo_dir)
+    online = config.get("method") is not None
     return Config(
         {
             "default_scope": "mmseg",
@@ -67,26 +65,16 @@ def mmengine_config(
             "randomness": {"seed": int(config["seed"]) % 2**32},
             "env_cfg": {"cudnn_benchmark": device.type == "cuda"},
             "log_level": "ERROR",
-            "model": model_config(config, meta),
-            "optim_wrapper": {
-                "optimizer": {
-                    "type": "AdamW",
-                    "lr": float(config["learning_rate"]),
-                    "weight_decay": float(config["weight_decay"]),
-                    "eps": _ADAM_EPSILON,
-                    "fused": True,
-                }
-            },
+            "model": (semi_supervised_config if online else model_config)(config, meta),
+            "optim_wrapper": _optimiser(config),
+            "param_scheduler": _schedule(config, iterations),
             "train_cfg": {
                 "type": "IterBasedTrainLoop",
                 "max_iters": iterations,
                 "val_interval": -(-iterations // int(config["validations"])),
             },
             "val_cfg": {"type": "ValLoop"},
-            "train_dataloader": {
-                **_loader(train_data, batch, device),
-                "sampler": {"type": "InfiniteSampler", "shuffle": True},
-            },
+            "train_dataloader": _training_loader(config, data_dir, pseudo_dir, device),
             "val_dataloader": {
                 **_loader({"data_dir": str(data_dir), "part": "val"}, batch, device),
                 "sampler": {"type": "DefaultSampler", "shuffle": False},
@@ -101,9 +89,14 @@ def mmengine_config(
                 "timer": None,
                 "sampler_seed": None,
                 "logger": None,
-                "param_scheduler": None,
+                "param_scheduler": {"type": "ParamSchedulerHook"},
                 "checkpoint": None,
             },
+            "custom_hooks": [
+                {"type": "SemiSupervisedHook", "epoch_length": epoch_length(config, meta)}
+            ]
+            if online
+            else [],
             "visualizer": {"type": "Visualizer", "vis_backends": []},
         }
     )
@@ -149,17 +142,53 @@ def model_config(config: Mapping[str, Any], meta: Mapping[str, Any]) -> dict[str
     }
 
 
+def semi_supervised_config(config: Mapping[str, Any], meta: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the config of the segmentor that an online method trains.
+
+    Args:
+        config: The train stage's config, with ``method``.
+        meta: The packed data set's ``meta.json``.
+    """
+    segmentor = model_config(config, meta)
+    preprocessor = segmentor.pop("data_preprocessor")
+    del preprocessor["augmentation"]
+    ohem = config.get("ohem")
+    return {
+        "type": "SemiSupervisedSegmentor",
+        "segmentor": segmentor,
+        "method": dict(config["method"]),
+        "labelled_loss": {"type": "OhemCrossEntropyLoss", **ohem} if ohem else None,
+        "im": config.get("masking"),
+        "seed": int(config["seed"]),
+        "data_preprocessor": {
+            **preprocessor,
+            "type": "SemiPreprocessor",
+            "flip": config.get("crop") is None,
+            "free_rotation": bool(config.get("free_rotation")),
+        },
+    }
+
+
+def epoch_length(config: Mapping[str, Any], meta: Mapping[str, Any]) -> int:
+    """Return the steps of an online method's pass over the unlabelled images."""
+    unlabelled = len(meta["names"]["train"]) - len(meta["labelled"])
+    return max(1, unlabelled // int(config["batch"]))
+
+
 def count_iterations(
     config: Mapping[str, Any], data_dir: Path, pseudo_dir: Path | None = None
 ) -> int:
     """Return the number of optimiser steps of a training.
 
     ``equal`` budgets say it. ``paper`` budgets count epochs of ``images * copies // batch`` steps,
-    at least one, as the original does.
+    at least one, as the original does; an online method's epoch is one pass over the unlabelled
+    images.
     """
     budget = config["budget"]
     if budget["kind"] == "equal":
         return int(budget["iterations"])
+    if config.get("method") is not None:
+        return int(budget["epochs"]) * epoch_length(config, read_meta(data_dir))
     images = training_images(data_dir, config["part"], pseudo_dir) * int(config["copies"])
     return int(budget["epochs"]) * max(1, images // int(config["batch"]))
 
@@ -191,6 +220,46 @@ def metric_config(meta: Mapping[str, Any]) -> dict[str, Any]:
         return {"type": "CellMetric", "cells": dict(meta["cells"])}
     names = {"binary": "Binary", "multiclass": "Multiclass", "multilabel": "Multilabel"}
     return {"type": f"{names[meta['space']]}Metric"}
+
+
+def _optimiser(config: Mapping[str, Any]) -> dict[str, Any]:
+    common = {"weight_decay": float(config["weight_decay"]), "fused": True}
+    kinds = {
+        "adamw": {"type": "AdamW", "eps": _ADAM_EPSILON},
+        "sgd": {"type": "SGD", "momentum": 0.9},
+    }
+    factor, rate = float(config.get("head_factor", 1)), float(config["learning_rate"])
+    optimizer = {**kinds[config.get("optimizer", "adamw")], **common, "lr": rate * factor}
+    if factor == 1:
+        return {"optimizer": optimizer}
+    slower = {"custom_keys": {"backbone": {"lr_mult": 1 / factor}}}
+    return {"optimizer": optimizer, "paramwise_cfg": slower}
+
+
+def _schedule(config: Mapping[str, Any], iterations: int) -> list[dict[str, Any]]:
+    if config.get("schedule", "constant") == "constant":
+        return []
+    return [{"type": "PolyLR", "power": 0.9, "end": iterations, "by_epoch": False}]
+
+
+def _training_loader(
+    config: Mapping[str, Any], data_dir: Path, pseudo_dir: Path | None, device: torch.device
+) -> dict[str, Any]:
+    dataset: dict[str, Any] = {"data_dir": str(data_dir)}
+    if pseudo_dir is not None:
+        dataset["pseudo_dir"] = str(pseudo_dir)
+    if config.get("method") is None:
+        loader = _loader({**dataset, "part": config["part"]}, int(config["batch"]), device)
+        return {**loader, "sampler": {"type": "InfiniteSampler", "shuffle": True}}
+    dataset |= {
+        "type": "SemiArrayDataset",
+        "partner": config["method"].get("partner", "none"),
+        "seed": int(config["seed"]),
+    }
+    if config.get("crop"):
+        dataset |= {"crop": list(config["crop"]), "ratio": list(config["scale"])}
+    loader = _loader(dataset, int(config["batch"]), device)
+    return {**loader, "sampler": {"type": "TicketSampler"}}
 
 
 def _loader(dataset: Mapping[str, Any], batch: int, device: torch.device) -> dict[str, Any]:

@@ -20,6 +20,7 @@ from torch import Tensor
 from im_bench.data.augment import mixed_seed
 from im_bench.errors import ImBenchError, unknown_name
 from im_bench.evaluation.directions import higher_is_better
+from im_bench.models.segmentor import deployed
 from im_bench.runner.job import SCRATCH, StageInterrupted
 from im_bench.training.checkpoints import load_checkpoint, save_checkpoint
 from im_bench.training.scalars import append_rows, truncate_rows
@@ -168,6 +169,7 @@ class Checkpoints(Hook):
         loss_log: Its unfinished row is part of the state.
         stop: Set by whoever wants the training to stop.
         save_seconds: See above.
+        keep_last: Let ``best.pth`` hold the network of the last validation, whatever its score.
     """
 
     def __init__(
@@ -177,7 +179,9 @@ class Checkpoints(Hook):
         loss_log: LossLog,
         stop: threading.Event | None = None,
         save_seconds: float = 300.0,
+        keep_last: bool = False,
     ) -> None:
+        self._keep_last = keep_last
         self._best_file = folder / "best.pth"
         self._last_file = folder / SCRATCH / "last.pth"
         self._monitor = monitor
@@ -197,6 +201,8 @@ class Checkpoints(Hook):
         state = load_checkpoint(self._last_file)
         runner.model.load_state_dict(state["state_dict"])
         runner.optim_wrapper.load_state_dict(state["optimizer"])
+        for scheduler, saved in zip(runner.param_schedulers, state["schedulers"], strict=True):
+            scheduler.load_state_dict(saved)
         self._loss_log.resume(state["iteration"], state["loss_log"])
         if self._best_file.exists():
             self._best_score = self._score(load_checkpoint(self._best_file)["metrics"])
@@ -220,12 +226,12 @@ class Checkpoints(Hook):
                 f"the validation {self._monitor} became {values[self._monitor]} at iteration "
                 f"{runner.iter} of {runner.max_iters}: lower the learning rate"
             )
-        if score > self._best_score:
+        if score > self._best_score or self._keep_last:
             self._best_score = score
             save_checkpoint(
                 self._best_file,
                 {
-                    "state_dict": runner.model.state_dict(),
+                    "state_dict": deployed(runner.model).state_dict(),
                     "iteration": runner.iter,
                     "metrics": values,
                 },
@@ -243,6 +249,7 @@ class Checkpoints(Hook):
             {
                 "state_dict": runner.model.state_dict(),
                 "optimizer": runner.optim_wrapper.state_dict(),
+                "schedulers": [each.state_dict() for each in runner.param_schedulers],
                 "iteration": runner.iter,
                 "loss_log": self._loss_log.state_dict(),
             },

@@ -21,10 +21,13 @@ import im_bench.evaluation.metrics
 import im_bench.models.preprocessor
 import im_bench.models.segmentor
 import im_bench.models.unet
-import im_bench.training.validation  # noqa: F401 - these four register what configs name
+import im_bench.semi.hook
+import im_bench.semi.preprocessor
+import im_bench.semi.segmentor
+import im_bench.training.validation  # noqa: F401 - these register what configs name
 from im_bench.data.arrays import read_meta
 from im_bench.errors import ImBenchError
-from im_bench.models.segmentor import place
+from im_bench.models.segmentor import deployed, place
 from im_bench.training.checkpoints import load_checkpoint, refuse_pickled_code
 from im_bench.training.config import mmengine_config, monitored_metric, resolve_device
 from im_bench.training.hooks import Checkpoints, LossLog, Progress, StatelessRandomness
@@ -117,14 +120,16 @@ def run_training(
     runner = build_runner(config, data_dir, pseudo_dir, folder, where)
     loss_log = LossLog(scalars, progress)
     monitor = monitored_metric(config, read_meta(data_dir))
-    runner.checkpoints = Checkpoints(folder, monitor, loss_log, stop, save_seconds)
+    keep_last = config.get("keep") == "last"
+    runner.checkpoints = Checkpoints(folder, monitor, loss_log, stop, save_seconds, keep_last)
     # The log first: a state is saved when the rows up to it are written.
     for hook in (StatelessRandomness(), loss_log, runner.checkpoints):
         runner.register_hook(hook)
     runner.train()
 
     best = load_checkpoint(folder / "best.pth")
-    runner.model.load_state_dict(best["state_dict"])
+    network = deployed(runner.model)
+    network.load_state_dict(best["state_dict"])
     write_samples(runner.model, runner.val_dataloader.dataset, folder / "samples")
     curve = [row for row in read_rows(scalars) if "train/loss" in row]
     outcome = {
@@ -134,7 +139,7 @@ def run_training(
         "images": len(runner.train_dataloader.dataset),
         "images_per_second": statistics.median(row["images_per_second"] for row in curve),
         "final_loss": curve[-1]["train/loss"],
-        "parameters": sum(each.numel() for each in runner.model.parameters()),
+        "parameters": sum(each.numel() for each in network.parameters()),
     }
     if where.type == "cuda":
         outcome["peak_memory"] = torch.cuda.max_memory_allocated(where)

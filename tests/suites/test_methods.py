@@ -30,7 +30,7 @@ def small(make: Make) -> Any:
 
 
 def test_all_methods_have_a_title_and_a_source() -> None:
-    assert known_methods()[: len(BUILT_IN)] == ["ldt", "aldt", "fdt", "afdt", "me", "im"]
+    assert set(known_methods()) >= set(BUILT_IN)
     classes = [method_class(name) for name in BUILT_IN]
     assert len({each.title for each in classes}) == len(classes)
     assert all(each.source for each in classes)

@@ -24,6 +24,8 @@ from im_bench.files import read_json
 Part = Literal["labelled", "all", "val", "test"]
 Batch = dict[str, Tensor]
 
+_PIXELS_PER_BATCH = 1 << 22
+
 
 @DATASETS.register_module()
 class ArrayDataset(Dataset[Batch]):
@@ -130,6 +132,12 @@ def training_images(data_dir: Path, part: str, pseudo_dir: Path | None) -> int:
     meta = read_meta(data_dir)
     count = len(meta["labelled"] if part == "labelled" else meta["names"]["train"])
     return count + (count_pseudo_labels(pseudo_dir) if pseudo_dir else 0)
+
+
+def images_per_batch(meta: dict[str, Any], most: int) -> int:
+    """Return how many images to predict at a time: at most so many, fewer where they are large."""
+    width, height = meta["size"]
+    return max(1, min(most, _PIXELS_PER_BATCH // (width * height)))
 
 
 def _read_pair(images_file: Path, labels_file: Path) -> tuple[Tensor, Tensor]:

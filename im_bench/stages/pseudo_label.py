@@ -22,7 +22,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from im_bench.data.arrays import labelled_indices, read_meta
+from im_bench.data.arrays import images_per_batch, labelled_indices, read_meta
 from im_bench.data.label_spaces import IGNORED, LabelSpace, label_space
 from im_bench.data.pictures import as_rgb, colour, strip, write_png
 from im_bench.data.pseudo_labels import write_pseudo_labels
@@ -63,10 +63,11 @@ def run(job: Job) -> dict[str, Any]:
     all_images = np.load(data / "train_images.npy", mmap_mode="r")
     all_labels = np.load(data / "train_labels.npy", mmap_mode="r")
     kept = _Kept(meta["space"])
-    for start in range(0, len(unlabelled), BATCH):
+    size = images_per_batch(meta, BATCH)
+    for start in range(0, len(unlabelled), size):
         if job.stop_requested:
             raise StageInterrupted
-        rows = unlabelled[start : start + BATCH]
+        rows = unlabelled[start : start + size]
         images = torch.from_numpy(all_images[rows])
         batch, predictions = label(images, teachers, job.config, meta)
         kept.add(rows, batch, all_labels[rows])

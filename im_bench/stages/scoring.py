@@ -9,7 +9,7 @@ from mmengine.evaluator import Evaluator
 from mmseg.registry import METRICS
 
 import im_bench.evaluation.metrics  # noqa: F401 - registers what metric_config names
-from im_bench.data.arrays import ArrayDataset, Part, read_meta
+from im_bench.data.arrays import ArrayDataset, Part, images_per_batch, read_meta
 from im_bench.models.segmentor import LabelSpaceSegmentor
 from im_bench.training.config import metric_config
 
@@ -25,11 +25,13 @@ def score(model: LabelSpaceSegmentor, data_dir: Path, part: Part) -> dict[str, f
         part: ``val`` or ``test``.
     """
     dataset = ArrayDataset(data_dir, part)
-    evaluator = Evaluator([METRICS.build(metric_config(read_meta(data_dir)))])
+    meta = read_meta(data_dir)
+    evaluator = Evaluator([METRICS.build(metric_config(meta))])
     evaluator.dataset_meta = dataset.metainfo
     with torch.inference_mode():
-        for start in range(0, len(dataset), BATCH):
-            batch = dataset.__getitems__(range(start, min(start + BATCH, len(dataset))))
+        size = images_per_batch(meta, BATCH)
+        for start in range(0, len(dataset), size):
+            batch = dataset.__getitems__(range(start, min(start + size, len(dataset))))
             evaluator.process(model.val_step(batch))
     scores: dict[str, float] = evaluator.evaluate(len(dataset))
     return scores

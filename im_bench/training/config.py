@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from mmengine.config import Config
 
-from im_bench.data.arrays import read_meta, training_images
+from im_bench.data.arrays import images_per_batch, read_meta, training_images
 from im_bench.errors import ImBenchError
 
 # Keras' default, where torch has 1e-8.
@@ -76,7 +76,11 @@ def mmengine_config(
             "val_cfg": {"type": "ValLoop"},
             "train_dataloader": _training_loader(config, data_dir, pseudo_dir, device),
             "val_dataloader": {
-                **_loader({"data_dir": str(data_dir), "part": "val"}, batch, device),
+                **_loader(
+                    {"data_dir": str(data_dir), "part": "val"},
+                    images_per_batch(meta, batch),
+                    device,
+                ),
                 "sampler": {"type": "DefaultSampler", "shuffle": False},
             },
             "val_evaluator": [

@@ -1,0 +1,71 @@
+from __future__ import annotations
+
+import pytest
+import torch
+from mmseg.registry import MODELS
+
+from im_bench.semi.network import Network
+
+
+@pytest.fixture
+def unet(build):
+    return build().student
+
+
+@pytest.fixture
+def with_auxiliary():
+    head = {"type": "FCNHead", "channels": 8, "num_convs": 1, "num_classes": 3}
+    return MODELS.build(
+        {
+            "type": "EncoderDecoder",
+            "backbone": {"type": "ResNetV1c", "depth": 18, "base_channels": 8},
+            "decode_head": {**head, "in_channels": 64, "in_index": 3, "align_corners": True},
+            "auxiliary_head": {**head, "in_channels": 32, "in_index": 2},
+        }
+    )
+
+
+def test_encode_and_decode_are_the_segmentor_itself(unet):
+    images = torch.rand(2, 3, 32, 48)
+    unet.eval()
+    expected = unet.logits(images, (32, 48))
+    assert torch.equal(Network(unet)(images), expected)
+
+
+def test_unet_is_perturbed_between_encoder_and_decoder(unet):
+    features = Network(unet).encode(torch.rand(2, 3, 32, 32))
+    assert [each.shape[-1] for each in features] == [32, 16, 8, 4, 2]
+
+
+def test_any_encoder_decoder_gives_logits_of_the_images_size(with_auxiliary):
+    network = Network(with_auxiliary)
+    images = torch.rand(2, 3, 64, 48)
+    features = network.encode(images)
+    assert network(images).shape == (2, 3, 64, 48)
+    assert [each.shape for each in network.auxiliary(features, (64, 48))] == [(2, 3, 64, 48)]
+
+
+def test_embedding_is_what_the_last_convolution_reads(with_auxiliary):
+    with_auxiliary.eval()
+    network = Network(with_auxiliary)
+    logits, embedding = network.decode_with_embedding(network.encode(torch.rand(1, 3, 64, 64)))
+    head = with_auxiliary.decode_head
+    torch.testing.assert_close(head.conv_seg(embedding), logits)
+
+
+def test_predict_leaves_modes_and_statistics_as_they_were(unet):
+    unet.train()
+    unet.decode_head.eval()
+    before = {name: value.clone() for name, value in unet.state_dict().items()}
+    logits = Network(unet).predict(torch.rand(2, 3, 32, 32))
+    assert not logits.requires_grad
+    assert unet.backbone.training
+    assert not unet.decode_head.training
+    assert all(torch.equal(value, before[name]) for name, value in unet.state_dict().items())
+
+
+def test_perturbation_drops_whole_channels_and_scales_the_others():
+    torch.manual_seed(0)
+    (dropped,) = Network.perturb((torch.ones(2, 64, 3, 3),), 0.5)
+    assert set(dropped.flatten().tolist()) == {0.0, 2.0}
+    assert (dropped == dropped[..., :1, :1]).all()

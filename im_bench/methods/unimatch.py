@@ -1,0 +1,113 @@
+"""UniMatch: one weak view teaches two strong views and a perturbation of its own features."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
+
+from pydantic import Field, NonNegativeFloat
+
+from im_bench.lazy import lazy_module
+from im_bench.methods.base import Range
+from im_bench.methods.fixmatch import FixMatch, unlabelled_loss
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
+    from im_bench.semi import losses
+    from im_bench.semi.pseudo_label import PseudoLabel
+    from im_bench.semi.step import Step, View
+else:
+    torch = lazy_module("torch")
+    losses = lazy_module("im_bench.semi.losses")
+
+_Maps = TypeVar("_Maps", "View", "PseudoLabel")
+
+
+class UniMatch(FixMatch):
+    """FixMatch with a second strong view and with perturbed features of the weak view.
+
+    Attributes:
+        strong_weight: Factor of each strong view's loss (original: 0.25).
+        feature_weight: Factor of the loss on perturbed features (original: 0.5).
+        feature_drop: Share of the feature channels that the perturbation drops.
+    """
+
+    title: ClassVar[str] = "UniMatch"
+    source: ClassVar[str] = (
+        "Yang et al., Revisiting Weak-to-Strong Consistency, CVPR 2023; LiheYoung/UniMatch, "
+        "unimatch.py"
+    )
+    search: ClassVar = {**FixMatch.search, "feature_drop": Range(0.1, 0.9)}
+
+    strong_weight: NonNegativeFloat = 0.25
+    feature_weight: NonNegativeFloat = 0.5
+    feature_drop: float = Field(0.5, ge=0, lt=1)
+
+    def losses(self, step: Step) -> dict[str, Tensor]:
+        """Return the labelled loss, and those of the strong views and of perturbed features."""
+        weak, partner = (twice(each) for each in (step.unlabelled, step.partner))
+        box = self.boxes(step, weak)
+        strong = self.strong_view(step, weak, partner, box)
+        partner_label = self.partner_label(step, step.partner)
+        logits, auxiliary, weak_logits, perturbed = self.perturbed_joint(step)
+        label = step.pseudo_label(step.space.activate(weak_logits), step.unlabelled)
+        mixed = twice(label).pasted(twice(partner_label), box)
+        strong_logits = step.student(step.normalise(strong))
+        step.log("confident", losses.share(label.confidence >= self.threshold, label.valid))
+        return self.weighted(
+            step.labelled_loss(logits, auxiliary),
+            [
+                unlabelled_loss(step.space, each, view_label, self.threshold)
+                for each, view_label in zip(strong_logits.chunk(2), halves(mixed), strict=True)
+            ],
+            unlabelled_loss(step.space, perturbed, label, self.threshold),
+        )
+
+    def perturbed_joint(self, step: Step) -> tuple[Tensor, list[Tensor], Tensor, Tensor]:
+        """Decode labelled and weak images together, with a copy of which features are perturbed.
+
+        BatchNorm of the decoder sees all of them; the labelled images' perturbed logits serve for
+        that only.
+
+        Returns:
+            Logits of the labelled images and of the auxiliary heads, and logits of the weak view
+            without and with the perturbation.
+        """
+        images = torch.cat([step.labelled, step.normalise(step.unlabelled.images)])
+        count, size = len(step.labelled), images.shape[-2:]
+        features = step.student.encode(images)
+        perturbed = step.student.perturb(features, self.feature_drop)
+        both = tuple(torch.cat(pair) for pair in zip(features, perturbed, strict=True))
+        clean, dropped = step.student.decode(both, size).chunk(2)
+        auxiliary = step.student.auxiliary(tuple(each[:count] for each in features), size)
+        return clean[:count], auxiliary, clean[count:], dropped[count:]
+
+    def weighted(
+        self, labelled: Tensor, strong: Sequence[Tensor], feature: Tensor
+    ) -> dict[str, Tensor]:
+        """Return what is summed: each loss with its weight, the whole halved.
+
+        Args:
+            labelled: Loss on labelled images.
+            strong: Losses on the two strong views.
+            feature: Loss on perturbed features.
+        """
+        unlabelled = 0.5 * self.unlabelled_weight
+        return {
+            "labelled.loss": 0.5 * labelled,
+            "strong.loss": unlabelled * self.strong_weight * torch.stack(list(strong)).sum(),
+            "feature.loss": unlabelled * self.feature_weight * feature,
+        }
+
+
+def twice(maps: _Maps) -> _Maps:
+    """Return the batch of a view or of pseudo-labels, followed by itself."""
+    repeated: list[Any] = [None if each is None else torch.cat([each, each]) for each in maps]
+    return type(maps)(*repeated)
+
+
+def halves(label: PseudoLabel) -> list[PseudoLabel]:
+    """Return the first and the second half of a batch of pseudo-labels."""
+    return [type(label)(*parts) for parts in zip(*(each.chunk(2) for each in label), strict=True)]

@@ -1,0 +1,29 @@
+"""Inconsistency Masks inside MMSegmentation.
+
+Importing this package (``custom_imports`` of a config) registers what a supervised config needs to
+learn from unlabelled images as well: the hook, the loss, the data set and its sampler.
+"""
+
+from im_bench.plugin.data import LabelledAndUnlabelled, LabelledUnlabelledSampler, LoadPseudoLabels
+from im_bench.plugin.hook import InconsistencyMaskHook
+from im_bench.plugin.loss import InconsistencyMaskedLoss
+from im_bench.plugin.teachers import (
+    TEACHERS,
+    CheckpointTeachers,
+    EmaTeachers,
+    SnapshotTeachers,
+    TeacherEnsemble,
+)
+
+__all__ = [
+    "TEACHERS",
+    "CheckpointTeachers",
+    "EmaTeachers",
+    "InconsistencyMaskHook",
+    "InconsistencyMaskedLoss",
+    "LabelledAndUnlabelled",
+    "LabelledUnlabelledSampler",
+    "LoadPseudoLabels",
+    "SnapshotTeachers",
+    "TeacherEnsemble",
+]

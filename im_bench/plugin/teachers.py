@@ -1,0 +1,322 @@
+"""Teacher ensembles: who labels the unlabelled images.
+
+An ensemble is a plain object, not a module of the trained model: so no ``model.train()`` reaches
+its networks, no optimiser finds them and no checkpoint repeats them.
+"""
+
+from __future__ import annotations
+
+import copy
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, ClassVar
+
+import torch
+from mmengine.config import Config
+from mmengine.registry import Registry
+from mmengine.runner.checkpoint import weights_to_cpu
+from mmseg.registry import MODELS
+from torch import Tensor, nn
+from typing_extensions import override
+
+from im_bench.errors import ImBenchError
+from im_bench.files import sha256_file
+from im_bench.plugin.checkpoints import load_weights
+from im_bench.plugin.networks import (
+    Normalisation,
+    Student,
+    outputs_of,
+    plain_segmentor,
+    predict_labels,
+)
+from im_bench.semi.ema import averaged_copy, update_average
+
+TEACHERS = Registry("teacher ensemble")
+"""Kinds of teacher ensembles."""
+
+
+class Teacher:
+    """One frozen network, in evaluation mode.
+
+    Args:
+        network: A plain segmentor.
+        student: Whose images it will get.
+        normalisation: What it wants them like; None: as the student does.
+    """
+
+    def __init__(
+        self, network: nn.Module, student: Student, normalisation: Normalisation | None = None
+    ) -> None:
+        self.network = network.requires_grad_(False).eval().to(student.device)
+        self.normalisation: Normalisation | None = None
+        self._space = student.label_space
+        self._swap = False
+        if normalisation is not None and not normalisation.same_as(student.normalisation):
+            self.normalisation = normalisation.to(student.device)
+            self._swap = normalisation.swapped != student.normalisation.swapped
+
+    def labels(self, images: Tensor, normalised: Tensor) -> Tensor:
+        """Return label bytes, uint8 (B, H, W); see :meth:`TeacherEnsemble.labels`."""
+        if self.normalisation is not None:
+            normalised = self.normalisation(images.flip(1) if self._swap else images)
+        return predict_labels(self.network, normalised, self._space)
+
+
+class TeacherEnsemble(ABC):
+    """Several networks that label images for a student.
+
+    Attributes:
+        online: Whether the teachers come from the training itself.
+        teachers: As many as there are so far.
+    """
+
+    online: ClassVar[bool]
+
+    def __init__(self) -> None:
+        self.teachers: list[Teacher] = []
+
+    @property
+    def ready(self) -> bool:
+        """Whether there are teachers enough to disagree."""
+        return len(self.teachers) > 1
+
+    @abstractmethod
+    def prepare(self, student: Student) -> None:
+        """Build or load the networks. The student may not have its first weights yet."""
+
+    def start(self, student: Student) -> None:  # noqa: B027, for online teachers
+        """Begin a new training: the student has its first weights now."""
+
+    def after_step(self, student: Student) -> None:  # noqa: B027, for online teachers
+        """Follow the student; called after each step of the optimiser."""
+
+    @abstractmethod
+    def state_dict(self) -> dict[str, Any]:
+        """Return what a checkpoint must hold, on the CPU."""
+
+    @abstractmethod
+    def load_state_dict(self, state: Mapping[str, Any], student: Student) -> None:
+        """Continue from :meth:`state_dict`; comes after :meth:`prepare`."""
+
+    @torch.no_grad()
+    def labels(self, images: Tensor, normalised: Tensor) -> Tensor:
+        """Return what each teacher says.
+
+        Args:
+            images: float32 (B, C, H, W) in 0..1, channels in the student's order.
+            normalised: The same as the student takes them.
+
+        Returns:
+            Label bytes, uint8 (K, B, H, W).
+        """
+        return torch.stack([teacher.labels(images, normalised) for teacher in self.teachers])
+
+
+@TEACHERS.register_module()
+class CheckpointTeachers(TeacherEnsemble):
+    """Trained networks of any architecture: the generational protocol.
+
+    Args:
+        checkpoints: Files of MMEngine or im-bench, at least two. They are read as data only.
+        models: The segmentor of each, as a config or the path of one; None: as the student. A
+            config with ``data_preprocessor`` says how its teacher wants images to be normalised.
+        part: Of semi-supervised checkpoints: ``student`` or ``companion``.
+
+    Raises:
+        ImBenchError: The numbers of files and models do not fit.
+    """
+
+    online = False
+
+    def __init__(
+        self,
+        checkpoints: Sequence[str],
+        models: Sequence[Mapping[str, Any] | str | None] | None = None,
+        part: str = "student",
+    ) -> None:
+        super().__init__()
+        self.checkpoints = [Path(path).expanduser() for path in checkpoints]
+        _check_count(len(self.checkpoints), "checkpoints")
+        self._models = [None] * len(self.checkpoints) if models is None else list(models)
+        if len(self._models) != len(self.checkpoints):
+            raise ImBenchError(
+                f"CheckpointTeachers has {len(self.checkpoints)} checkpoints but "
+                f"{len(self._models)} models: give one model for each, None for the student's"
+            )
+        self._part = part
+        self._hashes: list[str] | None = None
+
+    def __str__(self) -> str:
+        return f"the same {len(self.checkpoints)} trained teachers"
+
+    @property
+    def hashes(self) -> list[str]:
+        """The SHA-256 of each checkpoint."""
+        if self._hashes is None:
+            self._hashes = [sha256_file(path) for path in self.checkpoints]
+        return self._hashes
+
+    @override
+    def prepare(self, student: Student) -> None:
+        for path, config in zip(self.checkpoints, self._models, strict=True):
+            network, normalisation = self._build(config, student)
+            load_weights(network, path, self._part)
+            if outputs_of(network) != student.outputs:
+                raise ImBenchError(
+                    f"teacher {path} has {outputs_of(network)} outputs, the student "
+                    f"{student.outputs}: train both for the same classes"
+                )
+            self.teachers.append(Teacher(network, student, normalisation))
+
+    @override
+    def state_dict(self) -> dict[str, Any]:
+        return {"hashes": self.hashes}
+
+    @override
+    def load_state_dict(self, state: Mapping[str, Any], student: Student) -> None:
+        if list(state["hashes"]) != self.hashes:
+            raise ImBenchError(
+                "this training began with other teachers than the checkpoints named now: "
+                "name those again, or start anew"
+            )
+
+    def _build(
+        self, config: Mapping[str, Any] | str | None, student: Student
+    ) -> tuple[nn.Module, Normalisation | None]:
+        if config is None:
+            return copy.deepcopy(student.network), None
+        config = Config.fromfile(config).model if isinstance(config, str) else config
+        fields = copy.deepcopy(dict(config))
+        if isinstance(fields.get("data_preprocessor"), Mapping):
+            # MMEngine would look in its own registry only.
+            fields["data_preprocessor"] = MODELS.build(fields["data_preprocessor"])
+        model = MODELS.build(fields)
+        return plain_segmentor(model, self._part), Normalisation.of(model.data_preprocessor)
+
+
+class OnlineTeachers(TeacherEnsemble):
+    """Copies of the student, made while it is trained.
+
+    Attributes:
+        steps: Steps of the optimiser so far.
+    """
+
+    online = True
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.steps = 0
+
+    def __str__(self) -> str:
+        return f"{len(self.teachers)} copies of the student, {self.steps} optimiser steps old"
+
+    @override
+    def state_dict(self) -> dict[str, Any]:
+        networks = [weights_to_cpu(teacher.network.state_dict()) for teacher in self.teachers]
+        return {"steps": self.steps, "networks": networks}
+
+    @override
+    def load_state_dict(self, state: Mapping[str, Any], student: Student) -> None:
+        self.steps = state["steps"]
+        self.teachers = [self._copy(student) for _ in state["networks"]]
+        for teacher, weights in zip(self.teachers, state["networks"], strict=True):
+            teacher.network.load_state_dict(weights)
+
+    def _copy(self, student: Student) -> Teacher:
+        return Teacher(averaged_copy(student.network), student)
+
+
+@TEACHERS.register_module()
+class EmaTeachers(OnlineTeachers):
+    """Exponential moving averages of the student, one for each decay.
+
+    The decay is at most ``1 - 1 / (step + 1)``, so that the random first weights are soon forgotten
+    (Tarvainen and Valpola, "Mean teachers", arXiv 1703.01780). Buffers are averaged too.
+
+    Args:
+        decays: At least two, each above 0 and below 1.
+
+    Raises:
+        ImBenchError: A decay is out of range, or there is only one.
+    """
+
+    def __init__(self, decays: Sequence[float] = (0.99, 0.996, 0.999)) -> None:
+        super().__init__()
+        _check_count(len(decays), "decays")
+        for decay in decays:
+            if not 0 < decay < 1:
+                raise ImBenchError(f"a decay of EmaTeachers lies between 0 and 1, not {decay}")
+        self.decays = tuple(decays)
+
+    @override
+    def prepare(self, student: Student) -> None:
+        self.teachers = [self._copy(student) for _ in self.decays]
+
+    @override
+    def start(self, student: Student) -> None:
+        for teacher in self.teachers:
+            update_average(teacher.network, student.network, decay=0)
+
+    @override
+    def after_step(self, student: Student) -> None:
+        self.steps += 1
+        for teacher, decay in zip(self.teachers, self.decays, strict=True):
+            decay = min(decay, 1 - 1 / (self.steps + 1))
+            update_average(teacher.network, student.network, decay)
+
+    @override
+    def load_state_dict(self, state: Mapping[str, Any], student: Student) -> None:
+        if len(state["networks"]) != len(self.decays):
+            raise ImBenchError(
+                f"the checkpoint holds {len(state['networks'])} EMA teachers, the config names "
+                f"{len(self.decays)} decays: resume with the same decays"
+            )
+        super().load_state_dict(state, student)
+
+
+@TEACHERS.register_module()
+class SnapshotTeachers(OnlineTeachers):
+    """Frozen copies of the student, taken again and again; the newest replaces the oldest.
+
+    There are no pseudo-labels before the second one.
+
+    Args:
+        count: How many are kept, at least two.
+        interval: Steps of the optimiser between two.
+
+    Raises:
+        ImBenchError: A number is too small.
+    """
+
+    def __init__(self, count: int = 3, interval: int = 1000) -> None:
+        super().__init__()
+        _check_count(count, "snapshots")
+        if interval < 1:
+            raise ImBenchError(f"the interval of SnapshotTeachers is at least 1, not {interval}")
+        self.count = count
+        self.interval = interval
+
+    @override
+    def prepare(self, student: Student) -> None:
+        self.teachers = []
+
+    @override
+    def after_step(self, student: Student) -> None:
+        self.steps += 1
+        if self.steps % self.interval:
+            return
+        if len(self.teachers) < self.count:
+            self.teachers.append(self._copy(student))
+            return
+        oldest = self.teachers.pop(0)
+        update_average(oldest.network, student.network, decay=0)
+        self.teachers.append(oldest)
+
+
+def _check_count(count: int, what: str) -> None:
+    if count < 2:
+        raise ImBenchError(
+            f"an ensemble needs at least 2 {what}, not {count}: one teacher always agrees with "
+            "itself"
+        )

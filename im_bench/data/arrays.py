@@ -59,9 +59,7 @@ class ArrayDataset(Dataset[Batch]):
         meta = read_meta(data_dir)
         self.metainfo = {"classes": tuple(meta["classes"])}
         split = "train" if part in ("labelled", "all") else part
-        images, labels = _read_pair(
-            data_dir / f"{split}_images.npy", data_dir / f"{split}_labels.npy"
-        )
+        images, labels = read_arrays(data_dir, split)
         all_images = images
         if part == "labelled":
             index = torch.as_tensor(labelled_indices(meta, data_dir), dtype=torch.int64)
@@ -140,7 +138,13 @@ def images_per_batch(meta: dict[str, Any], most: int) -> int:
     return max(1, min(most, _PIXELS_PER_BATCH // (width * height)))
 
 
-def _read_pair(images_file: Path, labels_file: Path) -> tuple[Tensor, Tensor]:
+def read_arrays(data_dir: Path, split: str) -> tuple[Tensor, Tensor]:
+    """Return images (N, H, W, C) and label bytes (N, H, W) of a split, memory-mapped.
+
+    Raises:
+        ImBenchError: A file is missing or broken, or the two do not fit each other.
+    """
+    images_file, labels_file = (data_dir / f"{split}_{what}.npy" for what in ("images", "labels"))
     images, labels = _read(images_file), _read(labels_file)
     if images.ndim != 4 or images.shape[:3] != labels.shape:
         raise ImBenchError(

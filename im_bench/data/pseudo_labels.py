@@ -6,6 +6,7 @@ them, which costs one pass when a training starts.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -63,6 +64,41 @@ def read_pseudo_labels(folder: Path, train_images: Tensor) -> tuple[Tensor, Tens
         ImBenchError: A file is missing or broken, or belongs to other images.
     """
     form = _read_format(folder)
+    indices, labels, inconsistent = _read_arrays(folder, train_images.shape)
+    images = train_images[torch.from_numpy(indices)]
+    if form["blank"]:
+        images = images.masked_fill(torch.from_numpy(inconsistent)[..., None], 0)
+    return images, torch.from_numpy(labels)
+
+
+def read_masks(
+    folder: Path, positions: NDArray[np.int64], shape: Sequence[int]
+) -> tuple[Tensor, Tensor]:
+    """Return what teachers agree on in some images, and where they do not agree.
+
+    Args:
+        folder: Of a pseudo-label stage.
+        positions: (n,), of the images among the training images.
+        shape: Of the array of all training images, (N, H, W, C).
+
+    Returns:
+        uint8 (n, H, W) and bool (n, H, W). An image without pseudo-label is inconsistent all over.
+
+    Raises:
+        ImBenchError: A file is missing or broken, or belongs to other images.
+    """
+    indices, labels, inconsistent = _read_arrays(folder, shape)
+    consensus = np.zeros((len(positions), *shape[1:3]), np.uint8)
+    disputed = np.ones(consensus.shape, np.bool_)
+    _, rows, kept = np.intersect1d(positions, indices, return_indices=True)
+    consensus[rows], disputed[rows] = labels[kept], inconsistent[kept]
+    return torch.from_numpy(consensus), torch.from_numpy(disputed)
+
+
+def _read_arrays(
+    folder: Path, shape: Sequence[int]
+) -> tuple[NDArray[np.int64], NDArray[np.uint8], NDArray[np.bool_]]:
+    """Return positions, labels and inconsistency masks of the images that were kept."""
     try:
         indices, labels, masks = (
             np.load(folder / f"{name}.npy", allow_pickle=False)
@@ -72,17 +108,13 @@ def read_pseudo_labels(folder: Path, train_images: Tensor) -> tuple[Tensor, Tens
         raise ImBenchError(
             f"the pseudo-labels in {folder} cannot be read ({error}): run their stage again"
         ) from None
-    size = tuple(train_images.shape[1:3])
-    if labels.shape != (len(indices), *size) or (indices >= len(train_images)).any():
+    count, height, width = shape[:3]
+    if labels.shape != (len(indices), height, width) or (indices >= count).any():
         raise ImBenchError(
             f"{folder}: pseudo-labels of shape {labels.shape} do not belong to "
-            f"{len(train_images)} training images of {size[1]}x{size[0]}: make them anew"
+            f"{count} training images of {width}x{height}: make them anew"
         )
-    images = train_images[torch.from_numpy(indices)]
-    if form["blank"]:
-        inconsistent = np.unpackbits(masks, axis=-1, count=size[1]).view(np.bool_)
-        images = images.masked_fill(torch.from_numpy(inconsistent)[..., None], 0)
-    return images, torch.from_numpy(labels)
+    return indices, labels, np.unpackbits(masks, axis=-1, count=width).view(np.bool_)
 
 
 def _read_format(folder: Path) -> dict[str, Any]:

@@ -63,9 +63,9 @@ class SemiPreprocessor(BatchPreprocessor):
         }
 
     def normalise(self, images: Tensor) -> Tensor:
-        """Turn float images in 0..1 into what the network takes."""
+        """Turn float images in 0..1 into what the network takes, in channels_last."""
         normalised: Tensor = (images * 255 - self.mean) / self.std
-        return normalised
+        return normalised.contiguous(memory_format=torch.channels_last)  # mixing may undo it
 
     def _view(
         self, generator: torch.Generator, images: Raw, samples: Raw, branch: str

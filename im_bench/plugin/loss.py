@@ -102,7 +102,9 @@ class InconsistencyMaskedLoss(nn.Module):
 
     def _reduced(self, losses: Tensor, kept: Tensor, weight: Tensor | None) -> Tensor:
         """Return the mean of losses (B, H, W) or (B, C, H, W) over what ``normalise`` says."""
-        if losses.ndim > kept.ndim:
+        if losses.ndim < kept.ndim:  # soft labels: one loss for all channels
+            kept = kept.all(1)
+        elif losses.ndim > kept.ndim:
             kept = kept.unsqueeze(1)
         kept = kept.expand_as(losses)
         losses = losses.where(kept, 0.0)

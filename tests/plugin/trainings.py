@@ -17,6 +17,7 @@ from mmseg.registry import MODELS
 from PIL import Image
 from torch import nn
 
+import im_bench.models.preprocessor
 import im_bench.plugin  # noqa: F401  registers
 
 CLASSES = 4
@@ -45,6 +46,15 @@ class PluginTestBackbone(nn.Module):
 
     def forward(self, x: torch.Tensor) -> list[torch.Tensor]:
         return [self.layers(x)]
+
+
+@MODELS.register_module()
+class PluginTestSteadyBackbone(PluginTestBackbone):
+    """The same without randomness."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layers = self.layers[:-1]
 
 
 def head(kind: str, **fields: Any) -> dict[str, Any]:
@@ -145,7 +155,13 @@ ARCHITECTURES = {
 
 def model_config(architecture: dict[str, Any], **fields: Any) -> dict[str, Any]:
     return copy.deepcopy(
-        {"type": "EncoderDecoder", "data_preprocessor": PREPROCESSOR, **architecture, **fields}
+        {
+            "type": "EncoderDecoder",
+            "data_preprocessor": PREPROCESSOR,
+            "test_cfg": {"mode": "whole"},
+            **architecture,
+            **fields,
+        }
     )
 
 

@@ -97,7 +97,7 @@ class UniMatch(FixMatch):
         unlabelled = 0.5 * self.unlabelled_weight
         return {
             "labelled.loss": 0.5 * labelled,
-            "strong.loss": unlabelled * self.strong_weight * torch.stack(list(strong)).sum(),
+            "strong.loss": unlabelled * self.strong_weight * torch.stack(tuple(strong)).sum(),
             "feature.loss": unlabelled * self.feature_weight * feature,
         }
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import groupby
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import torch
@@ -20,7 +20,7 @@ from mmseg.registry import METRICS
 from numpy.typing import NDArray
 from torch import Tensor
 
-from im_bench.errors import ImBenchError
+from im_bench.errors import ImBenchError, unknown_name
 from im_bench.evaluation import overlap
 from im_bench.evaluation.cells import (
     CellCounts,
@@ -30,7 +30,7 @@ from im_bench.evaluation.cells import (
     redraw_position_bits,
     redraw_positions_for_counting,
 )
-from im_bench.evaluation.overlap import Counts
+from im_bench.evaluation.overlap import Absent, Counts
 
 Sample = Mapping[str, Any]
 ImageCounts = NDArray[np.float64]
@@ -125,15 +125,32 @@ class MulticlassMetric(OverlapMetric):
 
     * ``miou``: mean over images of the mean IoU over the classes of the image's ground truth
       (class 0 included). Not the mIoU of the Cityscapes benchmark, which is the next one.
-    * ``miou_dataset``, ``iou_<class>``: of the confusion matrix of all images; classes that no
-      ground truth has are left out.
+    * ``miou_dataset``, ``iou_<class>``: of the confusion matrix of all images, as Cityscapes and
+      Pascal are reported. Classes that no ground truth has have no ``iou_<class>``.
     * ``pixel_accuracy``: mean over images.
     * ``soft_miou``: where samples bring ``seg_probabilities.data``, ``(C, H, W)``: mean over
       classes of the IoU of probabilities, over all images. (The original averages it over batches
       of validation, so that it depends on their size.)
 
+    Args:
+        classes: As for :class:`OverlapMetric`.
+        absent: What becomes of classes that no ground truth has in ``miou_dataset``: left out
+            (``skip``), or averaged as 0 (``zero``), as the evaluations of UniMatch and U2PL do.
+        **kwargs: Of :class:`OverlapMetric`.
+
+    Raises:
+        ImBenchError: ``absent`` is neither.
+
     Source: original implementation, ``benchmark_multiclass``.
     """
+
+    def __init__(
+        self, classes: Sequence[str] | None = None, *, absent: Absent = "skip", **kwargs: Any
+    ) -> None:
+        super().__init__(classes, **kwargs)
+        if absent not in get_args(Absent):
+            raise unknown_name("treatment of absent classes", absent, get_args(Absent))
+        self.absent = absent
 
     def count(self, predicted: Tensor, truth: Tensor) -> Counts:
         """Count each class."""
@@ -155,7 +172,7 @@ class MulticlassMetric(OverlapMetric):
         metrics = {
             "miou": self.mean(self.rounded(overlap.image_miou(counts))),
             "pixel_accuracy": self.mean(self.rounded(overlap.pixel_accuracy(counts))),
-            "miou_dataset": float(ious.nanmean().nan_to_num(0.0)),
+            "miou_dataset": float(overlap.dataset_miou(counts, self.absent)),
         }
         for name, value in zip(self.classes, ious.tolist(), strict=True):
             if value == value:

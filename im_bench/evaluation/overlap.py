@@ -7,7 +7,7 @@ image or, after adding up, per data set.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor
@@ -15,6 +15,7 @@ from torch import Tensor
 from im_bench.errors import ImBenchError
 
 IGNORED = 255
+Absent = Literal["skip", "zero"]
 EPSILON = 1e-7  # of the original's union: an image without prediction and truth scores 0
 
 
@@ -177,6 +178,19 @@ def dataset_iou(counts: Counts) -> Tensor:
     total = counts.total()
     values = total.intersection / total.union
     return values.masked_fill(total.truth == 0, torch.nan)[0]
+
+
+def dataset_miou(counts: Counts, absent: Absent = "skip") -> Tensor:
+    """Return the mean over classes of the IoU over all images together, a float64 scalar in 0..1.
+
+    Args:
+        counts: Of all images.
+        absent: What becomes of classes that no ground truth has: left out (``skip``), or averaged
+            as 0 (``zero``), as the evaluations of UniMatch and U2PL do.
+    """
+    ious = dataset_iou(counts)
+    mean = ious.nan_to_num(0.0).mean() if absent == "zero" else ious.nanmean()
+    return mean.nan_to_num(0.0)  # without any ground truth
 
 
 def soft_miou(counts: Counts) -> Tensor:

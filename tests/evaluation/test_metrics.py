@@ -111,6 +111,20 @@ def test_mean_of_images_and_iou_of_the_data_set_differ():
     assert "soft_miou" not in results
 
 
+def test_absent_classes_may_lower_the_miou_of_the_data_set():
+    data = [{"pred_sem_seg": label_map([0, 0, 1, 3]), "gt_sem_seg": label_map([0, 0, 0, 1])}]
+    classes = ["present", "missed", "in neither", "only predicted"]
+    results = {
+        absent: evaluate(MulticlassMetric(classes, absent=absent), data)
+        for absent in ("skip", "zero")
+    }
+    assert results["skip"]["miou_dataset"] == pytest.approx((2 / 3 + 0) / 2)
+    assert results["zero"]["miou_dataset"] == pytest.approx((2 / 3 + 0 + 0 + 0) / 4)
+    assert results["skip"]["miou"] == results["zero"]["miou"]
+    with pytest.raises(ImBenchError, match="did you mean 'skip'"):
+        MulticlassMetric(classes, absent="skipp")
+
+
 def test_probabilities_bring_a_soft_miou():
     truth = torch.tensor([[[0, 1]]])
     probabilities = torch.tensor([[[0.75, 0.5]], [[0.25, 0.5]]])

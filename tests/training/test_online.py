@@ -1,0 +1,113 @@
+"""Every online method as a training of the harness: it learns, stops, resumes, is used."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from im_bench.data.pseudo_labels import write_pseudo_labels
+from im_bench.files import write_json
+from im_bench.runner.job import StageInterrupted
+from im_bench.training.checkpoints import load_checkpoint
+from im_bench.training.inference import load_model
+from im_bench.training.runner import run_training
+
+from .conftest import SIZE, train_config, write_arrays
+
+METHODS = ["supervised", "fixmatch", "fpl", "crossmatch", "imas", "u2pl", "unimatch"]
+PARTNERS = {"fixmatch": "same", "unimatch": "same", "fpl": "other", "crossmatch": "other"}
+# Memory for large images and long trainings, which these are not.
+SMALL: dict[str, dict[str, Any]] = {"u2pl": {"capacity": 64, "queries": 8, "negatives": 4}}
+
+
+def online_config(name: str, **fields: Any) -> dict[str, Any]:
+    method = {"name": name, "partner": PARTNERS.get(name, "none"), **SMALL.get(name, {})}
+    return train_config(
+        **{"method": method, "augmentation": None, "copies": 1, "free_rotation": True, **fields}
+    )
+
+
+def pseudo_labels(folder: Path) -> Path:
+    """Write pseudo-labels for most of the unlabelled images of the squares."""
+    folder.mkdir()
+    rng = np.random.default_rng(1)
+    count = 14  # of 16: two images were not kept
+    labels = rng.integers(0, 2, (count, SIZE, SIZE), dtype=np.uint8)
+    masks = rng.integers(0, 2, (count, SIZE, SIZE)).astype(bool)
+    write_pseudo_labels(folder, np.arange(8, 8 + count), labels * ~masks, masks, blank=True)
+    return folder
+
+
+def train(config: Any, data_dir: Path, folder: Path, pseudo: Path | None = None, **more: Any):
+    folder.mkdir(exist_ok=True)
+    return run_training(config, data_dir, pseudo, folder, device="cpu", **more)
+
+
+def state(folder: Path) -> dict[str, torch.Tensor]:
+    return load_checkpoint(folder / "scratch" / "last.pth")["state_dict"]
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_resumed_training_equals_the_uninterrupted_one(name, data_dir, tmp_path):
+    config = online_config(name)
+    whole = train(config, data_dir, tmp_path / "whole")
+
+    stop = threading.Event()
+    stopper = {"progress": lambda step, total, **_: stop.set() if step >= 4 else None}
+    stop_at = tmp_path / "stopped"
+    with pytest.raises(StageInterrupted):
+        train(config, data_dir, stop_at, stop=stop, **stopper)
+    resumed = train(config, data_dir, stop_at)
+
+    assert {**resumed, "images_per_second": 0} == {**whole, "images_per_second": 0}
+    one, other = state(tmp_path / "whole"), state(stop_at)
+    assert one.keys() == other.keys()
+    assert all(torch.equal(one[key], other[key]) for key in one)
+
+
+@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("space", ["binary", "multiclass", "multilabel"])
+def test_methods_train_with_masks_in_every_label_space(name, space, tmp_path):
+    data_dir = write_arrays(tmp_path / "data", space)
+    masking = {"labels": "consensus", "block_input": True, "block_output": True}
+    config = online_config(
+        name, masking=masking, budget={"kind": "equal", "iterations": 2}, validations=1
+    )
+    outcome = train(config, data_dir, tmp_path / "out", pseudo_labels(tmp_path / "pseudo"))
+    assert np.isfinite(outcome["final_loss"])
+
+
+@pytest.mark.parametrize("name", ["imas", "fixmatch"])
+def test_what_is_kept_is_the_deployed_network_alone(name, data_dir, tmp_path):
+    config = online_config(name, keep="last")
+    train(config, data_dir, tmp_path)
+    write_json(tmp_path / "stage.json", {"config": config})
+    model = load_model(tmp_path, data_dir, "cpu")
+    prefix = "companion." if name == "imas" else "student."
+    last = state(tmp_path)
+    for key, value in model.state_dict().items():
+        assert torch.equal(value, last[prefix + key])
+
+
+def test_grey_images_train_too(tmp_path):
+    data_dir = write_arrays(tmp_path / "data", channels=1)
+    config = online_config("unimatch", budget={"kind": "equal", "iterations": 2}, validations=1)
+    assert np.isfinite(train(config, data_dir, tmp_path / "out")["final_loss"])
+
+
+def test_poly_schedule_with_momentum_ends_at_no_learning(data_dir, tmp_path):
+    fields = {"optimizer": "sgd", "schedule": "poly", "head_factor": 10.0, "learning_rate": 0.001}
+    config = online_config("fixmatch", **fields)
+    train(config, data_dir, tmp_path)
+    groups = load_checkpoint(tmp_path / "scratch" / "last.pth")["optimizer"]["param_groups"]
+    assert {group["initial_lr"] for group in groups} == {0.001, 0.01}
+    assert all(group["lr"] < 0.2 * group["initial_lr"] for group in groups)
+
+
+def test_the_last_network_is_kept_if_asked_for(data_dir, tmp_path):
+    assert train(online_config("fixmatch", keep="last"), data_dir, tmp_path)["best_iteration"] == 12

@@ -1,0 +1,134 @@
+"""Feature vectors of pixels, for losses that compare pixels: a head, and how it is read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from im_bench.errors import ImBenchError
+from im_bench.semi.network import Features, Network
+
+_STRIDE = 4
+
+
+class RepresentationHead(nn.Module):
+    """Two 3x3 convolutions and a 1x1, from the classifier's input to features of each pixel.
+
+    Args:
+        in_channels: Of the classifier's input; see :func:`classifier_channels`.
+        features: D, the length of the feature vectors.
+        dropout: Share of whole channels that are dropped after each 3x3 convolution.
+
+    Source: Wang et al., U2PL, CVPR 2022. In the original implementation, ``dec_deeplabv3_plus``,
+    the head stands beside a classifier of the same shape; here behind all of the decoder but the
+    last convolution, which every segmentor has.
+    """
+
+    def __init__(self, in_channels: int, features: int = 256, dropout: float = 0.1) -> None:
+        super().__init__()
+
+        def block(channels: int) -> list[nn.Module]:
+            return [
+                nn.Conv2d(channels, features, 3, padding=1),
+                nn.BatchNorm2d(features),
+                nn.ReLU(inplace=True),
+                nn.Dropout2d(dropout),
+            ]
+
+        self.layers = nn.Sequential(
+            *block(in_channels), *block(features), nn.Conv2d(features, features, 1)
+        )
+
+    def forward(self, embedding: Tensor, size: Sequence[int]) -> Tensor:
+        """Return float32 features (B, D, h, w), of stride 4 or the embedding's if it is coarser.
+
+        Args:
+            embedding: What the classifier reads, (B, D', h', w').
+            size: Height and width of the images.
+        """
+        # The network's own autocast, if any, ended before this head; its type tells.
+        precision = embedding.dtype
+        context = (
+            nullcontext()
+            if precision == torch.float32
+            else torch.autocast(embedding.device.type, dtype=precision)
+        )
+        with context:
+            features: Tensor = self.layers(pooled(embedding, size))
+        return features.float()
+
+
+class Reading(NamedTuple):
+    """What a network and its representation head say of B images.
+
+    Attributes:
+        features: Feature maps that the decoder reads.
+        logits: At the network's own resolution, float32 (B, C, h', w').
+        representation: Of stride 4 or coarser, float32 (B, D, h, w).
+    """
+
+    features: Features
+    logits: Tensor
+    representation: Tensor
+
+
+def read(network: Network, head: nn.Module, images: Tensor) -> Reading:
+    """Pass normalised images (B, C, H, W) through a network and its representation head."""
+    features = network.encode(images)
+    logits, embedding = network.decode_with_embedding(features)
+    return Reading(features, logits, head(embedding, images.shape[-2:]))
+
+
+def resized(network: Network, logits: Tensor, size: Sequence[int]) -> Tensor:
+    """Return logits (B, C, h', w') as (B, C, *size), resized as the network's head does."""
+    corners = network.segmentor.decode_head.align_corners
+    return F.interpolate(logits, tuple(size), mode="bilinear", align_corners=corners)
+
+
+@contextmanager
+def training_mode(*modules: nn.Module) -> Iterator[None]:
+    """Put modules into training mode for a while; the mode of every layer is as before then."""
+    were_evaluating = [
+        layer for module in modules for layer in module.modules() if not layer.training
+    ]
+    for module in modules:
+        module.train()
+    try:
+        yield
+    finally:
+        for layer in were_evaluating:
+            layer.training = False
+
+
+def pooled(maps: Tensor, size: Sequence[int]) -> Tensor:
+    """Average maps that are finer than stride 4 to that stride; leave others as they are.
+
+    Args:
+        maps: (B, C, h', w').
+        size: Height and width of the images.
+    """
+    stride = max(round(size[0] / maps.shape[-2]), 1)
+    if stride >= _STRIDE:
+        return maps
+    return F.avg_pool2d(maps, _STRIDE // stride, ceil_mode=True)
+
+
+def classifier_channels(segmentor: nn.Module) -> int:
+    """Return the channels that the last convolution of a segmentor's decode head reads.
+
+    Raises:
+        ImBenchError: The decode head has no such convolution.
+    """
+    head = getattr(segmentor, "decode_head", None)
+    last = getattr(head, "conv_seg", None)
+    if not isinstance(last, nn.Conv2d):
+        raise ImBenchError(
+            f"the decode head {type(head).__name__} has no convolution named conv_seg, from whose "
+            "input pixel features are computed: use another head or a method without them"
+        )
+    return last.in_channels

@@ -25,8 +25,8 @@ def results_notes(
         note
         for note in (
             _budget(plan),
-            "Selection: by validation only, both within a training and among trainings; "
-            "the test images are read once, at the end.",
+            _selection(plan),
+            _evaluation(plan),
             _generations(plan),
             _seeds(plan),
             _labels(plan),
@@ -65,6 +65,26 @@ def _budget(plan: Plan) -> str:
             "training images mean more iterations."
         )
     return f"Budget 'equal': {plan.suite.budgets.equal.iterations} iterations for every training."
+
+
+def _selection(plan: Plan) -> str:
+    if plan.suite.training.keep == "last":
+        return (
+            "Selection: a training leaves its last network; among trainings by validation; the "
+            "test images are read once, at the end."
+        )
+    return (
+        "Selection: by validation only, both within a training and among trainings; "
+        "the test images are read once, at the end."
+    )
+
+
+def _evaluation(plan: Plan) -> str:
+    """Say how images pass through the networks, on which published numbers depend."""
+    data: dict[str, list[str]] = {}
+    for name in dict.fromkeys(cell.data for cell in plan.cells):
+        data.setdefault(plan.suite.data[name].evaluation.text, []).append(name)
+    return f"Evaluation: {_list(f'{how} ({_list(names)})' for how, names in data.items())}."
 
 
 def _generations(plan: Plan) -> str:

@@ -165,6 +165,18 @@ class EvaluationSpec(Strict):
             raise ValueError("slide needs a window, and only slide has one")
         return self
 
+    @property
+    def text(self) -> str:
+        """What stands under a table."""
+        if self.window is None:
+            return "whole images"
+        stride = self.stride or self.window * 2 // 3
+        return (
+            f"sliding windows of {self.window}, stride {stride}, "
+            f"{'cut off' if self.border == 'truncate' else 'shifted inside'} at the border, "
+            f"{self.combine} averaged"
+        )
+
 
 class SynthSpec(Strict):
     """Built-in data: drawn, not downloaded.

@@ -162,9 +162,29 @@ def test_a_suite_that_is_not_there(tmp_path: Path) -> None:
 @pytest.mark.parametrize("path", sorted(BUILT_IN.glob("*.yaml")), ids=lambda path: path.stem)
 def test_the_suites_that_come_with_im_bench(path: Path, tmp_path: Path) -> None:
     plan = make_plan(path, tmp_path / "runs", tmp_path / "data")
-    all_but_the_longest = {"ldt", "aldt", "fdt", "me", "im"}
-    assert {cell.method for cell in plan.cells} - {"afdt"} == all_but_the_longest
+    online = {"fixmatch", "fpl", "crossmatch", "imas", "u2pl", "unimatch"}
+    study_b = {"ldt", "aldt", "fdt", "me", "im"}
+    expected = {
+        "quickstart": study_b,
+        "from-scratch": study_b | {"afdt"} | online,
+        "real-small": study_b | {"afdt"} | online,
+    }
+    if path.stem in expected:
+        assert {cell.method for cell in plan.cells} == expected[path.stem]
     assert len(plan.graph) < plan.graph.asked
+
+
+def test_study_a_has_each_method_without_and_with_masks(tmp_path: Path) -> None:
+    plan = make_plan(BUILT_IN / "cityscapes.yaml", tmp_path / "runs", tmp_path / "data")
+    methods = {"supervised", "u2pl", "unimatch", "imas"}
+    assert {cell.method for cell in plan.cells} == methods | {f"{m}+im" for m in methods}
+    assert len({cell.data for cell in plan.cells}) == 4
+    masked = plan.cell("cityscapes-1-8/file/u2pl+im")
+    slugs = [stage.slug.rpartition("/s1/")[2] for stage in plan.closure([masked.finals[1]])]
+    assert slugs[-3:] == ["u2pl+im/g1-labels", "u2pl+im/g1-student1", "u2pl+im/scores"]
+    student = plan.closure([masked.finals[1]])[-2].config
+    assert student["crop"] == (769, 769)
+    assert student["evaluation"]["mode"] == "slide"
 
 
 def test_variants_of_a_method_can_be_told_apart(make: Make) -> None:

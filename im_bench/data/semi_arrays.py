@@ -1,0 +1,203 @@
+"""Labelled and unlabelled images side by side, from packed arrays."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from mmseg.registry import DATASETS
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.data import Dataset, default_collate
+
+from im_bench.data.arrays import labelled_indices, read_arrays, read_meta
+from im_bench.data.pseudo_labels import read_masks
+from im_bench.data.tickets import Partner, Ticket, Tickets, branch_seed, check_partner
+from im_bench.data.transforms import IGNORED, check_crop, draw_scale_crop
+from im_bench.errors import ImBenchError
+
+Raw = dict[str, dict[str, Any]]
+
+
+@DATASETS.register_module()
+class SemiArrayDataset(Dataset[Raw]):
+    """The labelled and the other training images of a packed data set, asked for by ticket.
+
+    Gives raw batches as :class:`~im_bench.data.semi.SemiDataset` does, RGB or grey, and gives them
+    whole: collate with ``take_batch``. Without a crop a batch is one indexing operation per branch,
+    and worker processes would only cost time. With one, views are cut out of memory-mapped files,
+    of which no more is read than they show: let workers do that.
+
+    Attributes:
+        metainfo: ``classes``.
+        seed: Of all that is drawn; None until the sampler sets it counts as 0.
+
+    Args:
+        data_dir: The folder ``arrays`` of a data stage.
+        pseudo_dir: The folder of a pseudo-label stage. An image that it did not keep is
+            inconsistent everywhere.
+        unlabelled: Whether there are unlabelled images in a batch: all that are not labelled.
+        partner: Whether a batch has a second view of the ``same`` unlabelled images, or of
+            ``other`` ones.
+        crop: Width and height of random views, or None for whole images.
+        ratio: Range of the random scale before the crop.
+        seed: See above.
+        device: Where to hold whole images; views are always cut on the CPU.
+
+    Raises:
+        ImBenchError: A file is missing or broken, no image is labelled or unlabelled, or an
+            argument cannot be.
+    """
+
+    def __init__(
+        self,
+        data_dir: str | Path,
+        pseudo_dir: str | Path | None = None,
+        unlabelled: bool = True,
+        partner: Partner = "none",
+        crop: int | Sequence[int] | None = None,
+        ratio: Sequence[float] = (0.5, 2.0),
+        seed: int | None = None,
+        device: str | torch.device = "cpu",
+    ) -> None:
+        data_dir = Path(data_dir)
+        meta = read_meta(data_dir)
+        self.metainfo = {"classes": tuple(meta["classes"])}
+        self.partner = check_partner(partner, unlabelled)
+        self.seed = seed
+        self._crop = None if crop is None else check_crop(crop, ratio)
+        # A multi-label byte cannot be ignored: padding shows no class.
+        self._label_pad = 0 if meta["space"] == "multilabel" else IGNORED
+        self._images, self._labels = read_arrays(data_dir, "train")
+        self._labelled = np.array(labelled_indices(meta, data_dir), np.int64)
+        rest = np.setdiff1d(np.arange(len(self._images)), self._labelled)
+        self._unlabelled = rest if unlabelled else rest[:0]
+        if not len(self._labelled) or (unlabelled and not len(rest)):
+            kind = "unlabelled" if len(self._labelled) else "labelled"
+            raise ImBenchError(
+                f"{data_dir}: no training image is {kind}: change the share that is labelled"
+            )
+        self._masks: tuple[Tensor, Tensor] | None = None
+        self._mapped: MappedPseudoLabels | None = None
+        shape = self._images.shape
+        if pseudo_dir is not None and unlabelled and self._crop:
+            self._mapped = MappedPseudoLabels(Path(pseudo_dir), shape)
+        elif pseudo_dir is not None and unlabelled:
+            consensus, inconsistent = read_masks(Path(pseudo_dir), np.arange(shape[0]), shape)
+            self._masks = consensus.to(device), inconsistent.to(device)
+        if not self._crop:
+            self._images, self._labels = self._images.to(device), self._labels.to(device)
+
+    @property
+    def tickets(self) -> Tickets:
+        """Which images tickets stand for."""
+        return Tickets(len(self._labelled), len(self._unlabelled), self.seed or 0)
+
+    def __len__(self) -> int:
+        """Return the tickets per epoch."""
+        return self.tickets.epoch_length
+
+    def __getitem__(self, number: int) -> Raw:
+        """Return a raw batch of one."""
+        return self.__getitems__([number])
+
+    def __getitems__(self, numbers: Sequence[int]) -> Raw:
+        """Return a raw batch; torch's DataLoader calls this instead of asking for single items."""
+        tickets = self.tickets
+        branches = [self._positions(tickets[number]) for number in numbers]
+        if self._crop is None:
+            return self._whole({b: [each[b] for each in branches] for b in branches[0]})
+        batch: Raw = default_collate([*map(self._views, numbers, branches)])
+        return batch
+
+    def _positions(self, ticket: Ticket) -> dict[str, int]:
+        """Return where the image of each branch is among the training images."""
+        positions = {"labelled": int(self._labelled[ticket.labelled])}
+        if ticket.unlabelled is not None and ticket.other is not None:
+            positions["unlabelled"] = int(self._unlabelled[ticket.unlabelled])
+            if self.partner != "none":
+                partner = ticket.other if self.partner == "other" else ticket.unlabelled
+                positions["partner"] = int(self._unlabelled[partner])
+        return positions
+
+    def _whole(self, positions: dict[str, list[int]]) -> Raw:
+        batch: Raw = {"inputs": {}, "data_samples": {}}
+        for branch, numbers in positions.items():
+            index = torch.as_tensor(numbers).to(self._images.device, non_blocking=True)
+            batch["inputs"][branch] = self._images.index_select(0, index)
+            if branch == "labelled":
+                batch["data_samples"][branch] = self._labels.index_select(0, index)
+                continue
+            valid = torch.ones((len(numbers), *self._labels.shape[1:]), dtype=torch.bool)
+            samples = {"valid": valid.to(index.device, non_blocking=True)}
+            if self._masks is not None:
+                consensus, inconsistent = (each.index_select(0, index) for each in self._masks)
+                samples |= {"consensus": consensus, "inconsistent": inconsistent}
+            batch["data_samples"][branch] = samples
+        return batch
+
+    def _views(self, number: int, positions: dict[str, int]) -> Raw:
+        """Return one item: a random view per branch."""
+        assert self._crop is not None  # noqa: S101
+        crop, ratio = self._crop
+        item: Raw = {"inputs": {}, "data_samples": {}}
+        for branch, position in positions.items():
+            rng = np.random.default_rng(branch_seed(self.seed or 0, number, branch))
+            image = self._images[position].numpy()
+            draw = draw_scale_crop(rng, (image.shape[1], image.shape[0]), crop, ratio)
+            item["inputs"][branch] = torch.from_numpy(draw.image(image))
+            if branch == "labelled":
+                labels = draw.map(self._labels[position].numpy(), self._label_pad)
+                item["data_samples"][branch] = torch.from_numpy(labels)
+                continue
+            maps = {"valid": draw.valid()}
+            if self._mapped is not None:
+                consensus, inconsistent = self._mapped[position]
+                maps["consensus"] = draw.map(consensus, 0)
+                maps["inconsistent"] = draw.map(inconsistent, 0)
+            item["data_samples"][branch] = {
+                name: torch.from_numpy(each) for name, each in maps.items()
+            }
+        return item
+
+
+class MappedPseudoLabels:
+    """The pseudo-labels of a stage, of which only the images that are asked for are read.
+
+    Args:
+        folder: Of the stage.
+        shape: Of the array of all training images, (N, H, W, C).
+
+    Raises:
+        ImBenchError: A file is missing or broken, or belongs to other images.
+    """
+
+    def __init__(self, folder: Path, shape: Sequence[int]) -> None:
+        try:
+            indices = np.load(folder / "indices.npy", allow_pickle=False)
+            self._labels, self._masks = (
+                np.load(folder / f"{name}.npy", mmap_mode="r", allow_pickle=False)
+                for name in ("labels", "masks")
+            )
+        except (OSError, ValueError) as error:
+            raise ImBenchError(
+                f"the pseudo-labels in {folder} cannot be read ({error}): run their stage again"
+            ) from None
+        count, *self._size = shape[:3]
+        if self._labels.shape != (len(indices), *self._size) or (indices >= count).any():
+            raise ImBenchError(
+                f"{folder}: pseudo-labels of shape {self._labels.shape} do not belong to {count} "
+                f"training images of {shape[2]}x{shape[1]}: make them anew"
+            )
+        self._row = {int(index): row for row, index in enumerate(indices)}
+
+    def __getitem__(self, position: int) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
+        """Return consensus and inconsistency (H, W) of the image at a position."""
+        row = self._row.get(position)
+        if row is None:  # it was not kept: nothing is agreed on
+            return np.zeros(self._size, np.uint8), np.ones(self._size, np.bool_)
+        inconsistent = np.unpackbits(self._masks[row], axis=-1, count=self._size[1])
+        return self._labels[row], inconsistent.view(np.bool_)

@@ -32,7 +32,7 @@ from im_bench.plugin.networks import (
 )
 from im_bench.semi.ema import averaged_copy, update_average
 
-TEACHERS = Registry("teacher ensemble")
+TEACHERS = Registry("teacher ensemble", scope="mmseg")
 """Kinds of teacher ensembles."""
 
 

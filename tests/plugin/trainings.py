@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import copy
 import itertools
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +13,8 @@ import mmseg.datasets  # noqa: F401  registers
 import numpy as np
 import torch
 from mmengine.config import ConfigDict
-from mmengine.registry import init_default_scope
+from mmengine.optim import OptimWrapper
+from mmengine.registry import OPTIM_WRAPPERS, init_default_scope
 from mmengine.runner import Runner
 from mmseg.registry import MODELS
 from PIL import Image
@@ -55,6 +58,16 @@ class PluginTestSteadyBackbone(PluginTestBackbone):
     def __init__(self) -> None:
         super().__init__()
         self.layers = self.layers[:-1]
+
+
+@OPTIM_WRAPPERS.register_module()
+class PluginTestAmpWrapper(OptimWrapper):
+    """What AmpOptimWrapper does on a GPU, on which it insists."""
+
+    @contextmanager
+    def optim_context(self, model: nn.Module) -> Iterator[None]:
+        with super().optim_context(model), torch.autocast("cpu", dtype=torch.bfloat16):
+            yield
 
 
 def head(kind: str, **fields: Any) -> dict[str, Any]:
@@ -198,6 +211,7 @@ def data_config(root: Path, cache_dir: str | None = None, **unlabelled: Any) -> 
     common = {
         "type": "BaseSegDataset",
         "img_suffix": ".png",
+        "serialize_data": False,
         "data_root": str(root),
         "metainfo": {"classes": tuple("abcd"), "palette": [[i, i, i] for i in range(CLASSES)]},
     }
@@ -222,7 +236,7 @@ def data_config(root: Path, cache_dir: str | None = None, **unlabelled: Any) -> 
 def runner(
     root: Path,
     work_dir: Path,
-    model: dict[str, Any] | nn.Module,
+    model: dict[str, Any],
     hook: dict[str, Any] | None,
     iterations: int = 2,
     optim: dict[str, Any] | None = None,
@@ -230,48 +244,41 @@ def runner(
     save_every: int | None = None,
     **fields: Any,
 ) -> Runner:
-    """Return a runner of MMEngine, as a config of MMSegmentation would make it."""
+    """Return a runner of MMEngine as a config of MMSegmentation would make it."""
     wrapper = {
         "type": "OptimWrapper",
         "optimizer": {"type": "SGD", "lr": 0.01, "momentum": 0.9},
         **(optim or {}),
     }
-    config = ConfigDict(
-        {
-            "default_scope": "mmseg",
-            "work_dir": str(work_dir),
-            "experiment_name": f"plugin-{next(_names)}",
-            "train_dataloader": {
-                "dataset": data_config(root, cache_dir),
-                "batch_size": 4,
-                "num_workers": 0,
-                "sampler": {"type": "LabelledUnlabelledSampler", "labelled": 2, "unlabelled": 2},
+    hooks = [] if hook is None else [{"type": "InconsistencyMaskHook", **hook}]
+    return Runner(
+        model=ConfigDict(model),
+        work_dir=str(work_dir),
+        default_scope="mmseg",
+        experiment_name=f"plugin-{next(_names)}",
+        train_dataloader={
+            "dataset": data_config(root, cache_dir),
+            "batch_size": 4,
+            "num_workers": 0,
+            "sampler": {"type": "LabelledUnlabelledSampler", "labelled": 2, "unlabelled": 2},
+        },
+        train_cfg={
+            "type": "IterBasedTrainLoop",
+            "max_iters": iterations,
+            "val_interval": 10**6,
+        },
+        optim_wrapper=wrapper,
+        default_hooks={
+            "logger": {"type": "LoggerHook", "interval": 1, "log_metric_by_epoch": False},
+            "checkpoint": {
+                "type": "CheckpointHook",
+                "by_epoch": False,
+                "interval": save_every or 10**6,
+                "save_last": False,
             },
-            "train_cfg": {
-                "type": "IterBasedTrainLoop",
-                "max_iters": iterations,
-                "val_interval": 10**6,
-            },
-            "optim_wrapper": wrapper,
-            "default_hooks": {
-                "logger": {"type": "LoggerHook", "interval": 1, "log_metric_by_epoch": False},
-                "checkpoint": {
-                    "type": "CheckpointHook",
-                    "by_epoch": False,
-                    "interval": save_every or 10**6,
-                    "save_last": False,
-                },
-            },
-            "custom_hooks": [] if hook is None else [{"type": "InconsistencyMaskHook", **hook}],
-            "randomness": {"seed": 0},
-            "log_level": "WARNING",
-            "log_processor": {"by_epoch": False},
-            **fields,
-        }
+        },
+        custom_hooks=hooks,
+        randomness={"seed": 0},
+        log_processor={"by_epoch": False},
+        **{"log_level": "WARNING", **fields},
     )
-    built_model = {} if isinstance(model, dict) else {"model": model}
-    if isinstance(model, dict):
-        config["model"] = ConfigDict(model)
-        return Runner.from_cfg(config)
-    config.pop("model", None)
-    return Runner(**{**config, **built_model})

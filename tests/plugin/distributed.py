@@ -1,0 +1,72 @@
+"""What each process of the distributed test runs: ``pictures work_dir checkpoint checkpoint``."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import torch
+from mmengine.dist import get_rank, get_world_size
+from torch import nn
+
+from .trainings import CUSTOM, PSPNET, model_config, runner
+
+
+def total(network: nn.Module) -> float:
+    return float(sum(each.double().abs().sum() for each in network.parameters()))
+
+
+def train(work_dir: Path, pictures: Path, **fields: Any) -> tuple[Any, list[Any]]:
+    training = runner(
+        pictures,
+        work_dir,
+        model_config(CUSTOM),
+        launcher="pytorch",
+        # MMEngine's own choice names a GPU.
+        cfg={"model_wrapper_cfg": {"type": "MMDistributedDataParallel", "device_ids": None}},
+        **fields,
+    )
+    seen: list[Any] = []
+    step = training.model.train_step
+
+    def spied(data: Any, optim_wrapper: Any) -> Any:
+        seen.extend(data["data_samples"][2:])
+        return step(data, optim_wrapper)
+
+    training.model.train_step = spied
+    training.train()
+    return training, seen
+
+
+def main() -> None:
+    torch.set_num_threads(1)
+    torch.distributed.init_process_group("gloo")  # MMEngine's launcher asks for a GPU
+    pictures, work_dir = Path(sys.argv[1]), Path(sys.argv[2])
+    ema = {"teachers": {"type": "EmaTeachers", "decays": [0.5, 0.9]}}
+    training, _ = train(work_dir / "ema", pictures, hook=ema, save_every=2)
+    hook = next(each for each in training.hooks if hasattr(each, "ensemble"))
+    cache = str(work_dir / "cache")
+    frozen = {
+        "teachers": {
+            "type": "CheckpointTeachers",
+            "checkpoints": sys.argv[3:5],
+            "models": [model_config(PSPNET)] * 2,
+        },
+        "cache_dir": cache,
+    }
+    _, seen = train(work_dir / "cached", pictures, hook=frozen, cache_dir=cache, iterations=1)
+    report = {
+        "wrapped": type(training.model).__name__,
+        "world": get_world_size(),
+        "images": [sample.img_path for sample in seen],
+        "inconsistent": [bool(sample.inconsistency.data.any()) for sample in seen],
+        "student": total(training.model.module),
+        "average": total(hook.ensemble.teachers[1].network),
+    }
+    (work_dir / f"rank{get_rank()}.json").write_text(json.dumps(report))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,105 @@
+"""Pseudo-labels that are made once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from im_bench.errors import ImBenchError
+from im_bench.plugin import EmaTeachers, InconsistencyMaskHook
+from im_bench.plugin.cache import PseudoLabelCache, label_file
+from im_bench.plugin.masking import TeacherMasks
+
+from .test_hook import parts, trained_batches
+from .trainings import CUSTOM, checkpoint, model_config, runner
+
+
+@pytest.fixture
+def teachers(tmp_path: Path) -> dict[str, Any]:
+    files = [checkpoint(tmp_path / f"{seed}.pth", CUSTOM, seed) for seed in (1, 2)]
+    return {"type": "CheckpointTeachers", "checkpoints": files}
+
+
+def train(pictures: Path, work_dir: Path, hook: dict[str, Any], cache: Path | None) -> Any:
+    folder = None if cache is None else str(cache)
+    if cache is not None:
+        hook = {**hook, "cache_dir": folder}
+    training = runner(
+        pictures, work_dir, model_config(CUSTOM), hook, iterations=3, cache_dir=folder
+    )
+    return training, trained_batches(training)
+
+
+@pytest.mark.parametrize("options", [{}, {"erode": 3, "dilate": 5}, {"image_filter": "foreground"}])
+def test_cached_labels_train_like_those_made_on_the_way(
+    options, teachers, pictures: Path, tmp_path: Path
+):
+    hook = {"teachers": teachers, **options}
+    _, online = train(pictures, tmp_path / "online", hook, None)
+    cached_training, cached = train(pictures, tmp_path / "cached", hook, tmp_path / "cache")
+    assert not parts(cached_training).ensemble.teachers  # no network is kept for nothing
+    assert len(list((tmp_path / "cache").glob("*.png"))) == 4
+    for mine, theirs in zip(cached, online, strict=True):
+        for position in range(4):
+            assert torch.equal(mine["inputs"][position], theirs["inputs"][position])
+            first, second = mine["data_samples"][position], theirs["data_samples"][position]
+            assert torch.equal(first.gt_sem_seg.data, second.gt_sem_seg.data)
+    assert cached[0]["data_samples"][2].inconsistency.data.any()
+
+
+def test_what_is_there_is_not_made_again(
+    teachers, pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    cache = tmp_path / "cache"
+    made: list[int] = []
+    raw_labels = TeacherMasks.raw_labels
+
+    def spied(masks, images):
+        made.append(len(images))
+        if len(made) == 3:
+            raise KeyboardInterrupt
+        return raw_labels(masks, images)
+
+    monkeypatch.setattr(TeacherMasks, "raw_labels", spied)
+    with pytest.raises(KeyboardInterrupt):
+        train(pictures, tmp_path / "killed", {"teachers": teachers}, cache)
+    train(pictures, tmp_path / "again", {"teachers": teachers}, cache)
+    train(pictures, tmp_path / "later", {"teachers": teachers}, cache)
+    assert len(made) == 3 + 2
+    assert not list(cache.glob("*.tmp"))
+
+
+def test_labels_of_other_teachers_are_refused(teachers, pictures: Path, tmp_path: Path):
+    train(pictures, tmp_path / "a", {"teachers": teachers}, tmp_path / "cache")
+    checkpoint(Path(teachers["checkpoints"][0]), CUSTOM, seed=7)  # the same name, other weights
+    with pytest.raises(ImBenchError, match="were made by other teachers"):
+        train(pictures, tmp_path / "b", {"teachers": teachers}, tmp_path / "cache")
+
+
+def test_hook_and_data_set_must_name_the_same_folder(teachers, pictures: Path, tmp_path: Path):
+    for folder, message in ((None, "reads no pseudo-labels"), ("other", "name the same folder")):
+        hook = {"teachers": teachers, "cache_dir": str(tmp_path / "cache")}
+        training = runner(pictures, tmp_path / "run", model_config(CUSTOM), hook, cache_dir=folder)
+        with pytest.raises(ImBenchError, match=message):
+            training.train()
+
+
+def test_only_frozen_teachers_are_cached(pictures: Path, tmp_path: Path):
+    hook = {"teachers": {"type": "EmaTeachers"}, "cache_dir": str(tmp_path)}
+    with pytest.raises(ImBenchError, match="cache_dir of InconsistencyMaskHook is for Checkpoint"):
+        runner(pictures, tmp_path / "run", model_config(CUSTOM), hook).train()
+    InconsistencyMaskHook(EmaTeachers())
+
+
+def test_files_of_the_same_name_do_not_meet(tmp_path: Path):
+    cache = PseudoLabelCache(tmp_path, {"format": 1})
+    images = ["a/1.png", "b/1.png"]
+    assert cache.missing(images) == images
+    cache.write("a/1.png", np.full((2, 3), 254, np.uint8))
+    assert cache.missing(images) == ["b/1.png"]
+    assert np.array(Image.open(label_file(tmp_path, "a/1.png"))).tolist() == [[254] * 3] * 2

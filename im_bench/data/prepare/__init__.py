@@ -6,7 +6,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from im_bench.data.prepare import cityscapes, hela, isic2018, suim
+from im_bench.data.prepare import cityscapes, cityscapes_semi, hela, isic2018, suim
 from im_bench.data.prepare.download import download
 from im_bench.data.prepare.pipeline import Progress, Request, check_folder_is_free, run
 from im_bench.data.prepare.recipe import Recipe, Size
@@ -15,6 +15,8 @@ from im_bench.errors import unknown_name
 RECIPES: dict[str, Recipe] = {
     module.RECIPE.name: module.RECIPE for module in (isic2018, hela, suim, cityscapes)
 }
+"""The data sets of the from-scratch study, each with a drawn twin."""
+SEMI = cityscapes_semi.RECIPE
 
 
 def find_recipe(name: str) -> Recipe:
@@ -23,9 +25,10 @@ def find_recipe(name: str) -> Recipe:
     Raises:
         ImBenchError: There is none of this name; the nearest one is suggested.
     """
-    if name not in RECIPES:
-        raise unknown_name("data set", name, RECIPES)
-    return RECIPES[name]
+    known = {**RECIPES, SEMI.name: SEMI}
+    if name not in known:
+        raise unknown_name("data set", name, known)
+    return known[name]
 
 
 def prepare(
@@ -47,9 +50,10 @@ def prepare(
     an interrupted run are kept.
 
     Args:
-        name: ``isic2018``, ``hela``, ``suim`` or ``cityscapes``.
+        name: ``isic2018``, ``hela``, ``suim``, ``cityscapes`` or ``cityscapes-semi``.
         sources: Raw folders, archives and folders of the official archives; none to download the
-            data set where that is allowed.
+            data set where that is allowed. For ``cityscapes-semi`` also folders with the original
+            lists of the label partitions, which are downloaded otherwise.
         root: The folder of data sets.
         rename: What to call the result, if it should not be mistaken for the official data set.
         size: ``(width, height)`` of the prepared images in pixels; None for that of the paper.
@@ -73,7 +77,11 @@ def prepare(
     paths = tuple(path for source in sources for path in _unpacked(recipe, source))
     check_folder_is_free(paths, folder)
     request = Request(recipe, paths, folder, size, allow_partial, tuple(sha256))
-    return run(request, threads or os.cpu_count() or 1, progress)
+    threads = threads or os.cpu_count() or 1
+    if recipe is SEMI:
+        lists = [source for source in sources if source.is_dir()]
+        return cityscapes_semi.run(request, lists, root / "downloads", threads, progress)
+    return run(request, threads, progress)
 
 
 def _unpacked(recipe: Recipe, source: Path) -> list[Path]:

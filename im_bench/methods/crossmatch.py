@@ -135,18 +135,17 @@ class CrossMatch(FixMatch):
         _, first, second = self.decode_streams(step.student, *strong.chunk(2))
         labels = self.labels(step, weak_logits, step.unlabelled)
         threshold = self.current_threshold(step, labels.clean)
-        step.log(
-            "confident", losses.share(labels.clean.confidence >= threshold, labels.clean.valid)
-        )
-        taught = consistency(
-            partial(self.taught, step.space, threshold),
+        confident = labels.clean.confidence >= threshold
+        step.log("confident", losses.share(confident, labels.clean.valid))
+        terms = consistency(
+            partial(self.taught_loss, step.space, threshold),
             first,
             second,
             weak_logits,
             labels.clean,
             [pasted(labels, partner_labels, each) for each in box.chunk(2)],
         )
-        return self.weighted(labelled, taught)
+        return self.weighted(labelled, terms)
 
     def partner_labels(self, step: Step) -> Streams[PseudoLabel]:
         """Label the partners with each stream.
@@ -212,7 +211,7 @@ class CrossMatch(FixMatch):
             return moved
         return self.threshold
 
-    def taught(
+    def taught_loss(
         self, space: LabelSpace, threshold: float | Tensor, logits: Tensor, label: PseudoLabel
     ) -> Tensor:
         """Return the Dice loss over the confident pixels of a batch."""
@@ -226,13 +225,13 @@ class CrossMatch(FixMatch):
         ignore = ~(space.valid(labels) if counted is None else counted)
         return losses.label_dice(space, logits, labels, ignore, self.smooth, self.background)
 
-    def weighted(self, labelled: Tensor, taught: Consistency) -> dict[str, Tensor]:
+    def weighted(self, labelled: Tensor, terms: Consistency) -> dict[str, Tensor]:
         """Return what is summed: each loss with its weight, the whole halved."""
         unlabelled = 0.5 * self.unlabelled_weight
         return {
             "labelled.loss": 0.5 * labelled,
-            "strong.loss": unlabelled * self.strong_weight * torch.stack(taught.strong).sum(),
-            "distillation.loss": unlabelled * self.kd_weight * distillation(taught, self.eta),
+            "strong.loss": unlabelled * self.strong_weight * torch.stack(terms.strong).sum(),
+            "distillation.loss": unlabelled * self.kd_weight * distillation(terms, self.eta),
         }
 
 
@@ -274,9 +273,9 @@ def consistency(
     )
 
 
-def distillation(taught: Consistency, eta: float) -> Tensor:
+def distillation(terms: Consistency, eta: float) -> Tensor:
     """Return the loss of all perturbed streams, of which ``eta`` is taught by the same stream."""
-    from_clean, from_own = (torch.stack(each).mean() for each in taught[1:])
+    from_clean, from_own = (torch.stack(each).mean() for each in (terms.from_clean, terms.from_own))
     return (1 - eta) * from_clean + eta * from_own
 
 

@@ -80,29 +80,25 @@ def losses(
     )
     labels = plane(given["in_mask_x"]).byte()
     labelled = (space.loss(logits["x"], labels) + method.dice(space, logits["x"], labels)) / 2
-    taught = consistency(
-        partial(method.taught, space, method.threshold),
+    terms = consistency(
+        partial(method.taught_loss, space, method.threshold),
         logits["u_s1"],
         streams("u_s2"),
         streams("u_w"),
         weak.clean,
         [pasted(weak, partner, plane(given[f"in_cutmix_box{view}"]) == 1) for view in (1, 2)],
     )
-    total = sum(method.weighted(labelled, taught).values())
+    total = sum(method.weighted(labelled, terms).values())
     gradients = torch.autograd.grad(total, [*leaves.values()])
-    terms = {
-        "x": labelled,
-        **named(taught),
-        "u_w_kd": distillation(taught, method.eta),
-    }
+    values = {"x": labelled, **named(terms), "u_w_kd": distillation(terms, method.eta)}
     return {
         f"{prefix}out_loss": total.detach(),
-        **{f"{prefix}out_loss_{name}": value.detach() for name, value in terms.items()},
+        **{f"{prefix}out_loss_{name}": value.detach() for name, value in values.items()},
         **{f"{prefix}out_grad_pred_{n}": g for n, g in zip(leaves, gradients, strict=True)},
     }
 
 
-def named(taught: Consistency) -> dict[str, Tensor]:
+def named(terms: Consistency) -> dict[str, Tensor]:
     """Return the losses under the names of the original."""
     names = (
         ("u_s1", "u_s2"),
@@ -111,7 +107,7 @@ def named(taught: Consistency) -> dict[str, Tensor]:
     )
     return {
         name: value
-        for group, values in zip(names, taught, strict=True)
+        for group, values in zip(names, terms, strict=True)
         for name, value in zip(group, values, strict=True)
     }
 

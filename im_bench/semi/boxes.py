@@ -9,6 +9,7 @@ waited for.
 from __future__ import annotations
 
 import math
+from functools import reduce
 
 import torch
 from torch import Tensor
@@ -183,7 +184,7 @@ def xor_boxes(
     top = (uniform(count, boxes) * (height - heights)).round()
     left = (uniform(count, boxes) * (width - widths)).round()
     each = boxes_from_corners(_corners(top, left, heights, widths), height, width)
-    return each.sum(1) % 2 == 1
+    return reduce(torch.logical_xor, each.unbind(1))
 
 
 def class_mix_masks(labels: Tensor, outputs: int, generator: torch.Generator) -> Tensor:

@@ -10,7 +10,6 @@ from __future__ import annotations
 from enum import IntEnum
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from im_bench.semi.strong_views import choose, gaussian_blur, in_parts, mix, shift_hue, wanted
@@ -160,7 +159,9 @@ def _equalize(levels: Tensor, same: Tensor) -> Tensor:
 
 def _smooth(images: Tensor) -> Tensor:
     """Return what PIL's sharpness fades to: a 3x3 mean, the centre 5 times; not at the border."""
+    # Adding shifted copies is several times as fast on a CPU as pooling.
+    rows = images[..., :-2, :] + images[..., 1:-1, :] + images[..., 2:, :]
+    sums = rows[..., :-2] + rows[..., 1:-1] + rows[..., 2:]
     smooth = images.clone()
-    inner = smooth[..., 1:-1, 1:-1]
-    inner.mul_(4 / 13).add_(F.avg_pool2d(images, 3, stride=1), alpha=9 / 13)
+    smooth[..., 1:-1, 1:-1].mul_(4).add_(sums).div_(13)
     return smooth

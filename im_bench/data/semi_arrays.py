@@ -131,8 +131,8 @@ class SemiArrayDataset(Dataset[Raw]):
             if branch == "labelled":
                 batch["data_samples"][branch] = self._labels.index_select(0, index)
                 continue
-            valid = torch.ones((len(numbers), *self._labels.shape[1:]), dtype=torch.bool)
-            samples = {"valid": valid.to(index.device, non_blocking=True)}
+            shape = (len(numbers), *self._labels.shape[1:])
+            samples = {"valid": torch.ones(shape, dtype=torch.bool, device=index.device)}
             if self._masks is not None:
                 consensus, inconsistent = (each.index_select(0, index) for each in self._masks)
                 samples |= {"consensus": consensus, "inconsistent": inconsistent}

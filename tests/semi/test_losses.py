@@ -11,6 +11,7 @@ from mmengine.structures import PixelData
 from mmseg.registry import MODELS
 from mmseg.structures import SegDataSample
 from torch import Tensor
+from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTensorMode
 
 from im_bench.data.label_spaces import label_space
 from im_bench.errors import ImBenchError
@@ -233,3 +234,24 @@ def test_reverse_cross_entropy_is_that_of_the_clamped_label(seed):
     target = F.one_hot(labels.where(valid, 0), 4).movedim(-1, 1).clamp(1e-4, 1)
     expected = -(logits.softmax(1) * target.log()).sum(1)[valid].mean()
     torch.testing.assert_close(losses.reverse_cross_entropy(logits, labels), expected)
+
+
+@pytest.mark.parametrize("kind", ["binary", "multiclass", "multilabel"])
+def test_no_loss_looks_at_values(kind):
+    """What would wait for a GPU cannot be done with tensors that have no values."""
+    space = label_space(kind, {"binary": 1, "multiclass": 4, "multilabel": 3}[kind])
+    with FakeTensorMode():
+        logits = torch.empty(2, space.outputs, 5, 6)
+        labels = torch.empty(2, 5, 6, dtype=torch.uint8)
+        teaching = labels > 0
+        softmax = space.categorical(logits), space.categories(labels)
+        found = [
+            losses.ohem(*softmax, 0.7, 10),
+            losses.reverse_cross_entropy(*softmax),
+            losses.label_dice(space, logits, labels, teaching),
+            losses.masked_mean(space.pixel_loss(logits, labels), teaching, teaching),
+            losses.share(teaching, teaching),
+        ]
+        with pytest.raises(DataDependentOutputException):
+            found[0].item()
+    assert [each.shape for each in found] == [()] * len(found)

@@ -57,7 +57,7 @@ class IMAS(OnlineMethod):
         operations: Operations of the strong view.
         strong_beside_cutmix: Whether the strong view teaches beside CutMix's; otherwise only where
             CutMix was not drawn.
-        cutmix: Probability that a batch has a CutMix view as well: its mean hardness, or a number.
+        cutmix: Probability that a batch has a CutMix view as well; None: its mean hardness.
         cutmix_partner: Whether an easy image gets a box of a hard one and vice versa, or images are
             paired at random.
         cutmix_side: Range of the box's side as a share of the image's.
@@ -94,7 +94,7 @@ class IMAS(OnlineMethod):
     blend: Literal["mix", "choose", "strong"] = "mix"
     operations: PositiveInt = 2
     strong_beside_cutmix: bool = True
-    cutmix: Literal["hardness"] | Probability = "hardness"
+    cutmix: Probability | None = None
     cutmix_partner: Literal["hardness", "random"] = "hardness"
     cutmix_side: tuple[Probability, Probability] = (0.1, 0.9)
     skip_undrawn: bool = False
@@ -182,7 +182,7 @@ class IMAS(OnlineMethod):
         """Draw whether CutMix teaches, a scalar bool tensor, or None if its view is not needed."""
         if self.cutmix == 0:
             return None
-        probability = ease.mean() if self.cutmix == "hardness" else self.cutmix
+        probability = ease.mean() if self.cutmix is None else self.cutmix
         drawn = torch.rand((), generator=step.generator, device=ease.device) < probability
         return None if self.skip_undrawn and not drawn else drawn
 

@@ -75,11 +75,10 @@ def multi_positive_loss(logits: Tensor, positive: Tensor) -> Tensor:
         logits: z, (N, K, H, W).
         positive: bool (N, K, H, W); at least one class of a pixel is, and one is not.
     """
-    with torch.autocast(logits.device.type, enabled=False):
-        logits = logits.float()
-        from_positives = (-logits).masked_fill(~positive, -torch.inf).logsumexp(dim=1)
-        from_negatives = logits.masked_fill(positive, -torch.inf).logsumexp(dim=1)
-        return F.softplus(from_positives + from_negatives)
+    logits = logits.float()
+    from_positives = (-logits).masked_fill(~positive, -torch.inf).logsumexp(dim=1)
+    from_negatives = logits.masked_fill(positive, -torch.inf).logsumexp(dim=1)
+    return F.softplus(from_positives + from_negatives)
 
 
 def fuzzy_weight(

@@ -54,7 +54,9 @@ class InconsistencyMaskedLoss(nn.Module):
         self.loss: Any = loss if isinstance(loss, nn.Module) else MODELS.build(dict(loss))
         self.normalise = normalise
         self.loss_name = loss_name or getattr(self.loss, "loss_name", "loss_masked")
-        self._accepted = inspect.signature(self.loss.forward).parameters
+        parameters = inspect.signature(self.loss.forward).parameters
+        self._accepted = frozenset(parameters)
+        self._accepts_any = any(each.kind is each.VAR_KEYWORD for each in parameters.values())
         self._per_pixel = "reduction_override" in self._accepted
         if not self._per_pixel and not self._leaves_out():
             raise ImBenchError(
@@ -158,8 +160,11 @@ class InconsistencyMaskedLoss(nn.Module):
         return loss * kept.float().mean() if self.normalise == "all" else loss
 
     def _call(self, pred: Tensor, target: Tensor, **kwargs: Any) -> Tensor:
-        any_name = any(each.kind is each.VAR_KEYWORD for each in self._accepted.values())
-        known = {name: kwargs[name] for name in kwargs if any_name or name in self._accepted}
+        known = {
+            name: value
+            for name, value in kwargs.items()
+            if self._accepts_any or name in self._accepted
+        }
         result: Tensor = self.loss(pred, target, **known)
         return result
 
@@ -168,8 +173,6 @@ class InconsistencyMaskedLoss(nn.Module):
         return (
             hasattr(self.loss, "ignore_label")
             or hasattr(self.loss, "ignore_index")
-            or any(
-                name == "ignore_index" or each.kind is each.VAR_KEYWORD
-                for name, each in self._accepted.items()
-            )
+            or "ignore_index" in self._accepted
+            or self._accepts_any
         )

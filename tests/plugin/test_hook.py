@@ -8,12 +8,26 @@ from typing import Any
 
 import pytest
 import torch
+from mmengine.registry import init_default_scope
 from mmengine.structures import PixelData
+from mmseg.registry import MODELS
 from mmseg.structures import SegDataSample
 from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
+import im_bench.semi.preprocessor
+import im_bench.semi.segmentor  # noqa: F401  registers
 from im_bench.errors import ImBenchError
-from im_bench.plugin import TEACHERS, InconsistencyMaskHook, TeacherEnsemble
+from im_bench.masks import MaskOptions
+from im_bench.plugin import (
+    TEACHERS,
+    EmaTeachers,
+    InconsistencyMaskedLoss,
+    InconsistencyMaskHook,
+    TeacherEnsemble,
+)
+from im_bench.plugin.masking import TeacherMasks
+from im_bench.plugin.networks import Student
 from im_bench.plugin.teachers import Teacher
 
 from .trainings import (
@@ -308,40 +322,67 @@ def test_weights_that_are_only_loaded_are_where_averages_start(pictures: Path, t
     assert same(weights(parts(training).ensemble), [*expected, *expected])
 
 
-class Method(nn.Module):
-    """What the hook needs to see of a semi-supervised segmentor."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.student = built(CUSTOM)
-        self.data_preprocessor = self.student.data_preprocessor
-        self.masking = None
-
-
 class FakeRunner:
+    """As much of a runner as the hook needs for a semi-supervised model."""
+
     def __init__(self, model: nn.Module) -> None:
         self.model, self.iter, self.seed = model, 0, 0
 
 
+def fixmatch(**fields: Any) -> Any:
+    init_default_scope("mmseg")
+    return MODELS.build(
+        {
+            "type": "SemiSupervisedSegmentor",
+            "segmentor": {"type": "EncoderDecoder", **copy.deepcopy(CUSTOM)},
+            "method": {"name": "fixmatch"},
+            "label_space": {"kind": "multiclass", "outputs": CLASSES},
+            "data_preprocessor": {"type": "SemiPreprocessor"},
+            **fields,
+        }
+    )
+
+
 def test_a_semi_supervised_model_asks_itself():
-    model = Method()
+    model = fixmatch()
     hook = InconsistencyMaskHook(ConstantTeachers(), warmup=1)
     training = FakeRunner(model)
     hook.before_run(training)
-    hook.before_train_iter(training, 0, {})
-    assert model.masking.mask(torch.rand(2, 3, 32, 32), torch.rand(2, 3, 32, 32)) is None
-    training.iter = 1
-    hook.before_train_iter(training, 1, {})
-    consensus, inconsistent = model.masking.mask(torch.rand(2, 3, 32, 32), torch.rand(2, 3, 32, 32))
+    raw = {
+        "inputs": {
+            name: torch.randint(256, (2, 32, 32, 3), dtype=torch.uint8)
+            for name in ("labelled", "unlabelled", "partner")
+        },
+        "data_samples": {"labelled": torch.zeros(2, 32, 32, dtype=torch.uint8)},
+    }
+    prepared = model.data_preprocessor(raw, training=True)
+    for iteration in range(2):
+        training.iter = iteration
+        hook.before_train_iter(training, iteration, raw)
+        losses = model(**prepared, mode="loss")
+        assert ("inconsistent" in losses) == (iteration > 0)
     labels, disputed = agreement(32)
+    assert float(losses["inconsistent"]) == pytest.approx(float(disputed.float().mean()))
+    images = prepared["inputs"]["unlabelled"].images
+    consensus, inconsistent = model.masking.mask(images, model.data_preprocessor.normalise(images))
     assert torch.equal(consensus, labels.masked_fill(disputed, 0).byte().expand(2, 32, -1))
     assert torch.equal(inconsistent, disputed.expand(2, 32, -1))
+
+
+def test_averages_of_a_semi_supervised_model_are_its_students():
+    model = fixmatch()
+    hook = InconsistencyMaskHook(EMA)
+    hook.before_run(FakeRunner(model))
+    names = {name for name, _ in model.student.named_parameters()}
+    for teacher in hook.ensemble.teachers:
+        assert {name for name, _ in teacher.network.named_parameters()} == names
+    assert not any("teacher" in name for name in model.state_dict())
 
 
 @pytest.mark.parametrize("options", [{"fill": "mean"}, {"block_input": False}, {"ramp": 3}])
 def test_options_for_plain_segmentors_are_refused_for_methods(options):
     with pytest.raises(ImBenchError, match="for plain segmentors"):
-        InconsistencyMaskHook(ConstantTeachers(), **options).before_run(FakeRunner(Method()))
+        InconsistencyMaskHook(ConstantTeachers(), **options).before_run(FakeRunner(fixmatch()))
 
 
 @pytest.mark.parametrize(
@@ -366,6 +407,35 @@ def test_a_multi_label_segmentor_cannot_wait_for_its_teachers():
     )
     with pytest.raises(ImBenchError, match="multi-label labels cannot be ignored"):
         InconsistencyMaskHook(EMA).before_run(FakeRunner(model))
+
+
+class NoWaiting(TorchDispatchMode):
+    """Refuse what makes Python wait for a device."""
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        name = func.overloadpacket.__name__
+        assert name not in ("_local_scalar_dense", "nonzero", "masked_select", "is_nonzero"), name
+        return func(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize("fill", ["black", "mean"])
+def test_a_step_does_not_wait_for_the_device(fill):
+    student = Student.of(built(CUSTOM))
+    ensemble = EmaTeachers([0.5, 0.9])
+    ensemble.prepare(student)
+    options = MaskOptions(erode=3, dilate=5, blocked_label=255, image_filter="foreground")
+    masks = TeacherMasks(ensemble, student, options, fill)
+    images = torch.randint(256, (2, 3, 32, 32), dtype=torch.uint8)
+    marks = torch.full((2, 32, 32), 254, dtype=torch.uint8)
+    logits = torch.randn(2, CLASSES, 32, 32, requires_grad=True)
+    with NoWaiting():
+        for cached in (False, True):
+            filled = masks.fill_in(images, marks, cached=cached)
+        masks.mask(images / 255, images / 255)
+        ensemble.after_step(student)
+        for loss in ({"type": "CrossEntropyLoss"}, {"type": "DiceLoss"}):
+            masked = InconsistencyMaskedLoss(loss, "kept")
+            masked(logits, filled.labels.long(), mask=filled.inconsistent).backward()
 
 
 def test_a_segmentor_of_im_bench_is_a_plain_one_too(pictures: Path, tmp_path: Path):

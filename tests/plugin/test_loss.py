@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 import pytest
@@ -165,6 +166,13 @@ def test_losses_are_float32_under_autocast():
     logits, labels, _ = example()
     with torch.autocast("cpu", dtype=torch.bfloat16):
         assert masked(CE)(logits.bfloat16(), labels).dtype == torch.float32
+
+
+def test_a_network_with_it_can_be_copied_as_teachers_are():
+    logits, labels, inconsistent = example()
+    loss = masked(CE)
+    copied = copy.deepcopy(loss)
+    assert copied(logits, labels, mask=inconsistent) == loss(logits, labels, mask=inconsistent)
 
 
 def test_it_has_the_name_of_the_loss():

@@ -14,7 +14,9 @@ from mmseg.registry import MODELS
 from mmseg.structures import SegDataSample
 from torch import Tensor, nn
 
+from im_bench.data.label_spaces import LabelSpace
 from im_bench.data.label_spaces import label_space as build_label_space
+from im_bench.evaluation.windows import WindowOptions, centre_crop, predict_windows
 
 Labels = Tensor | Sequence[SegDataSample]
 
@@ -36,6 +38,8 @@ class LabelSpaceSegmentor(EncoderDecoder):
         auxiliary_weight: Factor of each auxiliary head's loss.
         precision: Of the network's arithmetic, ``float32`` or ``bfloat16`` (autocast); in training,
             validation and prediction alike. Probabilities and losses are float32 always.
+        windows: Fields of :class:`~im_bench.evaluation.windows.WindowOptions`, for ``predict`` and
+            ``probabilities``; None: images are passed through whole.
         data_preprocessor: Config or module, usually a ``BatchPreprocessor``.
         kwargs: As for MMSegmentation's ``EncoderDecoder``, such as ``neck``.
     """
@@ -48,6 +52,7 @@ class LabelSpaceSegmentor(EncoderDecoder):
         auxiliary_head: dict[str, Any] | list[dict[str, Any]] | None = None,
         auxiliary_weight: float = 0.4,
         precision: str = "float32",
+        windows: Mapping[str, Any] | None = None,
         data_preprocessor: Mapping[str, Any] | nn.Module | None = None,
         **kwargs: Any,
     ) -> None:
@@ -67,6 +72,7 @@ class LabelSpaceSegmentor(EncoderDecoder):
         self.space = space
         self.precision = precision
         self.auxiliary_weight = auxiliary_weight
+        self.windows = WindowOptions(**windows or {})
 
     def loss(self, inputs: Tensor, data_samples: Labels) -> dict[str, Tensor]:
         """Return the losses of a batch.
@@ -92,21 +98,18 @@ class LabelSpaceSegmentor(EncoderDecoder):
         Returns:
             One sample per image with ``pred_sem_seg`` (label bytes, (1, H, W)). Where labels are
             given, as in validation, also ``gt_sem_seg``, ``seg_logits`` and ``seg_probabilities``
-            ((C, H, W), float32).
+            ((C, H, W), float32). With ``windows`` in the mode ``center``, all are of their size.
+            Where probabilities of windows are averaged, the logits are the average's.
         """
-        size = inputs.shape[-2:]
-        if data_samples is not None:
-            labels = stack_labels(data_samples)
-            size = labels.shape[-2:]
-        logits = self.logits(inputs, size)
-        probabilities = self.space.activate(logits)
+        maps = self._evaluated(inputs if data_samples is None else stack_labels(data_samples))
+        logits, probabilities = self._outputs(inputs, maps.shape[-2:])
         predictions = self.space.discretise(probabilities)
         samples = []
         for index in range(len(inputs)):
             sample = SegDataSample()
             sample.pred_sem_seg = PixelData(data=predictions[index, None])
             if data_samples is not None:
-                sample.gt_sem_seg = PixelData(data=labels[index, None])
+                sample.gt_sem_seg = PixelData(data=maps[index, None])
                 sample.seg_logits = PixelData(data=logits[index])
                 sample.seg_probabilities = PixelData(data=probabilities[index])
             samples.append(sample)
@@ -114,13 +117,33 @@ class LabelSpaceSegmentor(EncoderDecoder):
 
     def probabilities(self, inputs: Tensor) -> Tensor:
         """Return float32 probabilities (B, C, H, W) for preprocessed images (B, C', H, W)."""
-        return self.space.activate(self.logits(inputs, inputs.shape[-2:]))
+        return self._outputs(inputs, self._evaluated(inputs).shape[-2:])[1]
 
     def logits(self, inputs: Tensor, size: Sequence[int]) -> Tensor:
         """Return float32 logits (B, C, *size) for preprocessed images (B, C', H, W)."""
         with self.autocast(inputs):
             logits = self.decode_head(self.extract_feat(inputs))
         return self._resized(logits, size)
+
+    def _outputs(self, inputs: Tensor, size: Sequence[int]) -> tuple[Tensor, Tensor]:
+        """Return logits and probabilities (B, C, *size) of what is evaluated of images."""
+        if self.windows == WindowOptions():
+            logits = self.logits(inputs, size)
+            return logits, self.space.activate(logits)
+        probabilities = predict_windows(
+            lambda crops: self.logits(crops, crops.shape[-2:]),
+            inputs,
+            self.windows,
+            self.space.activate,
+        )
+        probabilities = self._resized(probabilities, size)
+        return _logits_of(self.space, probabilities), probabilities
+
+    def _evaluated(self, maps: Tensor) -> Tensor:
+        """Return the part of images or labels (..., H, W) that is evaluated."""
+        if self.windows.mode == "center" and self.windows.window:
+            return centre_crop(maps, self.windows.window)
+        return maps
 
     def _loss(self, logits: Tensor, labels: Tensor) -> Tensor:
         return self.space.loss(self._resized(logits, labels.shape[-2:]), labels)
@@ -155,6 +178,13 @@ def stack_labels(labels: Labels) -> Tensor:
         return labels
     stacked = torch.cat([sample.gt_sem_seg.data for sample in labels])
     return stacked.to(torch.uint8)
+
+
+def _logits_of(space: LabelSpace, probabilities: Tensor) -> Tensor:
+    """Return logits of which a label space makes these probabilities."""
+    if space.kind == "multiclass":
+        return probabilities.clamp(min=torch.finfo(probabilities.dtype).tiny).log()
+    return probabilities.logit(eps=torch.finfo(probabilities.dtype).eps)
 
 
 def _with_outputs(head: Mapping[str, Any], outputs: int) -> dict[str, Any]:

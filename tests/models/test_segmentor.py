@@ -9,6 +9,7 @@ from mmseg.registry import MODELS
 from mmseg.structures import SegDataSample
 
 from im_bench.data.label_spaces import label_space
+from im_bench.errors import ImBenchError
 from im_bench.models.preprocessor import BatchPreprocessor
 from im_bench.models.segmentor import LabelSpaceSegmentor
 from im_bench.models.unet import UNet1x1  # noqa: F401 - registers it
@@ -171,6 +172,63 @@ class TestBatchPreprocessor:
         second = preprocessor(data, training=True)["inputs"]
         assert not torch.equal(first, plain)
         assert not torch.equal(first, second)
+
+
+class TestWindows:
+    def build(self, kind: str = "multiclass", outputs: int = 4, **windows: Any) -> Any:
+        return build(kind, outputs, RESNET, windows=windows).eval()
+
+    def predict(self, model: Any, outputs: int = 4) -> Any:
+        with torch.inference_mode():
+            return model.val_step(batch(outputs))
+
+    @spaces
+    def test_whole_images_are_as_without_them(self, kind: str, outputs: int) -> None:
+        plain, whole = build(kind, outputs, RESNET).eval(), self.build(kind, outputs, mode="whole")
+        for one, other in zip(
+            self.predict(plain, outputs), self.predict(whole, outputs), strict=True
+        ):
+            assert torch.equal(one.seg_logits.data, other.seg_logits.data)
+            assert torch.equal(one.pred_sem_seg.data, other.pred_sem_seg.data)
+
+    @spaces
+    def test_windows_are_averaged_into_one_prediction(self, kind: str, outputs: int) -> None:
+        model = self.build(kind, outputs, mode="slide", window=32, stride=16, border="shift")
+        inputs = model.data_preprocessor(batch(outputs))["inputs"]
+        with torch.inference_mode():
+            left, right = (
+                model.space.activate(model.logits(crop, (32, 32)))
+                for crop in (inputs[..., :32], inputs[..., 16:])
+            )
+            probabilities = model.probabilities(inputs)
+        expected = torch.cat([left[..., :16], (left[..., 16:] + right[..., :16]) / 2], -1)
+        torch.testing.assert_close(probabilities[..., :32], expected)
+        samples = self.predict(model, outputs)
+        for sample, given in zip(samples, probabilities, strict=True):
+            torch.testing.assert_close(sample.seg_probabilities.data, given)
+            logits = sample.seg_logits.data[None]
+            torch.testing.assert_close(model.space.activate(logits)[0], given)
+            labels = model.space.discretise(given[None])
+            assert torch.equal(sample.pred_sem_seg.data, labels)
+
+    def test_labels_are_cropped_with_the_centre(self) -> None:
+        model = self.build(mode="center", window=16)
+        for sample, labels in zip(self.predict(model), batch(4)["data_samples"], strict=True):
+            assert torch.equal(sample.gt_sem_seg.data[0], labels[8:24, 16:32])
+            assert sample.pred_sem_seg.data.shape == (1, 16, 16)
+            assert sample.seg_logits.data.shape == (4, 16, 16)
+
+    def test_training_sees_whole_crops(self) -> None:
+        data = batch(4)
+        losses = []
+        for model in (build("multiclass", 4, RESNET), self.build(mode="center", window=16)):
+            inputs = model.eval().data_preprocessor(data)["inputs"]
+            losses.append(model.loss(inputs, data["data_samples"])["loss"])
+        torch.testing.assert_close(*losses)
+
+    def test_unknown_modes_are_refused(self) -> None:
+        with pytest.raises(ImBenchError, match="did you mean 'slide'"):
+            self.build(mode="slides", window=16)
 
 
 def test_is_registered() -> None:

@@ -1,0 +1,30 @@
+"""DeepLabV3+ with ResNet-50 as U2PL has it (there with ResNet-101) on Cityscapes.
+
+For weights see `deeplabv3plus_r50_unimatch.py`. Its head for representations belongs to the method.
+"""
+
+_base_ = ["deeplabv3plus_r50_unimatch.py"]
+crop_size = (769, 769)
+norm_cfg = dict(type="SyncBN", requires_grad=True)
+model = dict(
+    data_preprocessor=dict(size=crop_size),
+    backbone=dict(output_stride=8, multi_grid=(2, 2, 4), ceil_mode=True),
+    decode_head=dict(
+        dilations=(12, 24, 36), c1_channels=256, projection_kernel=3, dropout_ratio=0.1
+    ),
+    auxiliary_head=dict(
+        type="FCNHead",
+        in_channels=1024,
+        in_index=2,
+        channels=256,
+        num_convs=1,
+        concat_input=False,
+        dropout_ratio=0.1,
+        num_classes=19,
+        norm_cfg=norm_cfg,
+        align_corners=True,
+        loss_decode=dict(type="CrossEntropyLoss", avg_non_ignore=True, loss_weight=0.4),
+    ),
+    test_cfg=dict(crop_size=crop_size, stride=(513, 513)),
+)
+evaluation = dict(window=769, stride=513, border="shift", combine="logits")

@@ -5,6 +5,7 @@ import torch
 import torch.nn.functional as F
 from hypothesis import given
 from hypothesis import strategies as st
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from im_bench.errors import ImBenchError
 from im_bench.evaluation.windows import (
@@ -156,3 +157,23 @@ def test_half_precision_is_averaged_in_float32():
 def test_bad_options_are_refused(fields, message):
     with pytest.raises(ImBenchError, match=message):
         WindowOptions(**fields)
+
+
+class Waiting(TorchDispatchMode):
+    """Refuses what would make the host wait for a device."""
+
+    def __torch_dispatch__(self, operation, types, args=(), kwargs=None):
+        name = operation.name()
+        assert name not in ("aten::_local_scalar_dense", "aten::nonzero"), name
+        return operation(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize(
+    "options",
+    [WindowOptions(multiple=14), WindowOptions("center", 8), slide(12), slide(12, border="shift")],
+)
+def test_nothing_waits_for_the_device(options):
+    with Waiting():
+        predict_windows(blurring, images(), options, softmax)
+        with pytest.raises(AssertionError, match="local_scalar"):
+            images().sum().item()

@@ -94,12 +94,13 @@ def hard_pixels(
         return valid
     true_class = target.where(valid, 0).unsqueeze(1)
     probability = logits.float().softmax(dim=1).gather(1, true_class).squeeze(1)
+    # With too few valid pixels the rank falls on an ignored one, and so no limit is left.
     probability = probability.where(valid, 1.0)
     rank = min(min_kept, probability.numel())
     # Much faster than kthvalue on a GPU, which selects with a single block.
     smallest = probability.flatten().topk(rank, largest=False, sorted=False).values
     limit = smallest.amax().clamp(min=threshold)
-    return valid & ((probability <= limit) | (valid.sum() < min_kept))
+    return valid & (probability <= limit)
 
 
 def reverse_cross_entropy(logits: Tensor, labels: Tensor, floor: float = 1e-4) -> Tensor:

@@ -65,6 +65,18 @@ def test_padding_is_left_out_of_dice(build, batch):
     assert found["distillation.loss"] == 0
 
 
+def test_partners_teach_strong_views(build, batch):
+    fields = {"name": "crossmatch", "threshold": 0.0, "cutmix": 1.0}
+    found = {}
+    for valid in (True, False):
+        raw = batch()
+        raw["data_samples"]["partner"]["valid"][:] = valid
+        found[valid] = losses_of(build(method=fields), raw)
+    assert found[True]["strong.loss"] != found[False]["strong.loss"]
+    assert found[True]["distillation.loss"] != found[False]["distillation.loss"]
+    assert found[True]["labelled.loss"] == found[False]["labelled.loss"]
+
+
 @pytest.mark.parametrize("labelled_dice", [False, True])
 def test_labelled_loss_is_the_usual_one_or_its_mean_with_dice(build, batch, labelled_dice):
     fields = {"weak_drop": 0.0, "strong_drop": 0.0, "labelled_dice": labelled_dice}

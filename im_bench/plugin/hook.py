@@ -97,37 +97,11 @@ class InconsistencyMaskHook(Hook):
         self._schedule = Schedule(warmup, ramp)
         self._cache_dir = None if cache_dir is None else Path(cache_dir).expanduser()
         self._log_interval = log_interval
-        self._resumed = False
+        self._resumed: Mapping[str, Any] | None = None
         self._sizes: Tensor | None = None
 
-    def before_run(self, runner: Any) -> None:
-        """Build or load the teachers, before the student's weights are read."""
-        model: Any = unwrapped(runner.model)
-        self._student = student = Student.of(model)
-        self._asks_itself = hasattr(model, "masking")
-        self._check(student)
-        options = self._options
-        if self._asks_itself:
-            options = replace(options, block_input=False, blocked_label=0)
-        elif student.space == "multilabel":
-            options = replace(options, blocked_label=0)
-        self.masks = TeacherMasks(self.ensemble, student, options, self._fill)
-        self.ensemble.prepare(student)
-        if self._cache_dir is not None and isinstance(self.ensemble, CheckpointTeachers):
-            prepare_cache(
-                self._cache_dir,
-                self.ensemble,
-                self.masks,
-                student,
-                cached_files(runner.train_dataloader.dataset, self._cache_dir),
-                runner.logger,
-            )
-            self.ensemble.teachers.clear()  # they have said all that they will be asked
-        if self._asks_itself:
-            model.masking = self.masks
-
     def after_load_checkpoint(self, runner: Any, checkpoint: Mapping[str, Any]) -> None:
-        """Continue with the teachers that a resumed training had."""
+        """Take note of the teachers that a resumed training had."""
         if not runner._resume:
             return
         if _STATE not in checkpoint:
@@ -135,15 +109,34 @@ class InconsistencyMaskHook(Hook):
                 "the checkpoint holds no teachers of InconsistencyMaskHook, so the training cannot "
                 "be resumed with it: load it with load_from to start anew from its weights"
             )
-        self.ensemble.load_state_dict(checkpoint[_STATE], self._student)
-        self._resumed = True
-        runner.logger.info(f"Inconsistency Masks continue with {self.ensemble}")
+        self._resumed = checkpoint[_STATE]
 
     def before_train(self, runner: Any) -> None:
-        """Let online teachers start from the student's first weights."""
+        """Build or load the teachers: the student has its first weights, or those of a resume."""
+        model: Any = unwrapped(runner.model)
+        self._student = student = Student.of(model)
+        self._asks_itself = hasattr(model, "masking")
+        self._check(student)
         check_batch_size(runner.train_dataloader)
-        if not self._resumed:
-            self.ensemble.start(self._student)
+        options = self._options
+        if self._asks_itself:
+            options = replace(options, block_input=False, blocked_label=0)
+        elif student.space == "multilabel":
+            options = replace(options, blocked_label=0)
+        self.masks = TeacherMasks(self.ensemble, student, options, self._fill)
+        self.ensemble.prepare(student)
+        if self._resumed is not None:
+            self.ensemble.load_state_dict(self._resumed, student)
+            self._resumed = None
+            runner.logger.info(f"Inconsistency Masks continue with {self.ensemble}")
+        if self._cache_dir is not None and isinstance(self.ensemble, CheckpointTeachers):
+            images = cached_files(runner.train_dataloader.dataset, self._cache_dir)
+            prepare_cache(
+                self._cache_dir, self.ensemble, self.masks, student, images, runner.logger
+            )
+            self.ensemble.teachers.clear()  # they have said all that they will be asked
+        if self._asks_itself:
+            model.masking = self.masks
 
     def before_train_iter(
         self, runner: Any, batch_idx: int, data_batch: MutableMapping[str, Any] | None = None

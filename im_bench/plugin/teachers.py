@@ -83,10 +83,7 @@ class TeacherEnsemble(ABC):
 
     @abstractmethod
     def prepare(self, student: Student) -> None:
-        """Build or load the networks. The student may not have its first weights yet."""
-
-    def start(self, student: Student) -> None:  # noqa: B027, for online teachers
-        """Begin a new training: the student has its first weights now."""
+        """Build or load the networks; the student has its first weights."""
 
     def after_step(self, student: Student) -> None:  # noqa: B027, for online teachers
         """Follow the student; called after each step of the optimiser."""
@@ -252,11 +249,6 @@ class EmaTeachers(OnlineTeachers):
     @override
     def prepare(self, student: Student) -> None:
         self.teachers = [self._copy(student) for _ in self.decays]
-
-    @override
-    def start(self, student: Student) -> None:
-        for teacher in self.teachers:
-            update_average(teacher.network, student.network, decay=0)
 
     @override
     def after_step(self, student: Student) -> None:

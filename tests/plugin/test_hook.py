@@ -14,6 +14,7 @@ from mmseg.registry import MODELS
 from mmseg.structures import SegDataSample
 from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.data import DataLoader
 
 import im_bench.semi.preprocessor
 import im_bench.semi.segmentor  # noqa: F401  registers
@@ -39,6 +40,7 @@ from .trainings import (
     SEGFORMER,
     built,
     checkpoint,
+    data_config,
     model_config,
     runner,
 )
@@ -150,7 +152,7 @@ def test_images_of_different_sizes_and_padding(pictures: Path, tmp_path: Path):
     hook = parts(training)
     training.optim_wrapper = training.build_optim_wrapper(training.optim_wrapper)
     training._train_loop = training.build_train_loop(training._train_loop)
-    hook.before_run(training)
+    hook.before_train(training)
     samples = []
     for height, width in ((32, 64), (64, 32), (32, 64)):
         marks = torch.full((1, height, width), 254)
@@ -235,6 +237,17 @@ def test_heterogeneous_teachers_train_a_student_of_another_kind(pictures: Path, 
     assert not same(before, list(training.model.parameters()))
 
 
+def test_students_are_the_next_generations_teachers(pictures: Path, tmp_path: Path):
+    first = runner(pictures, tmp_path / "1", model_config(CUSTOM), {"teachers": EMA}, save_every=1)
+    first.train()
+    files = [str(tmp_path / "1" / f"iter_{count}.pth") for count in (1, 2)]  # as MMEngine saves
+    teachers = {"type": "CheckpointTeachers", "checkpoints": files}
+    second = runner(pictures, tmp_path / "2", model_config(CUSTOM), {"teachers": teachers})
+    second.train()
+    newest = parts(second).ensemble.teachers[1].network
+    assert same(list(newest.parameters()), list(first.model.parameters()))
+
+
 def test_averages_move_only_when_the_optimiser_does(pictures: Path, tmp_path: Path):
     optim = {"accumulative_counts": 3}
     hook = {"teachers": EMA}
@@ -301,6 +314,26 @@ def test_a_resumed_training_is_the_uninterrupted_one(
     assert not same(list(first.model.parameters()), list(second.model.parameters()))
 
 
+def test_testing_needs_no_teachers(pictures: Path, tmp_path: Path):
+    loader = {
+        "dataset": data_config(pictures)["labelled"],
+        "batch_size": 1,
+        "num_workers": 0,
+        "sampler": {"type": "DefaultSampler", "shuffle": False},
+    }
+    teachers = {"type": "CheckpointTeachers", "checkpoints": ["gone.pth", "lost.pth"]}
+    testing = runner(
+        pictures,
+        tmp_path,
+        model_config(CUSTOM),
+        {"teachers": teachers},
+        test_dataloader=loader,
+        test_cfg={"type": "TestLoop"},
+        test_evaluator={"type": "IoUMetric"},
+    )
+    assert "mIoU" in testing.test()
+
+
 def test_a_checkpoint_without_teachers_cannot_be_resumed(pictures: Path, tmp_path: Path):
     runner(pictures, tmp_path, model_config(CUSTOM), {"teachers": EMA}, save_every=2).train()
     (file,) = tmp_path.glob("iter_2.pth")
@@ -327,6 +360,7 @@ class FakeRunner:
 
     def __init__(self, model: nn.Module) -> None:
         self.model, self.iter, self.seed = model, 0, 0
+        self.train_dataloader = DataLoader([])
 
 
 def fixmatch(**fields: Any) -> Any:
@@ -347,7 +381,7 @@ def test_a_semi_supervised_model_asks_itself():
     model = fixmatch()
     hook = InconsistencyMaskHook(ConstantTeachers(), warmup=1)
     training = FakeRunner(model)
-    hook.before_run(training)
+    hook.before_train(training)
     raw = {
         "inputs": {
             name: torch.randint(256, (2, 32, 32, 3), dtype=torch.uint8)
@@ -372,7 +406,7 @@ def test_a_semi_supervised_model_asks_itself():
 def test_averages_of_a_semi_supervised_model_are_its_students():
     model = fixmatch()
     hook = InconsistencyMaskHook(EMA)
-    hook.before_run(FakeRunner(model))
+    hook.before_train(FakeRunner(model))
     names = {name for name, _ in model.student.named_parameters()}
     for teacher in hook.ensemble.teachers:
         assert {name for name, _ in teacher.network.named_parameters()} == names
@@ -382,7 +416,7 @@ def test_averages_of_a_semi_supervised_model_are_its_students():
 @pytest.mark.parametrize("options", [{"fill": "mean"}, {"block_input": False}, {"ramp": 3}])
 def test_options_for_plain_segmentors_are_refused_for_methods(options):
     with pytest.raises(ImBenchError, match="for plain segmentors"):
-        InconsistencyMaskHook(ConstantTeachers(), **options).before_run(FakeRunner(fixmatch()))
+        InconsistencyMaskHook(ConstantTeachers(), **options).before_train(FakeRunner(fixmatch()))
 
 
 @pytest.mark.parametrize(
@@ -406,7 +440,7 @@ def test_a_multi_label_segmentor_cannot_wait_for_its_teachers():
         label_space={"kind": "multilabel", "outputs": 3},
     )
     with pytest.raises(ImBenchError, match="multi-label labels cannot be ignored"):
-        InconsistencyMaskHook(EMA).before_run(FakeRunner(model))
+        InconsistencyMaskHook(EMA).before_train(FakeRunner(model))
 
 
 class NoWaiting(TorchDispatchMode):

@@ -169,9 +169,8 @@ def test_a_resumed_training_refuses_other_checkpoints(tmp_path: Path):
 def test_averages_follow_with_their_decay():
     student = Student.of(built(CUSTOM))
     ensemble = EmaTeachers([0.5, 0.75])
-    ensemble.prepare(student)
     changed(student, 0.0)
-    ensemble.start(student)
+    ensemble.prepare(student)
     assert ensemble.ready
     expected = [0.0, 0.0]
     for step in range(1, 5):
@@ -198,7 +197,6 @@ def test_online_teachers_continue_from_their_state(make):
     student = Student.of(built(CUSTOM))
     ensemble, again = make(), make()
     ensemble.prepare(student)
-    ensemble.start(student)
     for value in (1.0, 2.0, 3.0):
         changed(student, value)
         ensemble.after_step(student)

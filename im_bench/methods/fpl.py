@@ -48,7 +48,7 @@ class FPL(OnlineMethod):
         weighting: How a pixel's weight depends on the gap between positives and the next class
             (original: ``concave`` on Cityscapes, ``none`` on Pascal).
         unlabelled_weight: Factor of the unlabelled loss (original: 5 on Cityscapes, 1 on Pascal).
-        boxes: Boxes of a mixing mask, which cancel where they overlap.
+        box_count: Boxes of a mixing mask, which cancel where they overlap.
         box_area: Range of the share of the image that each would have alone.
         ignore_padding: Whether the padding of crops teaches nothing. In the original it does, with
             pseudo-labels.
@@ -71,7 +71,7 @@ class FPL(OnlineMethod):
     max_positives: PositiveInt = 3
     weighting: Literal["none", "linear", "convex", "concave"] = "concave"
     unlabelled_weight: NonNegativeFloat = 5.0
-    boxes: PositiveInt = 3
+    box_count: PositiveInt = 3
     box_area: tuple[Share, Share] = (0.25, 0.5)
     ignore_padding: bool = False
     partner: Literal["same", "other"] = "other"
@@ -105,7 +105,7 @@ class FPL(OnlineMethod):
     def mixing_boxes(self, step: Step) -> Tensor:
         """Draw where the partner is mixed in, bool (B, H, W)."""
         count, _, height, width = step.unlabelled.images.shape
-        return boxes.xor_boxes(count, height, width, step.generator, self.boxes, self.box_area)
+        return boxes.xor_boxes(count, height, width, step.generator, self.box_count, self.box_area)
 
     def target(
         self, step: Step, network: Network, mixed: View, box: Tensor

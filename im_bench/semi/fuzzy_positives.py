@@ -24,21 +24,21 @@ class FuzzyPositives(NamedTuple):
 
     Attributes:
         positive: Whether a class is a positive, bool (N, K, H, W).
-        number: How many are, int64 (N, H, W).
+        ranked: The most probable classes, most probable first, int64 (N, R, H, W).
+        number: How many of these, from the first, are positives, int64 (N, H, W).
         runner_up: Probability of the most probable negative, float32 (N, H, W).
         mean: Mean probability of the positives and that negative, float32 (N, H, W).
     """
 
     positive: Tensor
+    ranked: Tensor
     number: Tensor
     runner_up: Tensor
     mean: Tensor
 
 
 @torch.no_grad()
-def fuzzy_positives(
-    probabilities: Tensor, threshold: float | Tensor = 0.9, most: int = 3
-) -> FuzzyPositives:
+def fuzzy_positives(probabilities: Tensor, threshold: float = 0.9, most: int = 3) -> FuzzyPositives:
     """Choose the positives of each pixel.
 
     They are the n most probable classes with the smallest n for which these and the next class
@@ -56,16 +56,16 @@ def fuzzy_positives(
     top = probabilities.topk(most + 1, dim=1)
     reached = top.values.cumsum(dim=1)
     number = 1 + (reached[:, 1:most] < threshold).sum(dim=1)
-    rank = torch.arange(most, device=number.device).view(-1, 1, 1)
+    ranked = top.indices[:, :most]
     positive = torch.zeros_like(probabilities, dtype=torch.bool).scatter_(
-        1, top.indices[:, :most], rank < number.unsqueeze(1)
+        1, ranked, _first(number, most)
     )
     last = number.unsqueeze(1)
     runner_up, total = (each.gather(1, last).squeeze(1) for each in (top.values, reached))
-    return FuzzyPositives(positive, number, runner_up, total / (number + 1))
+    return FuzzyPositives(positive, ranked, number, runner_up, total / (number + 1))
 
 
-def multi_positive_loss(logits: Tensor, positive: Tensor) -> Tensor:
+def multi_positive_loss(logits: Tensor, positives: FuzzyPositives) -> Tensor:
     """Return the loss of each pixel, float32 (N, H, W): every positive above every negative.
 
     It is ``log(1 + sum over positives p and negatives n of exp(z_n - z_p))``; with one positive,
@@ -73,11 +73,13 @@ def multi_positive_loss(logits: Tensor, positive: Tensor) -> Tensor:
 
     Args:
         logits: z, (N, K, H, W).
-        positive: bool (N, K, H, W); at least one class of a pixel is, and one is not.
+        positives: Of :func:`fuzzy_positives`.
     """
     logits = logits.float()
-    from_positives = (-logits).masked_fill(~positive, -torch.inf).logsumexp(dim=1)
-    from_negatives = logits.masked_fill(positive, -torch.inf).logsumexp(dim=1)
+    ranked = logits.gather(1, positives.ranked)
+    others = ~_first(positives.number, ranked.shape[1])
+    from_positives = (-ranked).masked_fill(others, -torch.inf).logsumexp(dim=1)
+    from_negatives = logits.masked_fill(positives.positive, -torch.inf).logsumexp(dim=1)
     return F.softplus(from_positives + from_negatives)
 
 
@@ -146,7 +148,7 @@ def cross_loss(
     fuzzy, hard, unweighted = [], [], []
     for student, teacher in zip(students, teachers, strict=True):
         positives = fuzzy_positives(teacher, threshold, most)
-        loss = multi_positive_loss(student, positives.positive)
+        loss = multi_positive_loss(student, positives)
         entropy = _hard_loss(student, teacher)
         if kept is not None:
             loss, entropy = (each.where(kept, 0.0) for each in (loss, entropy))
@@ -196,7 +198,7 @@ def consistency_loss(
         share = share * stays.expand_as(student).gather(1, by_student).squeeze(1)
     share = share / (share.sum() + _TINY)
     positives = fuzzy_positives(probabilities, threshold, most)
-    loss = multi_positive_loss(student, positives.positive)
+    loss = multi_positive_loss(student, positives)
     weighted = loss * fuzzy_weight(positives, weighting, bend=4.0)
     hard = _hard_loss(student, probabilities).mean()
     return _rescaled((share * weighted).sum(), hard, weighted.mean(), loss.mean())
@@ -227,14 +229,16 @@ def adaptive_loss(
     probabilities = teacher.detach().float().softmax(dim=1)
     candidates = [fuzzy_positives(probabilities, each, most) for each in thresholds]
     losses = torch.stack(
-        [
-            multi_positive_loss(student, each.positive) * fuzzy_weight(each, weighting)
-            for each in candidates
-        ]
+        [multi_positive_loss(student, each) * fuzzy_weight(each, weighting) for each in candidates]
     )
     divergence = torch.stack([_context_divergence(each.positive) for each in candidates])
     chosen = divergence.argmin(dim=0, keepdim=True)
     return losses.gather(0, chosen).squeeze(0).where(uncertain, 0.0)
+
+
+def _first(number: Tensor, size: int) -> Tensor:
+    """Return a mask of the first so many (N, H, W) of ``size`` entries, bool (N, size, H, W)."""
+    return torch.arange(size, device=number.device).view(-1, 1, 1) < number.unsqueeze(1)
 
 
 def _hard_loss(student: Tensor, teacher: Tensor) -> Tensor:

@@ -27,7 +27,7 @@ def topk_loss(recording: Recording) -> Outputs:
         weighting = str(recording[f"{prefix}in_weight"])
         threshold = float(recording[f"{prefix}in_threshold"])
         positives = fuzzy_positives(logits(recording, "in_teacher").softmax(1), threshold)
-        loss = multi_positive_loss(student, positives.positive)
+        loss = multi_positive_loss(student, positives)
         weight = fuzzy_weight(positives, weighting)
         mean = (loss * weight).mean()
         mean.backward()

@@ -58,26 +58,26 @@ def test_positives_are_the_most_probable_classes(logits, threshold, most):
 @given(LOGITS, LOGITS)
 def test_loss_sums_over_all_pairs(student, teacher):
     logits = torch.from_numpy(student)
-    positive = fuzzy_positives(torch.from_numpy(teacher).softmax(1)).positive
+    positives = fuzzy_positives(torch.from_numpy(teacher).softmax(1))
     differences = (logits.double().unsqueeze(1) - logits.double().unsqueeze(2)).exp()
-    pairs = positive.unsqueeze(2) & ~positive.unsqueeze(1)
+    pairs = positives.positive.unsqueeze(2) & ~positives.positive.unsqueeze(1)
     expected = (differences * pairs).sum((1, 2)).log1p()
-    torch.testing.assert_close(multi_positive_loss(logits, positive), expected.float())
+    torch.testing.assert_close(multi_positive_loss(logits, positives), expected.float())
 
 
 @given(LOGITS)
 def test_loss_with_one_positive_is_the_cross_entropy(logits):
     logits = torch.from_numpy(logits)
     target = logits.argmin(1)
-    positive = F.one_hot(target, 6).movedim(-1, 1).bool()
+    positives = fuzzy_positives(F.one_hot(target, 6).movedim(-1, 1).float())
     expected = F.cross_entropy(logits, target, reduction="none")
-    torch.testing.assert_close(multi_positive_loss(logits, positive), expected)
+    torch.testing.assert_close(multi_positive_loss(logits, positives), expected)
 
 
 def test_of_two_classes_one_is_positive():
-    positive = fuzzy_positives(pixel(0.45, 0.55), 0.9, 3).positive
-    assert positive.flatten().tolist() == [False, True]
-    loss = multi_positive_loss(pixel(2.0, 0.5), positive)
+    positives = fuzzy_positives(pixel(0.45, 0.55), 0.9, 3)
+    assert positives.positive.flatten().tolist() == [False, True]
+    loss = multi_positive_loss(pixel(2.0, 0.5), positives)
     assert loss.item() == pytest.approx(math.log1p(math.exp(1.5)))
 
 
@@ -164,7 +164,7 @@ def test_adaptive_loss_follows_the_positives_around():
     uncertain[0, 2, 2] = True
     student = draw(1, 4, 5, 5)
     found = adaptive_loss(student, teacher, uncertain, (0.99, 0.7), weighting="none")
-    (alone,) = (adaptive_loss(student, teacher, uncertain, (0.7,), weighting="none"),)
+    alone = adaptive_loss(student, teacher, uncertain, (0.7,), weighting="none")
     assert found[0, 2, 2] == alone[0, 2, 2]
     assert found.count_nonzero() == 1
     target = torch.zeros(1, 5, 5, dtype=torch.int64)

@@ -57,8 +57,15 @@ def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
+def test_the_excerpt_of_the_example_is_true() -> None:
+    excerpt, _ = blocks("your-own-method.md", "python")
+    example = (DOCS.parent / "examples" / "mean_teacher" / "mean_teacher.py").read_text()
+    lines = [line.strip() for line in excerpt.strip().splitlines()]
+    assert not [line for line in lines if line != "..." and line not in example]
+
+
 def test_your_own_method(tmp_path: Path, package: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (code,) = blocks("your-own-method.md", "python")
+    _, code = blocks("your-own-method.md", "python")
     (entry_point,) = blocks("your-own-method.md", "toml")
     (suite,) = blocks("your-own-method.md", "yaml")
     header, line = entry_point.strip().splitlines()

@@ -21,7 +21,9 @@ SizeText = Annotated[str | None, typer.Option("--size", metavar="WxH", help="Siz
 
 @app.command()
 def prepare(
-    name: Annotated[str, typer.Argument(help="isic2018, hela, suim or cityscapes.")],
+    name: Annotated[
+        str, typer.Argument(help="isic2018, hela, suim, cityscapes or cityscapes-semi.")
+    ],
     root: Root,
     source: Annotated[
         list[Path] | None, typer.Option(help="A folder of raw data or of official archives.")
@@ -122,11 +124,11 @@ def list_data_sets() -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from im_bench.data.prepare import RECIPES
+    from im_bench.data.prepare import ALL_RECIPES
 
     table = Table("name", "what", "images")
     table.add_column("where to get it", overflow="fold")
-    for recipe in RECIPES.values():
+    for recipe in ALL_RECIPES.values():
         counts = [str(split.count or "?") for split in recipe.raw.values()]
         source = "downloaded by itself" if recipe.downloadable else recipe.home
         table.add_row(recipe.name, recipe.title, " + ".join(counts), source)

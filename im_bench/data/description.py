@@ -16,7 +16,7 @@ from im_bench.yaml_files import FieldError, load_model
 Split = Literal["train", "val", "test"]
 Space = Literal["binary", "multiclass", "multilabel"]
 Encoding = Literal["labels", "index", "palette", "bits", "files"]
-Metric = Literal["iou", "miou", "mcce"]
+Metric = Literal["iou", "miou", "miou_dataset", "mcce"]
 Byte = Annotated[int, Field(ge=0, le=255)]
 Colour = tuple[Byte, Byte, Byte]
 Share = Annotated[float, Field(gt=0, lt=1)]
@@ -37,7 +37,7 @@ _ENCODINGS: Mapping[Space, tuple[Encoding, ...]] = {
 }
 _METRICS: Mapping[Space, tuple[Metric, ...]] = {
     "binary": ("iou",),
-    "multiclass": ("miou",),
+    "multiclass": ("miou", "miou_dataset"),
     "multilabel": ("miou", "mcce"),
 }
 _MOST_CLASSES: Mapping[Space, int] = {"binary": 1, "multiclass": IGNORED, "multilabel": 8}
@@ -108,7 +108,8 @@ class DataDescription(_Fields):
         labelled: Text file, relative to the description, with the names of the training images
             that keep their labels, or None.
         cells: The channels for counting cells, or None.
-        metric: The headline metric; by default ``iou`` for binary data and ``miou`` otherwise.
+        metric: The headline metric; by default ``iou`` for binary data and ``miou`` otherwise, both
+            means over images. ``miou_dataset`` counts the pixels of all images together.
     """
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")

@@ -30,6 +30,7 @@ class BatchPreprocessor(BaseDataPreprocessor):
         seed: Of the augmentation.
         mean: Subtracted from the channels, on the scale of 0..255 as in MMSegmentation's configs.
         std: Divides the channels, on the same scale. Without mean and std images go to 0..1.
+        bgr_to_rgb: Reverse the channels first: MMSegmentation's pipelines give BGR.
     """
 
     def __init__(
@@ -38,8 +39,10 @@ class BatchPreprocessor(BaseDataPreprocessor):
         seed: int = 0,
         mean: Sequence[float] | None = None,
         std: Sequence[float] | None = None,
+        bgr_to_rgb: bool = False,
     ) -> None:
         super().__init__(non_blocking=True)
+        self.bgr_to_rgb = bgr_to_rgb
         self.augmentation = None if augmentation is None else Augmentation(**augmentation)
         self.seed = seed
         self.iteration = 0
@@ -57,6 +60,8 @@ class BatchPreprocessor(BaseDataPreprocessor):
         if training and self.augmentation is not None and isinstance(labels, Tensor):
             generator = generator_at(self.seed, self.iteration, images.device)
             images, labels = augment(images, labels, self.augmentation, generator)
+        if self.bgr_to_rgb:
+            images = images.flip(-1)
         # (B, H, W, C) in memory is (B, C, H, W) in channels_last: no copy is needed.
         x = images.permute(0, 3, 1, 2).float().contiguous(memory_format=torch.channels_last)
         return {"inputs": (x - self.mean) / self.std, "data_samples": labels}

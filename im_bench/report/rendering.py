@@ -67,7 +67,14 @@ def heading(column: Column) -> str:
     """Return the metric with its unit and the direction in which it is better: ``IoU % ↑``."""
     if not column.metric:
         return ""
-    names = {"iou": "IoU", "miou": "mIoU", "mcce": "MCCE", "miou_ad": "mIoU_ad", "dice": "Dice"}
+    names = {
+        "iou": "IoU",
+        "miou": "mIoU",
+        "miou_dataset": "data-set mIoU",
+        "mcce": "MCCE",
+        "miou_ad": "mIoU_ad",
+        "dice": "Dice",
+    }
     name = names.get(column.metric, column.metric)
     arrow = "↑" if column.higher else "↓"
     return f"{name} % {arrow}" if column.unit == "%" else f"{name} {arrow}"

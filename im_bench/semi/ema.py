@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 
 def averaged_copy(module: nn.Module) -> nn.Module:
@@ -26,7 +26,8 @@ def update_average(
         buffers: Whether floating-point buffers, such as BatchNorm statistics, are averaged too and
             the others copied; otherwise buffers are left alone.
     """
-    mine, theirs = list(average.parameters()), list(module.parameters())
+    mine: list[Tensor] = list(average.parameters())
+    theirs: list[Tensor] = list(module.parameters())
     if buffers:
         for own, other in zip(average.buffers(), module.buffers(), strict=True):
             if own.is_floating_point():

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
 from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper
 from mmengine.registry import HOOKS
 
+from im_bench.data.augment import mixed_seed
 from im_bench.errors import ImBenchError
-from im_bench.semi.segmentor import SemiSupervisedSegmentor
+from im_bench.semi.segmentor import SemiSupervisedSegmentor, process_seed
 from im_bench.semi.step import Clock
 
 
@@ -30,18 +32,19 @@ class SemiSupervisedHook(Hook):
         self._epoch_length = epoch_length
 
     def before_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None) -> None:
-        """Set the model's clock, and the preprocessor's iteration."""
+        """Set the model's clock, the preprocessor's iteration and the seed of the step."""
         model = _model(runner)
         length = self._epoch_length or len(runner.train_dataloader)
         model.clock = Clock(runner.iter, runner.max_iters, length)
         model.data_preprocessor.iteration = runner.iter
+        # Dropout draws from the global generator: after a resume it draws what it would have drawn.
+        torch.manual_seed(mixed_seed(process_seed(model.seed), runner.iter))
 
     def after_train_iter(
         self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: Any = None
     ) -> None:
         """Let the averages follow the optimiser's step."""
-        every = getattr(runner.optim_wrapper, "_accumulative_counts", 1)
-        if (runner.iter + 1) % every == 0 or runner.iter + 1 == runner.max_iters:
+        if runner.optim_wrapper.should_update():
             _model(runner).after_step()
 
 

@@ -55,7 +55,7 @@ class SemiPreprocessor(BatchPreprocessor):
         labelled, labels = self._turned(generator, images["labelled"], samples["labelled"])
         return {
             "inputs": {
-                "labelled": self.normalise(_unit(labelled)),
+                "labelled": self.normalise(self._unit(labelled)),
                 "unlabelled": self._view(generator, images, samples, "unlabelled"),
                 "partner": self._view(generator, images, samples, "partner"),
             },
@@ -80,7 +80,7 @@ class SemiPreprocessor(BatchPreprocessor):
             maps["valid"] = torch.ones(
                 turned[0].shape[:3], dtype=torch.bool, device=turned[0].device
             )
-        return View(_unit(turned[0]), **maps)
+        return View(self._unit(turned[0]), **maps)
 
     def _turned(self, generator: torch.Generator, images: Tensor, *maps: Tensor) -> list[Tensor]:
         if self._geometry is None:
@@ -88,8 +88,9 @@ class SemiPreprocessor(BatchPreprocessor):
         draws = draw(self._geometry, images, generator)
         return [apply_geometry(each, draws) for each in (images, *maps)]
 
-
-def _unit(images: Tensor) -> Tensor:
-    """Return uint8 (B, H, W, C) as float32 (B, C, H, W) in 0..1, in channels_last."""
-    x = images.permute(0, 3, 1, 2).float().contiguous(memory_format=torch.channels_last)
-    return x / 255
+    def _unit(self, images: Tensor) -> Tensor:
+        """Return uint8 (B, H, W, C) as float32 (B, C, H, W) in 0..1, in channels_last."""
+        if self.bgr_to_rgb:
+            images = images.flip(-1)
+        x = images.permute(0, 3, 1, 2).float().contiguous(memory_format=torch.channels_last)
+        return x / 255

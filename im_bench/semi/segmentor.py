@@ -12,6 +12,7 @@ from mmseg.registry import MODELS
 from pydantic import ValidationError
 from torch import Tensor, nn
 
+import im_bench.semi.registered_losses  # noqa: F401 - registers what labelled_loss names
 from im_bench.data.augment import generator_at
 from im_bench.data.label_spaces import IGNORED
 from im_bench.data.label_spaces import label_space as build_label_space
@@ -24,7 +25,7 @@ from im_bench.semi.step import Clock, Step, View
 
 _EMA = "_ema"
 _RANK_STRIDE = 1_000_003
-"""Between the seeds of two processes, lest they draw the same views."""
+"""Between the seeds of two processes."""
 
 
 class MaskSource(Protocol):
@@ -162,7 +163,7 @@ class SemiSupervisedSegmentor(BaseSegmentor):
             space=self.space,
             clock=self.clock,
             generator=generator_at(
-                self.seed + get_rank() * _RANK_STRIDE, self.clock.iteration, data_samples.device
+                process_seed(self.seed), self.clock.iteration, data_samples.device
             ),
             normalise=self.data_preprocessor.normalise,
             supervise=self._supervise,
@@ -228,6 +229,11 @@ class SemiSupervisedSegmentor(BaseSegmentor):
         for average, module in self._averages():
             average.requires_grad_(False)
             update_average(average, module, decay, buffers)
+
+
+def process_seed(seed: int) -> int:
+    """Return a seed of this process of a distributed training, lest all draw the same views."""
+    return seed + int(get_rank()) * _RANK_STRIDE
 
 
 def online_method(config: Mapping[str, Any]) -> OnlineMethod:

@@ -14,6 +14,8 @@ from im_bench.errors import ImBenchError
 
 # Keras' default, where torch has 1e-8.
 _ADAM_EPSILON = 1e-7
+# Processes that cut crops for a GPU.
+_WORKERS = 4
 
 
 def resolve_device(name: str) -> torch.device:
@@ -136,6 +138,7 @@ def model_config(config: Mapping[str, Any], meta: Mapping[str, Any]) -> dict[str
         **heads,
         "label_space": _label_space(config, meta),
         "precision": config["precision"],
+        "windows": _windows(config),
         "data_preprocessor": {
             "type": "BatchPreprocessor",
             "seed": int(config["seed"]),
@@ -209,6 +212,11 @@ def _label_space(config: Mapping[str, Any], meta: Mapping[str, Any]) -> dict[str
     return {"kind": meta["space"], "outputs": meta["outputs"], **given}
 
 
+def _windows(config: Mapping[str, Any]) -> dict[str, Any] | None:
+    evaluation = config.get("evaluation") or {}
+    return dict(evaluation) if evaluation.get("mode", "whole") != "whole" else None
+
+
 def _augmentation(config: Mapping[str, Any]) -> dict[str, Any] | None:
     if config.get("augmentation") is None:
         return None
@@ -263,6 +271,8 @@ def _training_loader(
     if config.get("crop"):
         dataset |= {"crop": list(config["crop"]), "ratio": list(config["scale"])}
     loader = _loader(dataset, int(config["batch"]), device)
+    if config.get("crop") and device.type == "cuda":  # a CPU's threads have enough to do
+        loader |= {"num_workers": _WORKERS, "persistent_workers": True, "pin_memory": True}
     return {**loader, "sampler": {"type": "TicketSampler"}}
 
 

@@ -17,6 +17,7 @@ from mmengine.utils import import_modules_from_strings
 from mmseg.utils import register_all_modules
 from torch import nn
 
+import im_bench.data.semi_arrays
 import im_bench.evaluation.metrics
 import im_bench.models.preprocessor
 import im_bench.models.segmentor

@@ -35,7 +35,7 @@ def test_every_number_says_where_it_comes_from() -> None:
     assert len(numbers) == 48 + 32
     assert all("arXiv 2401.14387" in number.source for number in numbers.values())
     study_a = [number for number in numbers.values() if "Study A" in number.source]
-    assert {number.metric for number in study_a} == {"dataset_miou"}
+    assert {number.metric for number in study_a} == {"miou_dataset"}
     for number in (number for number in numbers.values() if "Study B" in number.source):
         assert number.url.startswith("https://arxiv.org/abs/2401.14387")
         assert number.labelled == (1 if number.method in ("fdt", "afdt") else 0.1)

@@ -17,6 +17,7 @@ RECIPES: dict[str, Recipe] = {
 }
 """The data sets of the from-scratch study, each with a drawn twin."""
 SEMI = cityscapes_semi.RECIPE
+ALL_RECIPES = {**RECIPES, SEMI.name: SEMI}
 
 
 def find_recipe(name: str) -> Recipe:
@@ -25,10 +26,9 @@ def find_recipe(name: str) -> Recipe:
     Raises:
         ImBenchError: There is none of this name; the nearest one is suggested.
     """
-    known = {**RECIPES, SEMI.name: SEMI}
-    if name not in known:
-        raise unknown_name("data set", name, known)
-    return known[name]
+    if name not in ALL_RECIPES:
+        raise unknown_name("data set", name, ALL_RECIPES)
+    return ALL_RECIPES[name]
 
 
 def prepare(
@@ -90,4 +90,4 @@ def _unpacked(recipe: Recipe, source: Path) -> list[Path]:
     return [archive for archive in archives if archive.is_file()] or [source]
 
 
-__all__ = ["RECIPES", "Progress", "Recipe", "find_recipe", "prepare"]
+__all__ = ["ALL_RECIPES", "RECIPES", "Progress", "Recipe", "find_recipe", "prepare"]

@@ -248,7 +248,7 @@ RECIPE = replace(
         "space": "multiclass",
         "channels": "rgb",
         "classes": list(TRAIN_IDS),
-        "metric": "miou",
+        "metric": "miou_dataset",
     },
     convert=convert,
 )

@@ -1,0 +1,63 @@
+"""Cityscapes with the label partitions of the papers.
+
+The folder has `leftImg8bit` and `gtFine` with `labelTrainIds` as MMSegmentation prepares them, and
+`partitions`, which `tools/cityscapes_lists.py` writes. The environment variable `CITYSCAPES` names
+it, and `PARTITIONS` the family of the lists: `u2pl`, as in U2PL, iMAS and Inconsistency Masks, or
+`unimatch`, as in UniMatch, CPS and FPL. They label other images, so numbers of both do not compare.
+
+A config picks a split by `train_dataloader = dict(dataset=_base_.lists[split])`.
+"""
+
+data_root = "{{$CITYSCAPES:data/cityscapes}}"
+family = "{{$PARTITIONS:u2pl}}"
+labelled_images = {"1-16": 186, "1-8": 372, "1-4": 744, "1-2": 1488}
+unlabelled_images = {"1-16": 2789, "1-8": 2603, "1-4": 2231, "1-2": 1487}
+lists = {
+    split: dict(
+        labelled=dict(ann_file=f"partitions/{family}-{split}/labelled.txt"),
+        unlabelled=dict(ann_file=f"partitions/{family}-{split}/unlabelled.txt"),
+    )
+    for split in labelled_images
+}
+
+# A recipe puts its weak view behind these.
+load_labelled = [dict(type="LoadRGBImage"), dict(type="LoadAnnotations")]
+load_unlabelled = [dict(type="LoadRGBImage"), dict(type="BlankAnnotations")]
+
+train_dataloader = dict(
+    num_workers=4,
+    persistent_workers=True,
+    pin_memory=True,
+    drop_last=True,  # of len(): an epoch counts whole batches
+    sampler=dict(type="TicketSampler"),
+    collate_fn=dict(type="collate_semi"),
+    dataset=dict(
+        type="SemiDataset",
+        labelled=dict(
+            type="CityscapesDataset",
+            data_root=data_root,
+            data_prefix=dict(img_path="leftImg8bit", seg_map_path="gtFine"),
+        ),
+        unlabelled=dict(
+            type="CityscapesDataset",
+            data_root=data_root,
+            data_prefix=dict(img_path="leftImg8bit"),
+        ),
+    ),
+)
+val_dataloader = dict(
+    batch_size=1,
+    num_workers=4,
+    persistent_workers=True,
+    pin_memory=True,
+    sampler=dict(type="DefaultSampler", shuffle=False),
+    dataset=dict(
+        type="CityscapesDataset",
+        data_root=data_root,
+        data_prefix=dict(img_path="leftImg8bit/val", seg_map_path="gtFine/val"),
+        pipeline=[*load_labelled, dict(type="PackSegInputs")],
+    ),
+)
+test_dataloader = val_dataloader
+val_evaluator = dict(type="IoUMetric", iou_metrics=["mIoU"])
+test_evaluator = val_evaluator

@@ -36,7 +36,7 @@ else:
     representation = lazy_module("im_bench.semi.representation")
 
 Mix = Literal["cutmix", "cutout", "classmix"]
-_LABEL_BYTES = 256
+_LABEL_BYTES = 256  # also of multi-label spaces, where a byte is a set of classes
 
 
 class U2PL(OnlineMethod):
@@ -163,9 +163,9 @@ class U2PL(OnlineMethod):
         """Return the labelled, the unlabelled and the contrastive loss of one step."""
         if step.clock.epoch < self.supervised_epochs:
             return self.labelled_only(step)
-        mixed, label = self.mixed_view(step)
+        view, label = self.mixed_view(step)
         target = self.target(step, label)
-        images = torch.cat([step.labelled, mixed])
+        images = torch.cat([step.labelled, view])
         student = representation.read(step.student, step.state["representation"], images)
         teacher = self.read_teacher(step, images)
         entropy = self.entropy(step, teacher)
@@ -174,9 +174,10 @@ class U2PL(OnlineMethod):
         ).unbind()
         reliable = reliability.without_unreliable(target, entropy, drop)
         step.log("reliable", (reliable != label_spaces.IGNORED).float().mean())
-        labelled, unlabelled = self.labelled_loss(step, student)
+        logits = representation.resized(step.student, student.logits, images.shape[-2:])
+        unlabelled = step.space.categorical(logits[len(step.labelled) :])
         return {
-            "labelled.loss": labelled,
+            "labelled.loss": self.labelled_loss(step, student, logits),
             "unlabelled.loss": self.unlabelled_weight
             * reliability.unlabelled_loss(unlabelled, reliable),
             "contrastive.loss": self.contrastive_weight
@@ -190,9 +191,12 @@ class U2PL(OnlineMethod):
         """
         self.read_teacher(step, step.labelled)
         student = representation.read(step.student, step.state["representation"], step.labelled)
-        labelled, _ = self.labelled_loss(step, student)
-        # Distributed training wants a gradient for every parameter.
-        return {"labelled.loss": labelled, "contrastive.loss": 0 * student.representation.sum()}
+        logits = representation.resized(step.student, student.logits, step.labelled.shape[-2:])
+        return {
+            "labelled.loss": self.labelled_loss(step, student, logits),
+            # Distributed training wants a gradient for every parameter.
+            "contrastive.loss": 0 * student.representation.sum(),
+        }
 
     def mixed_view(self, step: Step) -> tuple[Tensor, PseudoLabel]:
         """Return the normalised images that both networks learn from, and their pseudo-labels."""
@@ -232,13 +236,11 @@ class U2PL(OnlineMethod):
         logits = representation.resized(teacher_of(step), logits, step.labelled.shape[-2:])
         return reliability.entropy(step.space.categorical(logits))
 
-    def labelled_loss(self, step: Step, student: Reading) -> tuple[Tensor, Tensor]:
-        """Return the labelled loss, and the unlabelled logits (B * G, K, H, W)."""
-        count, size = len(step.labelled), step.labelled.shape[-2:]
-        logits = representation.resized(step.student, student.logits, size)
-        auxiliary = [each[:count] for each in step.student.auxiliary(student.features, size)]
-        loss = step.labelled_loss(logits[:count], auxiliary)
-        return loss, step.space.categorical(logits[count:])
+    def labelled_loss(self, step: Step, student: Reading, logits: Tensor) -> Tensor:
+        """Return the loss on the labelled images, which come first, with auxiliary heads."""
+        count = len(step.labelled)
+        auxiliary = step.student.auxiliary(student.features, logits.shape[-2:])
+        return step.labelled_loss(logits[:count], [each[:count] for each in auxiliary])
 
     def contrast(
         self,
@@ -267,6 +269,8 @@ class U2PL(OnlineMethod):
         low, high = reliability.reliability_masks(
             truth, label, reliability.nearest(entropy, grid), *limits, self.negative_high_entropy
         )
+        # Without need of a high entropy the original counts ignored pixels, to no effect; but where
+        # labels do not matter they would become negatives.
         high = high & (torch.cat([truth, label]) != label_spaces.IGNORED)
         probabilities = space.categorical(teacher.logits).softmax(1)
         probabilities = representation.pooled(probabilities, step.labelled.shape[-2:])

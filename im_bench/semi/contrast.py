@@ -213,7 +213,7 @@ def contrastive_loss(
         sums = candidates.positives.to(teacher_features) @ teacher_features.detach()
         positives = sums / size.clamp(min=1).unsqueeze(1)
         rows = rows.view(-1, queries, negatives, rows.shape[-1])
-        anchors = features.index_select(0, pixels.flatten()).view(*pixels.shape, -1)
+        anchors = features.index_select(0, pixels.flatten()).view(*pixels.shape, features.shape[1])
         terms = _info_nce(anchors, positives, rows, temperature)
     return terms.mean(1).where(active, 0.0).sum() / found.clamp(min=1)
 

@@ -86,7 +86,7 @@ class MemoryBank(nn.Module):
         known = classes.unsqueeze(1)
         position = self._position(known, oldest[known] + index)
         rows = self.rows.index_select(0, position.flatten())  # copies whole rows: faster than [...]
-        return rows.float().view(*index.shape, -1)
+        return rows.float().view(*index.shape, self.rows.shape[1])
 
     def _position(self, classes: Tensor, number: Tensor) -> Tensor:
         return self._start[classes] + number % self.capacity[classes]

@@ -86,6 +86,8 @@ def read(network: Network, head: nn.Module, images: Tensor) -> Reading:
 
 def resized(network: Network, logits: Tensor, size: Sequence[int]) -> Tensor:
     """Return logits (B, C, h', w') as (B, C, *size), resized as the network's head does."""
+    if logits.shape[-2:] == tuple(size):
+        return logits
     corners = network.segmentor.decode_head.align_corners
     return F.interpolate(logits, tuple(size), mode="bilinear", align_corners=corners)
 

@@ -117,22 +117,17 @@ class IMAS(OnlineMethod):
             return {"labelled.loss": step.labelled_loss(logits, auxiliary)}
         weak = step.normalise(step.unlabelled.images)
         label, ease = self.targets(step, weak)
-        views, labels = [self.strong_view(step, ease)], [label]
+        taught = [(self.strong_view(step, ease), label)]
         drawn = self.draw_cutmix(step, ease)
         if drawn is not None:
-            mixed, mixed_label = self.cutmix_view(step, label, ease)
-            views.append(mixed)
-            labels.append(mixed_label)
+            taught.append(self.cutmix_view(step, label, ease))
         # The weak view teaches nobody, but BatchNorm sees it.
-        logits, auxiliary, others = step.joint(
-            torch.cat([weak, *(step.normalise(each) for each in views)])
-        )
+        images = [weak, *(step.normalise(view) for view, _ in taught)]
+        logits, auxiliary, others = step.joint(torch.cat(images))
         weight = ease if self.weigh_images else None
         unlabelled = [
-            unlabelled_loss(step.space, view_logits, view_label, self.threshold, weight)
-            for view_logits, view_label in zip(
-                others.chunk(1 + len(views))[1:], labels, strict=True
-            )
+            unlabelled_loss(step.space, each, target, self.threshold, weight)
+            for each, (_, target) in zip(others.chunk(len(images))[1:], taught, strict=True)
         ]
         total = unlabelled[0]
         if drawn is not None:

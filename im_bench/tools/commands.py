@@ -1,0 +1,208 @@
+"""The commands: options, what they change in the config, and what the shell is told of errors."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import io
+import os
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from im_bench.errors import ImBenchError
+from im_bench.tools import configs
+
+_BUILD_ERRORS = (AssertionError, AttributeError, KeyError, TypeError, ValueError)
+
+
+def run_training(arguments: Sequence[str] | None = None) -> None:
+    """Train by a config; the options are those of MMSegmentation's ``tools/train.py``, and more.
+
+    Args:
+        arguments: Of the command line; default: the process's own.
+
+    Raises:
+        ImBenchError: Something that the user can mend.
+    """
+    options = _train_parser().parse_args(arguments)
+    config = _load(options)
+    configs.set_teachers(config, options.teachers or ())
+    configs.check_data(config, ("train_dataloader", "val_dataloader"))
+    configs.seed_model(config)
+    configs.divide_batch(config, configs.processes_of(options.launcher))
+    if options.amp:
+        configs.set_amp(config)
+    config.resume = options.resume is not None
+    if config.resume:
+        config.load_from = None if options.resume == "auto" else _existing(options.resume)
+    runner = _runner(config)
+    with _explained("the config cannot be built"):
+        runner._train_loop = runner.build_train_loop(runner._train_loop)
+    runner.train()
+
+
+def run_test(arguments: Sequence[str] | None = None) -> None:
+    """Evaluate a checkpoint by a config, as MMSegmentation's ``tools/test.py`` does.
+
+    In contrast to that, a checkpoint must hold exactly what the network that is evaluated needs.
+
+    Args:
+        arguments: Of the command line; default: the process's own.
+
+    Raises:
+        ImBenchError: Something that the user can mend.
+    """
+    options = _test_parser().parse_args(arguments)
+    config = _load(options)
+    checkpoint = Path(_existing(options.checkpoint))
+    configs.without_mask_hooks(config)
+    configs.check_data(config, ("test_dataloader",))
+    config.load_from, config.resume = None, False
+    if options.out:
+        config.test_evaluator["output_dir"] = options.out
+    if options.show_dir:
+        _draw(config, options.show_dir)
+    runner = _runner(config)
+    _load_weights(runner.model, checkpoint)
+    runner.test()
+
+
+def main(command: Callable[[], None]) -> None:
+    """Run a command. Wrong input is one sentence and status 2, Ctrl-C is status 130."""
+    try:
+        command()
+    except (ImBenchError, OSError) as error:
+        sys.stderr.write(f"error: {error}\n")
+        sys.exit(2)
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+def _parser(description: str) -> argparse.ArgumentParser:
+    from mmengine.config import DictAction
+
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument("config", help="a config; mm_configs/... is found from anywhere")
+    parser.add_argument("--work-dir", help="folder for logs and checkpoints")
+    parser.add_argument(
+        "--cfg-options",
+        nargs="+",
+        action=DictAction,
+        metavar="KEY=VALUE",
+        help="settings instead of the config's, such as train_cfg.max_iters=1000 or key=[a,b]",
+    )
+    parser.add_argument("--launcher", choices=["none", "pytorch", "slurm", "mpi"], default="none")
+    # Older launchers of PyTorch pass it; newer ones set the variable.
+    parser.add_argument("--local_rank", "--local-rank", type=int, default=0, help=argparse.SUPPRESS)
+    return parser
+
+
+def _train_parser() -> argparse.ArgumentParser:
+    parser = _parser("Train a segmentor.")
+    parser.add_argument(
+        "--resume",
+        nargs="?",
+        const="auto",
+        metavar="CHECKPOINT",
+        help="continue from a checkpoint; default: the latest one in the work dir, if any",
+    )
+    parser.add_argument("--amp", action="store_true", help="compute in bfloat16 where it is safe")
+    parser.add_argument(
+        "--teachers",
+        nargs="+",
+        metavar="CHECKPOINT",
+        help="trained models whose disagreement makes the Inconsistency Masks",
+    )
+    return parser
+
+
+def _test_parser() -> argparse.ArgumentParser:
+    parser = _parser("Evaluate a segmentor.")
+    parser.add_argument("checkpoint", help="a checkpoint of a training by the same config")
+    parser.add_argument("--out", help="folder for the predicted label maps")
+    parser.add_argument("--show-dir", help="folder for pictures of the predictions")
+    return parser
+
+
+def _load(options: argparse.Namespace) -> Any:
+    """Return the config that the options name, in a process that is ready for it."""
+    os.environ.setdefault("LOCAL_RANK", str(options.local_rank))
+    configs.find_config(options.config)  # before the slow imports
+    _prepare_process()
+    config = configs.load_config(options.config, options.cfg_options)
+    config.launcher = options.launcher
+    if options.work_dir:
+        config.work_dir = options.work_dir
+    return config
+
+
+def _prepare_process() -> None:
+    """Register im-bench's parts, and see to it that no checkpoint can run code."""
+    from mmengine.runner import CheckpointLoader
+    from mmseg.utils import register_all_modules
+
+    import im_bench.tools.registrations  # noqa: F401
+    from im_bench.plugin.checkpoints import read_checkpoint
+    from im_bench.training.checkpoints import refuse_pickled_code
+
+    refuse_pickled_code()
+    # MMEngine's own loader admits `getattr` of any object.
+    CheckpointLoader.register_scheme(
+        prefixes="",
+        loader=lambda filename, map_location: read_checkpoint(Path(filename).expanduser()),
+        force=True,
+    )
+    with contextlib.redirect_stdout(io.StringIO()):  # it prints that optional packages are missing
+        register_all_modules(init_default_scope=False)
+
+
+def _runner(config: Any) -> Any:
+    from mmengine.registry import RUNNERS
+    from mmengine.runner import Runner
+
+    with _explained("the config cannot be built"):
+        return RUNNERS.build(config) if "runner_type" in config else Runner.from_cfg(config)
+
+
+@contextmanager
+def _explained(what: str) -> Iterator[None]:
+    """Turn what MMEngine raises for a wrong config into one sentence."""
+    try:
+        yield
+    except _BUILD_ERRORS as error:
+        reason = str(error.args[0] if error.args else error).partition("\n")[0]
+        raise ImBenchError(
+            f"{what} ({type(error).__name__}: {reason}): correct the config or --cfg-options"
+        ) from error
+
+
+def _existing(checkpoint: str) -> str:
+    if not Path(checkpoint).expanduser().is_file():
+        raise ImBenchError(f"checkpoint {checkpoint} does not exist: name a file")
+    return checkpoint
+
+
+def _load_weights(model: Any, checkpoint: Path) -> None:
+    """Load the network that a model is evaluated as."""
+    from im_bench.models.segmentor import deployed
+    from im_bench.plugin.checkpoints import load_weights
+    from im_bench.plugin.networks import unwrapped
+
+    model = unwrapped(model)
+    method = getattr(model, "method", None)
+    load_weights(deployed(model), checkpoint, "student" if method is None else method.deployed)
+
+
+def _draw(config: Any, folder: str) -> None:
+    """Let every predicted image be drawn into a folder."""
+    hooks = config.get("default_hooks") or {}
+    if "visualization" not in hooks:
+        raise ImBenchError(
+            "--show-dir needs a SegVisualizationHook: add "
+            "default_hooks=dict(visualization=dict(type='SegVisualizationHook')) to the config"
+        )
+    hooks["visualization"]["draw"] = True
+    config.visualizer["save_dir"] = folder

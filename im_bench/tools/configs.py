@@ -1,0 +1,235 @@
+"""Finding, loading and completing a config of MMSegmentation."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from im_bench.errors import ImBenchError
+
+ROOT = Path(__file__).resolve().parents[2]
+"""The checkout that holds ``mm_configs``."""
+
+_MASK_HOOK = "InconsistencyMaskHook"
+_PROCESSES = {
+    "none": (),
+    "pytorch": ("WORLD_SIZE",),
+    "slurm": ("SLURM_NTASKS",),
+    "mpi": ("OMPI_COMM_WORLD_SIZE",),
+}
+
+
+def find_config(name: str) -> Path:
+    """Return the path of a config, given from the working directory or from the checkout.
+
+    Raises:
+        ImBenchError: There is no such file.
+    """
+    for path in (Path(name), ROOT / name):
+        if path.is_file():
+            return path
+    raise ImBenchError(
+        f"config {name} does not exist, neither here nor in {ROOT}: name a file such as "
+        "mm_configs/im/u2pl_r50_cs_1-4.py"
+    )
+
+
+def load_config(name: str, options: Mapping[str, Any] | None = None) -> Any:
+    """Return the config of a file, with ``--cfg-options`` merged.
+
+    Its ``work_dir``, if it has none, is named after the config's file and folder: the configs with
+    and without masks have the same file names.
+
+    Raises:
+        ImBenchError: The file does not exist or is no config, or an option has no place in it.
+    """
+    from mmengine.config import Config
+
+    path = find_config(name)
+    try:
+        config = Config.fromfile(path)
+    except Exception as error:  # whatever the Python code of a config may raise
+        raise ImBenchError(f"config {path} cannot be read: {_reason(error)}: correct it") from error
+    try:
+        config.merge_from_dict(dict(options or {}))
+    except (AttributeError, IndexError, KeyError, TypeError) as error:
+        raise ImBenchError(
+            f"--cfg-options do not fit {path}: {_reason(error)}: name keys of the config"
+        ) from error
+    if config.get("work_dir") is None:
+        config.work_dir = str(Path("work_dirs", path.resolve().parent.name, path.stem))
+    return config
+
+
+def mask_hooks(config: Mapping[str, Any]) -> list[Any]:
+    """Return the configs of the hooks that add Inconsistency Masks, at most one normally."""
+    hooks = [*(config.get("custom_hooks") or ()), *(config.get("default_hooks") or {}).values()]
+    return [each for each in hooks if _is_mask_hook(each)]
+
+
+def without_mask_hooks(config: Any) -> None:
+    """Remove these hooks from a config, which is then one of evaluation only."""
+    hooks = config.get("custom_hooks") or ()
+    config.custom_hooks = [each for each in hooks if not _is_mask_hook(each)]
+    hooks = config.get("default_hooks") or {}
+    for name in [name for name, each in hooks.items() if _is_mask_hook(each)]:
+        del hooks[name]
+
+
+def set_teachers(config: Any, checkpoints: Sequence[str]) -> None:
+    """Give the hook of Inconsistency Masks the checkpoints of its teachers.
+
+    From a semi-supervised checkpoint a teacher is the network that the trained method deploys,
+    unless ``teachers.part`` says otherwise.
+
+    Raises:
+        ImBenchError: There is no hook for them, a file is missing, or the hook needs checkpoints
+            and none are given.
+    """
+    hooks = mask_hooks(config)
+    if checkpoints and not hooks:
+        raise ImBenchError(
+            "--teachers is for a config with an InconsistencyMaskHook, such as those in "
+            "mm_configs/im: use one of them, or leave --teachers out"
+        )
+    for path in checkpoints:
+        if not Path(path).expanduser().is_file():
+            raise ImBenchError(
+                f"teacher {path} does not exist: name the checkpoints of trained models"
+            )
+    for hook in hooks:
+        teachers = hook["teachers"]
+        if teachers["type"] != "CheckpointTeachers":
+            if checkpoints:
+                raise ImBenchError(
+                    f"--teachers names checkpoints, but the config has {teachers['type']}: leave "
+                    "one of them out"
+                )
+            continue
+        if checkpoints:
+            teachers["checkpoints"] = list(checkpoints)
+        if not teachers.get("checkpoints"):
+            raise ImBenchError(
+                "this config has Inconsistency Masks of trained teachers, and none are named: give "
+                "--teachers A.pth B.pth, or take averages of the student by --cfg-options "
+                "custom_hooks.0.teachers.type=EmaTeachers"
+            )
+        teachers.setdefault("part", _deployed_part(config.model))
+
+
+def seed_model(config: Any) -> None:
+    """Let a semi-supervised model's draws follow the seed of the training."""
+    seed = (config.get("randomness") or {}).get("seed")
+    if seed is not None and config.model["type"] == "SemiSupervisedSegmentor":
+        config.model.setdefault("seed", seed)
+
+
+def processes_of(launcher: str) -> int:
+    """Return how many processes a launcher has started."""
+    names = _PROCESSES[launcher]
+    return next((int(os.environ[name]) for name in names if name in os.environ), 1)
+
+
+def divide_batch(config: Any, processes: int) -> None:
+    """Divide the batch among processes, where a config says that it counts all of them.
+
+    That is ``batch_is_total = True``, as in im-bench's own configs, which so train alike on any
+    number of GPUs. What counts pixels per batch (``min_kept``) is divided alike.
+
+    Raises:
+        ImBenchError: The batch cannot be divided.
+    """
+    if not config.get("batch_is_total"):
+        return
+    batch = int(config.train_dataloader.batch_size)
+    if batch % processes:
+        raise ImBenchError(
+            f"a batch of {batch} images cannot be divided among {processes} processes: start "
+            "another number of them, or set train_dataloader.batch_size"
+        )
+    config.train_dataloader.batch_size = batch // processes
+    loss = config.model.get("labelled_loss")
+    if loss is not None and "min_kept" in loss:
+        loss.min_kept = loss.min_kept // processes
+    config.batch_is_total = False  # what is kept beside the results says what each process did
+
+
+def check_data(config: Any, loaders: Sequence[str]) -> None:
+    """Check that the folders and lists of data sets exist.
+
+    Args:
+        config: The config.
+        loaders: Names of the data loaders that will be used.
+
+    Raises:
+        ImBenchError: One of them does not exist.
+    """
+    for loader in loaders:
+        dataset = (config.get(loader) or {}).get("dataset") or {}
+        for part in _datasets(dataset):
+            _check_dataset(part, loader)
+
+
+def set_amp(config: Any) -> None:
+    """Train in bfloat16.
+
+    Raises:
+        ImBenchError: The optimiser has a wrapper of its own.
+    """
+    kind = config.optim_wrapper.get("type", "OptimWrapper")
+    if kind == "OptimWrapper":
+        config.optim_wrapper.type = "BFloat16OptimWrapper"
+    elif kind not in ("BFloat16OptimWrapper", "AmpOptimWrapper"):
+        raise ImBenchError(
+            f"--amp is for the optim_wrapper OptimWrapper, not {kind}: leave one of them out"
+        )
+
+
+def _reason(error: Exception) -> str:
+    first = str(error.args[0] if error.args else error).strip().partition("\n")[0]
+    return f"{type(error).__name__}: {first}" if first else type(error).__name__
+
+
+def _is_mask_hook(hook: Any) -> bool:
+    return isinstance(hook, Mapping) and str(hook.get("type")).rpartition(".")[2] == _MASK_HOOK
+
+
+def _deployed_part(model: Mapping[str, Any]) -> str:
+    if model["type"] != "SemiSupervisedSegmentor":
+        return "student"
+    from im_bench.semi.segmentor import online_method
+
+    return online_method(model["method"]).deployed
+
+
+def _datasets(dataset: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    """Give the data sets of a config that read files; others may wrap them."""
+    if "data_root" in dataset or "ann_file" in dataset:
+        yield dataset
+    for value in dataset.values():
+        for each in value if isinstance(value, (list, tuple)) else [value]:
+            if isinstance(each, Mapping):
+                yield from _datasets(each)
+
+
+def _check_dataset(dataset: Mapping[str, Any], loader: str) -> None:
+    root = Path(dataset.get("data_root") or "")
+    if not root.is_dir():
+        raise ImBenchError(
+            f"{loader} reads data from {root}, which is no folder: set data_root in the config, "
+            "or for Cityscapes the environment variable CITYSCAPES"
+        )
+    lists = dataset.get("ann_file")
+    if lists and not (root / lists).exists():
+        raise ImBenchError(
+            f"{loader} needs the list {root / lists}, which does not exist: write the lists of "
+            f"Cityscapes with python tools/cityscapes_lists.py {root}, or set ann_file"
+        )
+    for name in (dataset.get("data_prefix") or {}).values():
+        if name and not (root / name).is_dir():
+            raise ImBenchError(
+                f"{loader} reads from {root / name}, which is no folder: see which folders the "
+                "data set should have, or set data_prefix"
+            )

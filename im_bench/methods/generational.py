@@ -30,7 +30,7 @@ class Generational(Method):
     """
 
     members: PositiveInt = 10
-    teachers: int = Field(2, ge=2)
+    teachers: int = Field(default=2, ge=2)
     students: PositiveInt = 5
     generations: PositiveInt = 5
     report: Literal["last", "best"] = "last"

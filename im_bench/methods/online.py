@@ -58,7 +58,7 @@ class GenerationalMasking(Masking):
     """
 
     members: PositiveInt = 3
-    teachers: int = Field(2, ge=2)
+    teachers: int = Field(default=2, ge=2)
     students: PositiveInt = 1
     generations: PositiveInt = 1
     erode: NonNegativeInt = 0

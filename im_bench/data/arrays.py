@@ -88,7 +88,7 @@ class ArrayDataset(Dataset[Batch]):
         }
 
 
-@FUNCTIONS.register_module()  # type: ignore[untyped-decorator]
+@FUNCTIONS.register_module()
 def take_batch(batch: Batch) -> Batch:
     """Collate nothing: :class:`ArrayDataset` has made a batch already."""
     return batch
@@ -134,7 +134,7 @@ def training_images(data_dir: Path, part: str, pseudo_dir: Path | None) -> int:
 
 def images_per_batch(meta: dict[str, Any], most: int) -> int:
     """Return how many images to predict at a time: at most so many, fewer where they are large."""
-    width, height = meta["size"]
+    width, height = map(int, meta["size"])
     return max(1, min(most, _PIXELS_PER_BATCH // (width * height)))
 
 

@@ -7,6 +7,7 @@ from typing import Any, Protocol
 
 import torch
 from mmengine.dist import get_rank
+from mmengine.model import BaseModule
 from mmseg.models.segmentors import BaseSegmentor
 from mmseg.registry import MODELS
 from pydantic import ValidationError
@@ -129,7 +130,7 @@ class SemiSupervisedSegmentor(BaseSegmentor):
         if self.method.companion == "twin" and self.companion is not None:
             self.companion.init_weights()
         for module in self.state.values():
-            if hasattr(module, "init_weights"):
+            if isinstance(module, BaseModule):
                 module.init_weights()
         self._follow(0.0, buffers=True)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import NamedTuple
@@ -81,7 +82,7 @@ def differences(
     return [
         _difference(name, recorded, outputs.get(name), tolerances.get(name, floats))
         for name, recorded in recording.items()
-        if "out_" in name
+        if re.search(r"(^|_)out_", name)  # not cutout_
     ]
 
 

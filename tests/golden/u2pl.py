@@ -28,8 +28,7 @@ def augment(recording: Recording) -> Outputs:
             f"{mix}_out_target": made.label.where(made.kept, IGNORED),
             f"{mix}_out_conf": made.confidence,
         }
-    # An input, whose name looks like an output's.
-    return {**outputs, "cutout_in_mask": given["cutout_in_mask"]}
+    return outputs
 
 
 def contra_loss(recording: Recording) -> Outputs:

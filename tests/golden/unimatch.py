@@ -1,9 +1,10 @@
-"""UniMatch: the recordings ``unimatch__loss`` and ``unimatch__ohem``."""
+"""UniMatch: the recordings ``unimatch__*`` but for its evaluation."""
 
 from __future__ import annotations
 
 import math
 
+import numpy as np
 import torch
 from numpy.typing import NDArray
 
@@ -11,6 +12,7 @@ from im_bench.data.label_spaces import label_space
 from im_bench.methods.fixmatch import unlabelled_loss
 from im_bench.methods.unimatch import UniMatch
 from im_bench.semi import losses
+from im_bench.semi.boxes import cutmix_boxes
 from im_bench.semi.pseudo_label import paste
 
 from .compare import Adapter, Outputs, Recording, Tolerance
@@ -94,5 +96,28 @@ def ohem(recording: Recording) -> Outputs:
     return outputs | {"w_out_loss": mined.detach()}
 
 
-TOLERANCES: dict[str, Tolerance] = {}
-ADAPTERS: dict[str, Adapter] = {"unimatch__loss": loss, "unimatch__ohem": ohem}
+def cutmix_box_stats(recording: Recording) -> Outputs:
+    """Draw boxes as often as half of the recording; compare within what sampling leaves open."""
+    outputs: dict[str, NDArray | float] = {}
+    for size in (int(name[1:].partition("_")[0]) for name in recording if "p_box" in name):
+        drawn = []
+        for seed in range(20):
+            box = cutmix_boxes(100, size, size, torch.Generator().manual_seed(seed))
+            rows, columns = box.any(2), box.any(1)
+            height, width = rows.sum(1).double(), columns.sum(1).double()
+            top, left = rows.byte().argmax(1) / size, columns.byte().argmax(1) / size
+            drawn.append(torch.stack([height * width / size**2, height / width, top, left], 1))
+        every = torch.cat(drawn)
+        shown = every[every[:, 0] > 0].numpy()
+        outputs[f"s{size}_out_p_box"] = len(shown) / len(every)
+        outputs[f"s{size}_out_quantiles"] = np.quantile(shown, np.linspace(0, 1, 21), axis=0)
+    return outputs
+
+
+_SAMPLED = ("s321_out_p_box", "s513_out_p_box", "s321_out_quantiles", "s513_out_quantiles")
+TOLERANCES: dict[str, Tolerance] = dict.fromkeys(_SAMPLED, Tolerance(0.1, 0.06))
+ADAPTERS: dict[str, Adapter] = {
+    "unimatch__loss": loss,
+    "unimatch__ohem": ohem,
+    "unimatch__cutmix_box_stats": cutmix_box_stats,
+}

@@ -7,6 +7,7 @@ import sys
 import typer
 
 from im_bench.cli import data
+from im_bench.cli.methods import methods
 from im_bench.cli.plan import plan
 from im_bench.cli.predict import predict
 from im_bench.cli.run import run
@@ -23,7 +24,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(data.app, name="data")
-for command in (run, plan, status, table, show, predict):
+for command in (run, plan, status, table, show, predict, methods):
     app.command()(command)
 
 

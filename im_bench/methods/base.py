@@ -27,12 +27,18 @@ class Range:
     high: float
     log: bool = False
 
+    def __str__(self) -> str:
+        return f"{self.low:g} to {self.high:g}{', log' if self.log else ''}"
+
 
 @dataclass(frozen=True)
 class Choice:
     """Values that a search may try for a field."""
 
     values: tuple[Any, ...]
+
+    def __str__(self) -> str:
+        return ", ".join(map(str, self.values))
 
 
 class Method(BaseModel, ABC):

@@ -6,6 +6,7 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import NonNegativeInt
 
+from im_bench.methods.base import Choice
 from im_bench.methods.generational import Generational
 from im_bench.methods.references import SOURCE
 
@@ -26,6 +27,11 @@ class InconsistencyMasks(Generational):
 
     title: ClassVar[str] = "Inconsistency Masks (IM)"
     source: ClassVar[str] = SOURCE
+    search: ClassVar = {
+        "teachers": Choice((2, 3, 4)),
+        "erode": Choice((0, 3, 5)),
+        "dilate": Choice((0, 3, 5)),
+    }
 
     erode: NonNegativeInt = 0
     dilate: NonNegativeInt = 0

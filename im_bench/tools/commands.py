@@ -14,6 +14,7 @@ from typing import Any
 
 from im_bench.errors import ImBenchError
 from im_bench.tools import configs
+from im_bench.tools.processes import LAUNCHERS, count_processes, divide_batch, join_on_cpus
 
 _BUILD_ERRORS = (AssertionError, AttributeError, KeyError, TypeError, ValueError)
 
@@ -32,7 +33,7 @@ def run_training(arguments: Sequence[str] | None = None) -> None:
     configs.set_teachers(config, options.teachers or ())
     configs.check_data(config, ("train_dataloader", "val_dataloader"))
     configs.seed_model(config)
-    configs.divide_batch(config, configs.processes_of(options.launcher))
+    divide_batch(config, count_processes(options.launcher))
     if options.amp:
         configs.set_amp(config)
     config.resume = options.resume is not None
@@ -94,7 +95,7 @@ def _parser(description: str) -> argparse.ArgumentParser:
         metavar="KEY=VALUE",
         help="settings instead of the config's, such as train_cfg.max_iters=1000 or key=[a,b]",
     )
-    parser.add_argument("--launcher", choices=["none", "pytorch", "slurm", "mpi"], default="none")
+    parser.add_argument("--launcher", choices=LAUNCHERS, default="none")
     # Older launchers of PyTorch pass it; newer ones set the variable.
     parser.add_argument("--local_rank", "--local-rank", type=int, default=0, help=argparse.SUPPRESS)
     return parser
@@ -163,6 +164,7 @@ def _runner(config: Any) -> Any:
     from mmengine.registry import RUNNERS
     from mmengine.runner import Runner
 
+    join_on_cpus(config)
     with _explained("the config cannot be built"):
         return RUNNERS.build(config) if "runner_type" in config else Runner.from_cfg(config)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,12 +12,6 @@ ROOT = Path(__file__).resolve().parents[2]
 """The checkout that holds ``mm_configs``."""
 
 _MASK_HOOK = "InconsistencyMaskHook"
-_PROCESSES = {
-    "none": (),
-    "pytorch": ("WORLD_SIZE",),
-    "slurm": ("SLURM_NTASKS",),
-    "mpi": ("OMPI_COMM_WORLD_SIZE",),
-}
 
 
 def find_config(name: str) -> Path:
@@ -124,36 +117,6 @@ def seed_model(config: Any) -> None:
     seed = (config.get("randomness") or {}).get("seed")
     if seed is not None and config.model["type"] == "SemiSupervisedSegmentor":
         config.model.setdefault("seed", seed)
-
-
-def processes_of(launcher: str) -> int:
-    """Return how many processes a launcher has started."""
-    names = _PROCESSES[launcher]
-    return next((int(os.environ[name]) for name in names if name in os.environ), 1)
-
-
-def divide_batch(config: Any, processes: int) -> None:
-    """Divide the batch among processes, where a config says that it counts all of them.
-
-    That is ``batch_is_total = True``, as in im-bench's own configs, which so train alike on any
-    number of GPUs. What counts pixels per batch (``min_kept``) is divided alike.
-
-    Raises:
-        ImBenchError: The batch cannot be divided.
-    """
-    if not config.get("batch_is_total"):
-        return
-    batch = int(config.train_dataloader.batch_size)
-    if batch % processes:
-        raise ImBenchError(
-            f"a batch of {batch} images cannot be divided among {processes} processes: start "
-            "another number of them, or set train_dataloader.batch_size"
-        )
-    config.train_dataloader.batch_size = batch // processes
-    loss = config.model.get("labelled_loss")
-    if loss is not None and "min_kept" in loss:
-        loss.min_kept = loss.min_kept // processes
-    config.batch_is_total = False  # what is kept beside the results says what each process did
 
 
 def check_data(config: Any, loaders: Sequence[str]) -> None:

@@ -30,6 +30,4 @@ default_hooks = dict(
     semi_supervised=dict(type="SemiSupervisedHook"),
     visualization=dict(type="SegVisualizationHook"),
 )
-visualizer = dict(
-    type="SegLocalVisualizer", vis_backends=[dict(type="LocalVisBackend")], name="visualizer"
-)
+visualizer = dict(type="SegLocalVisualizer", vis_backends=[dict(type="LocalVisBackend")])

@@ -1,0 +1,69 @@
+"""Training in several processes."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from im_bench.errors import ImBenchError
+
+LAUNCHERS = ("none", "pytorch", "slurm", "mpi")
+_COUNTS = {
+    "none": (),
+    "pytorch": ("WORLD_SIZE",),
+    "slurm": ("SLURM_NTASKS",),
+    "mpi": ("OMPI_COMM_WORLD_SIZE",),
+}
+
+
+def count_processes(launcher: str) -> int:
+    """Return how many processes a launcher has started, by its environment variables."""
+    return next((int(os.environ[name]) for name in _COUNTS[launcher] if name in os.environ), 1)
+
+
+def join_on_cpus(config: Any) -> None:
+    """Connect the processes of a machine without GPUs, for which MMEngine has no way.
+
+    Raises:
+        ImBenchError: Another launcher than PyTorch's, or none, has started this process.
+    """
+    import torch
+
+    if config.launcher == "none" or torch.cuda.is_available():
+        return
+    if config.launcher != "pytorch" or "WORLD_SIZE" not in os.environ:
+        raise ImBenchError(
+            f"--launcher {config.launcher} finds no GPU and no processes of torchrun: start the "
+            "command by torchrun with --launcher pytorch, or leave --launcher out"
+        )
+    torch.distributed.init_process_group("gloo")
+    config.model_wrapper_cfg = {
+        "type": "MMDistributedDataParallel",
+        "device_ids": None,
+        "broadcast_buffers": False,
+        "find_unused_parameters": config.get("find_unused_parameters", False),
+    }
+
+
+def divide_batch(config: Any, processes: int) -> None:
+    """Divide the batch among processes, where a config says that it counts all of them.
+
+    That is ``batch_is_total = True``, as in im-bench's own configs, which so train alike on any
+    number of GPUs. What counts pixels per batch (``min_kept``) is divided alike.
+
+    Raises:
+        ImBenchError: The batch cannot be divided.
+    """
+    if not config.get("batch_is_total"):
+        return
+    batch = int(config.train_dataloader.batch_size)
+    if batch % processes:
+        raise ImBenchError(
+            f"a batch of {batch} images cannot be divided among {processes} processes: start "
+            "another number of them, or set train_dataloader.batch_size"
+        )
+    config.train_dataloader.batch_size = batch // processes
+    loss = config.model.get("labelled_loss")
+    if loss is not None and "min_kept" in loss:
+        loss.min_kept = loss.min_kept // processes
+    config.batch_is_total = False  # the config that is kept tells what each process did

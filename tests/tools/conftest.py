@@ -1,0 +1,117 @@
+"""A tiny Cityscapes, and what shrinks a config so that a step takes a moment."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+ROOT = Path(__file__).parents[2]
+LABELLED, UNLABELLED, VALIDATION = 4, 6, 2
+SIZE = (64, 128)
+CROP = 48
+
+
+@pytest.fixture(autouse=True)
+def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    torch.set_num_threads(1)
+    # MMEngine formats the config for each log and checkpoint, which takes longer than a step here.
+    monkeypatch.setattr("yapf.yapflib.yapf_api.FormatCode", lambda code, **_: (code, False))
+
+
+@pytest.fixture(scope="session")
+def cityscapes(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder as MMSegmentation's Cityscapes, with lists of both families."""
+    root = tmp_path_factory.mktemp("cityscapes")
+    generator = np.random.default_rng(0)
+    names = [f"train/ulm/ulm_{i:06d}_000019" for i in range(LABELLED + UNLABELLED)]
+    for name in [*names, *(f"val/bonn/bonn_{i:06d}_000019" for i in range(VALIDATION))]:
+        _write_pair(root, name, generator)
+    parts = {"labelled": names[:LABELLED], "unlabelled": names[LABELLED:]}
+    for family in ("u2pl", "unimatch"):
+        for split in ("1-16", "1-8", "1-4", "1-2"):
+            for part, images in parts.items():
+                path = root / "partitions" / f"{family}-{split}" / f"{part}.txt"
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_text("".join(f"{image}\n" for image in images))
+    return root
+
+
+def _write_pair(root: Path, name: str, generator: np.random.Generator) -> None:
+    """Write a picture whose colours tell the class of each of its quarters."""
+    labels = generator.integers(3, size=(2, 2)).astype(np.uint8)
+    labels = labels.repeat(SIZE[0] // 2, 0).repeat(SIZE[1] // 2, 1)
+    noise = generator.integers(30, size=(*SIZE, 3))
+    pixels = (labels[..., None] * (70, 20, 50) + noise).astype(np.uint8)
+    for array, folder, suffix in (
+        (pixels, "leftImg8bit", "leftImg8bit"),
+        (labels, "gtFine", "gtFine_labelTrainIds"),
+    ):
+        path = root / folder / f"{name}_{suffix}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(array).save(path)
+
+
+def small(
+    config: str, iterations: int = 2, batch: int = 2, options: Sequence[str] = ()
+) -> list[str]:
+    """Return the arguments that train a config in a tiny form, on a CPU."""
+    from im_bench.tools.configs import load_config
+
+    loaded = load_config(config)
+    heads = [name for name in ("decode_head", "auxiliary_head") if name in loaded.model.segmentor]
+    parts = [name for name in ("labelled", "unlabelled") if loaded.train_dataloader.dataset[name]]
+    return [
+        config,
+        "--cfg-options",
+        "model.segmentor.backbone.init_cfg=None",
+        "model.segmentor.backbone.base_channels=4",
+        "model.segmentor.backbone.stem_channels=8",
+        "model.segmentor.decode_head.in_channels=128",
+        "model.segmentor.decode_head.c1_in_channels=16",
+        "model.segmentor.decode_head.channels=8",
+        *(
+            [
+                "model.segmentor.auxiliary_head.in_channels=64",
+                "model.segmentor.auxiliary_head.channels=8",
+            ]
+            if "auxiliary_head" in heads
+            else []
+        ),
+        *(f"model.segmentor.{name}.norm_cfg.type=BN" for name in ["backbone", *heads]),
+        "model.segmentor.windows.window=64",
+        "model.segmentor.windows.stride=48",
+        "model.labelled_loss.min_kept=100",
+        *(crop for part in parts for crop in _crops(loaded, part)),
+        f"train_dataloader.batch_size={batch}",
+        *(
+            f"{loader}.{setting}"
+            for loader in ("train_dataloader", "val_dataloader", "test_dataloader")
+            for setting in ("num_workers=0", "persistent_workers=False", "pin_memory=False")
+        ),
+        f"train_cfg.max_iters={iterations}",
+        f"train_cfg.val_interval={iterations}",
+        "default_hooks.checkpoint.interval=1",
+        "default_hooks.checkpoint.max_keep_ckpts=10",
+        "default_hooks.logger.interval=1",
+        "default_hooks.runtime_info.interval=1",
+        "log_level=WARNING",
+        *options,
+    ]
+
+
+def _crops(config: object, part: str) -> list[str]:
+    """Return the options that shrink the crop, wherever it stands in the pipeline."""
+    pipeline = config.train_dataloader.dataset[part].pipeline  # type: ignore[attr-defined]
+    path = f"train_dataloader.dataset.{part}.pipeline"
+    found = []
+    for index, step in enumerate(pipeline):
+        if "crop" in step:
+            found.append(f"{path}.{index}.crop={CROP}")
+        for choice in range(len(step.get("transforms", ()))):
+            found.append(f"{path}.{index}.transforms.{choice}.0.crop={CROP}")
+    return found

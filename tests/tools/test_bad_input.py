@@ -1,0 +1,157 @@
+"""What users do wrong is told in one sentence, before anything slow or harmful happens."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from im_bench.errors import ImBenchError
+from im_bench.tools.commands import run_test, run_training
+
+from .conftest import ROOT, small
+
+FIXMATCH = "mm_configs/fixmatch/fixmatch_r50_cs_1-16.py"
+MASKED = "mm_configs/im/fixmatch_r50_cs_1-16.py"
+
+
+class Evil:
+    """Runs code when it is unpickled."""
+
+    def __init__(self, mark: Path) -> None:
+        self.mark = mark
+
+    def __reduce__(self) -> tuple[Callable[..., Any], tuple[Any, ...]]:
+        return os.mkdir, (str(self.mark),)
+
+
+@pytest.fixture(autouse=True)
+def _data(cityscapes: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CITYSCAPES", str(cityscapes))
+
+
+def refused(message: str, *arguments: str, command: Callable[..., None] = run_training) -> None:
+    with pytest.raises(ImBenchError, match=message) as caught:
+        command([*arguments])
+    assert "\n" not in str(caught.value)
+
+
+def test_the_command_says_one_sentence_and_fails(tmp_path: Path) -> None:
+    script = ROOT / "tools" / "train.py"
+    done = subprocess.run(
+        [sys.executable, script, "mm_configs/im/u2p.py"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: config mm_configs/im/u2p.py does not exist")
+    assert done.stderr.count("\n") == 1
+
+
+def test_configs_are_found_from_any_folder_and_data_must_exist(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("CITYSCAPES", "nowhere")
+    refused("train_dataloader reads data from nowhere, which is no folder", FIXMATCH)
+
+
+def test_a_missing_list_says_how_to_get_it(
+    cityscapes: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PARTITIONS", "cps")
+    refused("cps-1-16/labelled.txt, which does not exist: .*cityscapes_lists.py", FIXMATCH)
+
+
+def test_a_missing_folder_of_images_is_named(tmp_path: Path) -> None:
+    option = "val_dataloader.dataset.data_prefix.img_path=leftImg8bit/vall"
+    refused("val_dataloader reads from .*leftImg8bit/vall", FIXMATCH, "--cfg-options", option)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["model.method.name=fixmach"], "did you mean 'fixmatch'"),
+        (["model.method.threshold=2"], "field 'threshold'"),
+        (["model.segmentor.type=EncoderDecodr"], "cannot be built .*EncoderDecodr"),
+        (["param_scheduler.3.type=X"], "--cfg-options do not fit"),
+        (["train_cfg.type=NoLoop"], "cannot be built .*NoLoop"),
+    ],
+)
+def test_wrong_options_are_refused(options: list[str], message: str, tmp_path: Path) -> None:
+    arguments = small(FIXMATCH, options=[*options, f"work_dir={tmp_path}"])
+    refused(message, *arguments)
+
+
+def test_a_broken_config_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "config.py"
+    path.write_text("model = dict(")
+    refused("cannot be read: SyntaxError", str(path))
+
+
+@pytest.mark.parametrize(
+    ("config", "teachers", "message"),
+    [
+        (MASKED, [], "none are named: give --teachers A.pth B.pth"),
+        (MASKED, ["missing.pth", "missing.pth"], "teacher missing.pth does not exist"),
+        (FIXMATCH, ["missing.pth"], "--teachers is for a config with an InconsistencyMaskHook"),
+    ],
+)
+def test_teachers_must_exist_and_be_wanted(config: str, teachers: list[str], message: str) -> None:
+    refused(message, config, *(["--teachers", *teachers] if teachers else []))
+
+
+def test_checkpoints_of_teachers_and_averages_exclude_each_other(tmp_path: Path) -> None:
+    path = tmp_path / "teacher.pth"
+    torch.save({"state_dict": {}}, path)
+    option = "custom_hooks.0.teachers.type=EmaTeachers"
+    arguments = [MASKED, "--teachers", str(path), str(path), "--cfg-options", option]
+    refused("the config has EmaTeachers: leave one of them out", *arguments)
+
+
+def test_amp_is_refused_beside_another_wrapper() -> None:
+    arguments = [FIXMATCH, "--amp", "--cfg-options", "optim_wrapper.type=ApexOptimWrapper"]
+    refused("--amp is for the optim_wrapper OptimWrapper", *arguments)
+
+
+@pytest.mark.parametrize("resume", [True, False])
+def test_a_checkpoint_that_holds_code_is_refused(resume: bool, tmp_path: Path) -> None:
+    path, mark = tmp_path / "evil.pth", tmp_path / "mark"
+    torch.save({"state_dict": {}, "meta": {"epoch": 0, "iter": 1}, "message_hub": Evil(mark)}, path)
+    config, *options = small(FIXMATCH, options=[f"work_dir={tmp_path}"])
+    if resume:
+        refused("holds objects that could run code", config, *options, "--resume", str(path))
+    else:
+        refused("holds objects that could run code", config, str(path), *options, command=run_test)
+    assert not mark.exists()
+
+
+def test_a_checkpoint_must_exist_and_fit(tmp_path: Path) -> None:
+    config, *options = small(FIXMATCH, options=[f"work_dir={tmp_path}"])
+    refused("checkpoint a.pth does not exist", config, *options, "--resume", "a.pth")
+    refused("checkpoint a.pth does not exist", config, "a.pth", *options, command=run_test)
+    other = tmp_path / "other.pth"
+    torch.save({"state_dict": {"student.backbone.x": torch.zeros(1)}}, other)
+    refused("does not fit", config, str(other), *options, command=run_test)
+
+
+def test_a_batch_that_cannot_be_divided_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "3")
+    refused("a batch of 8 images cannot be divided among 3", FIXMATCH, "--launcher", "pytorch")
+
+
+def test_a_launcher_without_processes_is_refused(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    if torch.cuda.is_available():
+        pytest.skip("MMEngine's launchers are for GPUs")
+    monkeypatch.delenv("WORLD_SIZE", raising=False)
+    refused("start the command by torchrun", *small(FIXMATCH), "--launcher", "pytorch")

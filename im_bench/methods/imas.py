@@ -113,8 +113,7 @@ class IMAS(OnlineMethod):
     def losses(self, step: Step) -> dict[str, Tensor]:
         """Return the labelled and the unlabelled loss of one step."""
         if step.clock.epoch < self.supervised_epochs:
-            logits, auxiliary, _ = step.joint(step.labelled[:0])
-            return {"labelled.loss": step.labelled_loss(logits, auxiliary)}
+            return {"labelled.loss": step.labelled_alone()}
         weak = step.normalise(step.unlabelled.images)
         label, ease = self.targets(step, weak)
         taught = [(self.strong_view(step, ease), label)]

@@ -40,11 +40,7 @@ class Supervised(OnlineMethod):
         view = step.views.get("unlabelled")
         label = None if view is None else step.consensus_label(view)
         if view is None or label is None:
-            features = step.student.encode(step.labelled)
-            size = step.labelled.shape[-2:]
-            logits = step.student.decode(features, size)
-            auxiliary = step.student.auxiliary(features, size)
-            return {"labelled.loss": step.labelled_loss(logits, auxiliary)}
+            return {"labelled.loss": step.labelled_alone()}
         blanked = step.normalise(step.blank(view.images, view))
         logits, auxiliary, unlabelled = step.joint(blanked)
         pixel_loss = step.space.pixel_loss(unlabelled, label.label)

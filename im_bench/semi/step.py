@@ -119,8 +119,19 @@ class Step:
         count, size = len(self.labelled), unlabelled.shape[-2:]
         features = self.student.encode(torch.cat([self.labelled, unlabelled]))
         logits = self.student.decode(features, size)
-        auxiliary = self.student.auxiliary(tuple(each[:count] for each in features), size)
+        auxiliary = [each[:count] for each in self.student.auxiliary(features, size)]
         return logits[:count], auxiliary, logits[count:]
+
+    def labelled_alone(self, network: Network | None = None) -> Tensor:
+        """Pass the labelled images alone through a network, and return its loss on them.
+
+        Args:
+            network: The student by default.
+        """
+        network, size = network or self.student, self.labelled.shape[-2:]
+        features = network.encode(self.labelled)
+        logits = network.decode(features, size)
+        return self.labelled_loss(logits, network.auxiliary(features, size))
 
     def labelled_loss(self, logits: Tensor, auxiliary: Sequence[Tensor] = ()) -> Tensor:
         """Return the loss on the labelled images, with the auxiliary heads' share.
@@ -142,19 +153,19 @@ class Step:
         Returns:
             The most probable labels. With Inconsistency Masks ``kept`` is False where their
             teachers disagree, and where they agree label and confidence are theirs if the masking
-            says so.
+            says so. Padding is not theirs: it has what the method itself makes of it.
         """
         probabilities = probabilities.detach()
         label = self.space.discretise(probabilities)
         confidence = self.space.confidence(probabilities)
         kept = torch.ones_like(view.valid)
         if self.masking is not None and view.inconsistent is not None:
-            agreed = ~view.inconsistent
             if self.masking.labels == "consensus" and view.consensus is not None:
+                agreed = view.valid & ~view.inconsistent
                 label = torch.where(agreed, view.consensus, label)
                 confidence = confidence.masked_fill(agreed, 1.0)
             if self.masking.block_output:
-                kept = agreed
+                kept = ~view.inconsistent
         return PseudoLabel(label, confidence, view.valid, kept)
 
     def consensus_label(self, view: View) -> PseudoLabel | None:
@@ -180,7 +191,16 @@ class Step:
         return strong_view(images, options, self.generator)
 
     def log(self, name: str, value: Tensor) -> None:
-        """Record a number, a scalar tensor, without adding it to the loss."""
+        """Record a number, a scalar tensor, without adding it to the loss.
+
+        Raises:
+            ImBenchError: MMEngine would add it all the same.
+        """
+        if "loss" in name:
+            raise ImBenchError(
+                f"a method logs {name!r}, which would be minimised: give what is only logged a "
+                "name without 'loss'"
+            )
         self.logged[name] = value.detach()
 
     def _view(self, name: str) -> View:

@@ -11,7 +11,8 @@ from mmengine.registry import HOOKS
 
 from im_bench.data.augment import mixed_seed
 from im_bench.errors import ImBenchError
-from im_bench.semi.segmentor import SemiSupervisedSegmentor, process_seed
+from im_bench.semi.seeds import process_seed
+from im_bench.semi.segmentor import SemiSupervisedSegmentor
 from im_bench.semi.step import Clock
 
 

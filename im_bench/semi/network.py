@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from im_bench.errors import ImBenchError
 from im_bench.models.segmentor import LabelSpaceSegmentor
 
 Features = tuple[Tensor, ...]
@@ -96,8 +97,14 @@ class Network:
     def _logits(self, features: Features) -> Tensor:
         with self._autocast(features[0]):
             decode = getattr(self.segmentor.backbone, "decode", None)
-            logits: Tensor = self.segmentor.decode_head(decode(features) if decode else features)
-            return logits
+            head = self.segmentor.decode_head
+            logits = head(decode(features) if decode else features)
+        if not isinstance(logits, Tensor):
+            raise ImBenchError(
+                f"the decode head {type(head).__name__} gives no logits of pixels but a "
+                f"{type(logits).__name__}: use a head whose forward does"
+            )
+        return logits
 
     def _resized(self, logits: Tensor, size: Sequence[int]) -> Tensor:
         if tuple(logits.shape[-2:]) == tuple(size):

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from im_bench.data.augment import Augmentation, apply_geometry, draw, generator_at
 from im_bench.models.preprocessor import BatchPreprocessor
+from im_bench.semi.seeds import process_seed
 from im_bench.semi.step import View
 
 Raw = Mapping[str, Any]
@@ -51,7 +52,7 @@ class SemiPreprocessor(BatchPreprocessor):
         data = self.cast_data(dict(data))
         images, samples = data["inputs"], data["data_samples"]
         device = images["labelled"].device
-        generator = generator_at(self.seed, self.iteration, device)
+        generator = generator_at(process_seed(self.seed), self.iteration, device)
         labelled, labels = self._turned(generator, images["labelled"], samples["labelled"])
         return {
             "inputs": {

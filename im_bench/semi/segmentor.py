@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any, Protocol
 
 import torch
-from mmengine.dist import get_rank
 from mmengine.model import BaseModule
 from mmseg.models.segmentors import BaseSegmentor
 from mmseg.registry import MODELS
 from pydantic import ValidationError
 from torch import Tensor, nn
 
-import im_bench.semi.registered_losses  # noqa: F401 - registers what labelled_loss names
 from im_bench.data.augment import generator_at
 from im_bench.data.label_spaces import IGNORED
 from im_bench.data.label_spaces import label_space as build_label_space
@@ -21,12 +20,13 @@ from im_bench.errors import ImBenchError
 from im_bench.methods.online import Masking, OnlineMethod
 from im_bench.methods.registry import method_class
 from im_bench.semi.ema import averaged_copy, update_average
+from im_bench.semi.losses import share
 from im_bench.semi.network import Network
+from im_bench.semi.registered_losses import OhemCrossEntropyLoss
+from im_bench.semi.seeds import process_seed
 from im_bench.semi.step import Clock, Step, View
 
 _EMA = "_ema"
-_RANK_STRIDE = 1_000_003
-"""Between the seeds of two processes."""
 
 
 class MaskSource(Protocol):
@@ -66,8 +66,8 @@ class SemiSupervisedSegmentor(BaseSegmentor):
         init_cfg: MMEngine's.
 
     Raises:
-        ImBenchError: The method is no online method, a field of it is wrong, or the label space is
-            missing.
+        ImBenchError: The method is no online method, a field of it is wrong, the label space is
+            missing, or the labelled loss does not fit it.
     """
 
     masking: MaskSource | None
@@ -105,6 +105,11 @@ class SemiSupervisedSegmentor(BaseSegmentor):
             self.companion = MODELS.build(dict(segmentor))
         self.state = nn.ModuleDict(self.method.state(self.student, self.space))
         self.labelled_loss = None if labelled_loss is None else MODELS.build(dict(labelled_loss))
+        if isinstance(self.labelled_loss, OhemCrossEntropyLoss) and self.space.kind != "multiclass":
+            raise ImBenchError(
+                "hard examples are mined (ohem, OhemCrossEntropyLoss) among multi-class labels, "
+                f"not {self.space.kind} ones: remove the labelled loss"
+            )
         self.auxiliary_weight = auxiliary_weight
         self.im = None if im is None else Masking(**im)
         self.seed = seed
@@ -171,8 +176,10 @@ class SemiSupervisedSegmentor(BaseSegmentor):
             masking=None if inconsistent is None else self.im or Masking(),
         )
         if inconsistent is not None:
-            step.log("inconsistent", inconsistent.float().mean())
-        return {**self.method.losses(step), **step.logged}
+            step.log("inconsistent", share(inconsistent, views["unlabelled"].valid))
+        with _without_cast_cache():
+            losses = self.method.losses(step)
+        return {**losses, **step.logged}
 
     @torch.no_grad()
     def after_step(self) -> None:
@@ -201,7 +208,11 @@ class SemiSupervisedSegmentor(BaseSegmentor):
         if self.masking is None or view.inconsistent is not None:
             return view
         made = self.masking.mask(view.images, self.data_preprocessor.normalise(view.images))
-        return view if made is None else view._replace(consensus=made[0], inconsistent=made[1])
+        if made is None:
+            return view
+        consensus, inconsistent = made
+        # On padding there is nothing to disagree about, as in stored pseudo-labels.
+        return view._replace(consensus=consensus, inconsistent=inconsistent & view.valid)
 
     def _supervise(self, logits: Tensor, labels: Tensor, auxiliary: Sequence[Tensor]) -> Tensor:
         total = self._labelled(logits, labels)
@@ -232,9 +243,19 @@ class SemiSupervisedSegmentor(BaseSegmentor):
             update_average(average, module, decay, buffers)
 
 
-def process_seed(seed: int) -> int:
-    """Return a seed of this process of a distributed training, lest all draw the same views."""
-    return seed + int(get_rank()) * _RANK_STRIDE
+@contextmanager
+def _without_cast_cache() -> Iterator[None]:
+    """Let an autocast around the step cast weights anew for each pass.
+
+    Before PyTorch 2.10 a pass without gradient leaves casts in the cache that no gradient flows
+    through, and a pass that should learn would take them.
+    """
+    enabled = torch.is_autocast_cache_enabled()
+    torch.set_autocast_cache_enabled(False)
+    try:
+        yield
+    finally:
+        torch.set_autocast_cache_enabled(enabled)
 
 
 def online_method(config: Mapping[str, Any]) -> OnlineMethod:

@@ -4,6 +4,7 @@ import pytest
 import torch
 from mmseg.registry import MODELS
 
+from im_bench.errors import ImBenchError
 from im_bench.semi.network import Network
 
 
@@ -69,3 +70,10 @@ def test_perturbation_drops_whole_channels_and_scales_the_others():
     (dropped,) = Network.perturb((torch.ones(2, 64, 3, 3),), 0.5)
     assert set(dropped.flatten().tolist()) == {0.0, 2.0}
     assert (dropped == dropped[..., :1, :1]).all()
+
+
+def test_a_head_without_logits_is_named(unet):
+    network = Network(unet)
+    unet.decode_head.forward = lambda features: (features, features)
+    with pytest.raises(ImBenchError, match="UNet1x1Head gives no logits of pixels but a tuple"):
+        network(torch.rand(1, 3, 32, 32))

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import torch
 
+from im_bench.semi import seeds
 from im_bench.semi.preprocessor import SemiPreprocessor
 
 
@@ -71,3 +72,12 @@ def test_validation_batches_are_those_of_the_base_class():
     images = torch.zeros(1, 4, 4, 3, dtype=torch.uint8)
     data = SemiPreprocessor(flip=True)({"inputs": images, "data_samples": None})
     assert data["inputs"].shape == (1, 3, 4, 4)
+
+
+def test_processes_flip_differently(monkeypatch):
+    preprocess = SemiPreprocessor(flip=True, seed=1)
+    seen = []
+    for rank in (0, 1):
+        monkeypatch.setattr(seeds, "get_rank", lambda rank=rank: rank)
+        seen.append(preprocess(raw_batch(), training=True)["data_samples"])
+    assert not torch.equal(*seen)

@@ -131,3 +131,47 @@ def test_fields_reach_the_method():
     method = online_method({"name": "fixmatch", "threshold": 0.5})
     assert isinstance(method, FixMatch)
     assert method.threshold == 0.5
+
+
+def test_teachers_disagree_about_no_padding(build, batch):
+    class Everywhere:
+        def mask(self, images, normalised):
+            shape = (len(images), *images.shape[-2:])
+            return torch.zeros(shape, dtype=torch.uint8), torch.ones(shape, dtype=torch.bool)
+
+    model = build(method="fixmatch")
+    model.masking = Everywhere()
+    view = model.data_preprocessor(batch(), True)["inputs"]["unlabelled"]
+    valid = torch.zeros_like(view.valid)
+    valid[:, :16] = True
+    assert torch.equal(model._masked(view._replace(valid=valid)).inconsistent, valid)
+
+
+@pytest.mark.parametrize("name", ["fixmatch", "crossmatch", "fpl"])
+def test_weights_learn_though_an_autocast_caches_them_without_gradient(build, batch, name):
+    model = build(method=name)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        found = losses(model, batch())
+        assert torch.is_autocast_cache_enabled()
+    sum(value for key, value in found.items() if "loss" in key).backward()
+    assert all(each.grad is not None for each in model.student.parameters())
+
+
+def test_a_step_keeps_no_casts_of_weights(build, batch):
+    enabled = []
+    model = build()
+    encode = model.student.backbone.encode
+
+    def watched(images):
+        enabled.append(torch.is_autocast_cache_enabled())
+        return encode(images)
+
+    model.student.backbone.encode = watched
+    losses(model, batch())
+    assert enabled == [False] * 3
+
+
+@pytest.mark.parametrize("kind", ["binary", "multilabel"])
+def test_hard_examples_are_for_multi_class_labels(build, kind):
+    with pytest.raises(ImBenchError, match=f"not {kind} ones: remove the labelled loss"):
+        build(kind, labelled_loss={"type": "OhemCrossEntropyLoss"})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
@@ -37,7 +38,8 @@ class LabelSpaceSegmentor(EncoderDecoder):
         auxiliary_head: Config, or list of configs, of heads that help in training only.
         auxiliary_weight: Factor of each auxiliary head's loss.
         precision: Of the network's arithmetic, ``float32`` or ``bfloat16`` (autocast); in training,
-            validation and prediction alike. Probabilities and losses are float32 always.
+            validation and prediction alike. Probabilities and losses are float32 always. An
+            autocast around a ``float32`` segmentor, such as MMEngine's, holds.
         windows: Fields of :class:`~im_bench.evaluation.windows.WindowOptions`, for ``predict`` and
             ``probabilities``; None: images are passed through whole.
         data_preprocessor: Config or module, usually a ``BatchPreprocessor``.
@@ -154,10 +156,11 @@ class LabelSpaceSegmentor(EncoderDecoder):
         corners = self.decode_head.align_corners
         return F.interpolate(logits.float(), tuple(size), mode="bilinear", align_corners=corners)
 
-    def autocast(self, inputs: Tensor) -> torch.autocast:
+    def autocast(self, inputs: Tensor) -> AbstractContextManager[object]:
         """Return the context in which the network computes, for inputs on some device."""
-        enabled = self.precision == "bfloat16"
-        return torch.autocast(inputs.device.type, dtype=torch.bfloat16, enabled=enabled)
+        if self.precision == "float32":
+            return nullcontext()
+        return torch.autocast(inputs.device.type, dtype=torch.bfloat16)
 
 
 def place(model: nn.Module, device: torch.device) -> None:

@@ -233,3 +233,15 @@ class TestWindows:
 
 def test_is_registered() -> None:
     assert MODELS.get("LabelSpaceSegmentor") is LabelSpaceSegmentor
+
+
+@pytest.mark.parametrize(("precision", "outer"), [("float32", True), ("bfloat16", False)])
+def test_an_autocast_around_a_float32_segmentor_holds(precision: str, outer: bool) -> None:
+    seen = []
+    model = build("multiclass", 4, precision=precision)
+    model.decode_head.register_forward_hook(lambda _, inputs, logits: seen.append(logits.dtype))
+    data = model.data_preprocessor(batch(4))
+    with torch.autocast("cpu", dtype=torch.bfloat16, enabled=outer):
+        loss = model(**data, mode="loss")["loss"]
+    assert seen == [torch.bfloat16]
+    assert loss.dtype == torch.float32

@@ -106,17 +106,17 @@ class Experiment:
             masking: How Inconsistency Masks act: fields of
                 :class:`im_bench.methods.online.Masking`.
         """
-        spec = self.spec
+        spec, overrides = self.spec, overrides or {}
         views = {
             "crop": spec.crop,
-            "scale": spec.scale if spec.crop else None,
+            "scale": spec.scale if spec.crop or overrides.get("crop") else None,
             "free_rotation": spec.augmentation.free_rotation,
             "ohem": spec.ohem.model_dump() if spec.ohem else None,
         }
         return self.train(
             name,
             pseudo=pseudo,
-            extra={**views, **(overrides or {}), "method": dict(method), "masking": masking},
+            extra={**views, **overrides, "method": dict(method), "masking": masking},
         )
 
     def pseudo_label(

@@ -7,9 +7,31 @@ from pathlib import Path
 import pytest
 import torch
 from mmengine.config import Config
+from mmengine.registry import DefaultScope
 from mmseg.registry import MODELS
 
-BASE = Path(__file__).parents[2] / "mm_configs" / "_base_"
+from im_bench.semi.segmentor import SemiSupervisedSegmentor
+
+ROOT = Path(__file__).parents[2] / "mm_configs"
+BASE = ROOT / "_base_"
+
+METHODS = ("supervised", "fixmatch", "fpl", "crossmatch", "imas", "u2pl", "unimatch")
+SPLITS = {"1-16": (186, 2789), "1-8": (372, 2603), "1-4": (744, 2231), "1-2": (1488, 1487)}
+CONFIGS = [
+    (folder, method, split) for method in METHODS for split in SPLITS for folder in (method, "im")
+]
+
+# As METHODS of the original code bases have it: batch, epochs, rate, decay, crop, stride, min_kept.
+RECIPES = {
+    "unimatch": (8, 240, 0.005, 1e-4, 801, 534, 800_000),
+    "u2pl": (16, 200, 0.01, 5e-4, 769, 513, 800_000),
+    "imas": (16, 240, 0.01, 5e-4, 769, 512, 400_000),
+    "fpl": (8, 140, 0.0025, 1e-4, 800, 534, 400_000),
+}
+
+
+def load(folder: str, method: str, split: str) -> Config:
+    return Config.fromfile(ROOT / folder / f"{method}_r50_cs_{split}.py")
 
 
 @pytest.mark.parametrize(("kind", "outputs"), [("binary", 1), ("multiclass", 9), ("multilabel", 3)])
@@ -19,3 +41,73 @@ def test_the_unet_is_built_in_any_label_space(kind: str, outputs: int) -> None:
     model = MODELS.build(config.model).eval()
     with torch.inference_mode():
         assert model.probabilities(torch.rand(2, 3, 32, 48)).shape == (2, outputs, 32, 48)
+
+
+def test_there_is_a_config_for_each_method_and_split_with_and_without_masks() -> None:
+    expected = {f"{folder}/{method}_r50_cs_{split}.py" for folder, method, split in CONFIGS}
+    found = {str(path.relative_to(ROOT)) for path in ROOT.glob("[!_]*/*.py")}
+    assert found == expected
+    assert len(found) == 56
+
+
+@pytest.mark.parametrize(("folder", "method", "split"), CONFIGS)
+def test_a_config_trains_its_method_on_its_split(folder: str, method: str, split: str) -> None:
+    config = load(folder, method, split)
+    data = config.train_dataloader.dataset
+    with DefaultScope.overwrite_default_scope("mmseg"), torch.device("meta"):
+        model = MODELS.build(config.model)
+    assert isinstance(model, SemiSupervisedSegmentor)
+    assert config.model.method.name == method
+    assert data.get("partner", "none") == model.method.partner
+
+    labelled_only = method == "supervised" and folder != "im"
+    assert data.labelled.ann_file == f"partitions/u2pl-{split}/labelled.txt"
+    if labelled_only:
+        assert data.unlabelled is None
+    else:
+        assert data.unlabelled.ann_file == f"partitions/u2pl-{split}/unlabelled.txt"
+    hooks = [hook.type for hook in config.get("custom_hooks", ())]
+    assert hooks == (["InconsistencyMaskHook"] if folder == "im" else [])
+
+    labelled, unlabelled = SPLITS[split]
+    batch, epochs, rate, decay, *_, min_kept = RECIPES.get(method, RECIPES["unimatch"])
+    images = max(labelled, unlabelled) if method == "fpl" else unlabelled
+    if labelled_only:
+        batch, images = 16, labelled
+    assert config.train_dataloader.batch_size == batch
+    assert config.train_cfg.max_iters == epochs * (images // batch)
+    assert config.train_cfg.val_interval == images // batch
+    assert config.optim_wrapper.optimizer.lr == pytest.approx(rate)
+    assert config.optim_wrapper.optimizer.weight_decay == pytest.approx(decay)
+    assert config.model.labelled_loss.min_kept == min_kept
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_views_and_windows_are_those_of_the_original(method: str) -> None:
+    config = load(method, method, "1-16")
+    *_, crop, stride, _ = RECIPES.get(method, RECIPES["unimatch"])
+    windows = config.model.segmentor.windows
+    assert (windows.window, windows.stride) == (crop, stride)
+    step = config.train_dataloader.dataset.labelled.pipeline[-1]
+    views = [view for [view] in step.transforms] if step.type == "RandomChoice" else [step]
+    assert {view.crop for view in views} == {crop}
+    assert min(view.ratio[0] for view in views) == 0.5
+    assert max(view.ratio[1] for view in views) == 2.0
+
+
+def test_every_pixel_teaches_where_the_originals_say_so() -> None:
+    for method, threshold in (("fixmatch", 0.0), ("unimatch", 0.0), ("imas", 0.7)):
+        assert load(method, method, "1-8").model.method.threshold == threshold
+
+
+def test_families_of_partitions_have_lists_of_their_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PARTITIONS", "unimatch")
+    config = load("im", "u2pl", "1-4")
+    assert (
+        config.train_dataloader.dataset.labelled.ann_file == "partitions/unimatch-1-4/labelled.txt"
+    )
+
+
+def test_configs_have_no_prefix_of_the_library() -> None:
+    for path in ROOT.rglob("*.py"):
+        assert "mmseg::" not in path.read_text()

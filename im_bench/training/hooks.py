@@ -52,9 +52,9 @@ class StatelessRandomness(Hook):
 class LossLog(Hook):
     """Write the curves, tell the progress, and stop a training whose loss is not finite.
 
-    Rows lie on a fixed grid of iterations and hold the mean loss since the row before, so they are
-    the same however often a training was interrupted. Losses stay on the device and are read at
-    most once a second.
+    Rows lie on a fixed grid of iterations and hold means since the row before, of the loss and of
+    what else a step gives, so they are the same however often a training was interrupted. Numbers
+    stay on the device and are read at most once a second.
 
     Args:
         file: Receives the rows.
@@ -64,15 +64,14 @@ class LossLog(Hook):
     def __init__(self, file: Path, progress: Progress | None = None) -> None:
         self._file = file
         self._progress = progress
-        self._pending: list[tuple[int, Tensor]] = []
-        self._sum: Tensor | None = None
-        self._count = 0
+        self._pending: list[tuple[int, dict[str, Tensor]]] = []
+        self._sums: dict[str, tuple[Tensor, int]] = {}  # with the number of terms
         self._steps = 0
         self._read_at = self._started_at = time.monotonic()
 
     def state_dict(self) -> dict[str, Any]:
         """Return the part of a row that is not written yet."""
-        return {"sum": self._sum, "count": self._count}
+        return {"sums": dict(self._sums)}
 
     def resume(self, iteration: int, state: Mapping[str, Any]) -> None:
         """Forget the rows after an iteration and continue the one that was unfinished then.
@@ -82,7 +81,7 @@ class LossLog(Hook):
             state: What :meth:`state_dict` was at that time.
         """
         truncate_rows(self._file, iteration)
-        self._sum, self._count = state.get("sum"), state.get("count", 0)
+        self._sums = dict(state.get("sums", {}))
 
     def before_train(self, runner: Any) -> None:
         """Start the clock."""
@@ -91,36 +90,36 @@ class LossLog(Hook):
     def after_train_iter(
         self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: Any = None
     ) -> None:
-        """Add a step's loss."""
+        """Add what a step gives: its loss, the terms of that, and what the method logs."""
         done, total = runner.iter + 1, runner.max_iters
-        loss = outputs["loss"].detach()
-        self._sum = loss if self._sum is None else self._sum + loss
-        self._count += 1
+        for name, value in outputs.items():
+            before, count = self._sums.get(name, (0.0, 0))
+            self._sums[name] = (value.detach() + before, count + 1)
         self._steps += 1
         if done % max(1, total // _ROWS) == 0 or done == total:
-            self._pending.append((done, self._sum / self._count))
-            self._sum, self._count = None, 0
+            self._pending.append((done, self._means()))
+            self._sums = {}
         if time.monotonic() - self._read_at >= 1:
             self.flush(runner, done)
 
     def flush(self, runner: Any, done: int) -> None:
-        """Read the losses, write their rows and tell the progress.
+        """Read the numbers, write their rows and tell the progress.
 
         Raises:
             ImBenchError: A loss is not finite.
         """
         if not self._steps:
             return
-        rows = list(self._pending)
-        unfinished = [] if self._sum is None else [(done, self._sum / self._count)]
-        iterations, losses = zip(*rows, *unfinished, strict=True)
-        values = torch.stack(losses).tolist()
-        for iteration, value in zip(iterations, values, strict=True):
-            if not math.isfinite(value):
+        unfinished = [(done, self._means())] if self._sums else []
+        rows = [*self._pending, *unfinished]
+        values = iter(torch.stack([each for _, means in rows for each in means.values()]).tolist())
+        read = [(iteration, {name: next(values) for name in means}) for iteration, means in rows]
+        for iteration, means in read:
+            if not math.isfinite(means["loss"]):
                 rate = runner.optim_wrapper.get_lr()["lr"][0]
                 raise ImBenchError(
-                    f"the loss became {value} by iteration {iteration} of {runner.max_iters} with "
-                    f"learning rate {rate:g}: lower the learning rate"
+                    f"the loss became {means['loss']} by iteration {iteration} of "
+                    f"{runner.max_iters} with learning rate {rate:g}: lower the learning rate"
                 )
         now = time.monotonic()
         images = self._steps * runner.train_dataloader.batch_size
@@ -128,14 +127,22 @@ class LossLog(Hook):
         append_rows(
             self._file,
             (
-                {"iter": iteration, "train/loss": value, "images_per_second": round(speed, 2)}
-                for (iteration, _), value in zip(rows, values, strict=False)
+                {
+                    "iter": iteration,
+                    **{f"train/{name}": value for name, value in means.items()},
+                    "images_per_second": round(speed, 2),
+                }
+                for iteration, means in read[: len(self._pending)]
             ),
         )
         if self._progress is not None:
             left = (runner.max_iters - done) * runner.train_dataloader.batch_size / speed
             self._progress(
-                done, runner.max_iters, loss=values[-1], images_per_second=speed, eta_s=left
+                done,
+                runner.max_iters,
+                loss=read[-1][1]["loss"],
+                images_per_second=speed,
+                eta_s=left,
             )
         self._pending.clear()
         self._resume_clock()
@@ -149,6 +156,9 @@ class LossLog(Hook):
         row = {f"val/{name}": float(value) for name, value in (metrics or {}).items()}
         append_rows(self._file, [{"iter": runner.iter, **row}])
         self._resume_clock()
+
+    def _means(self) -> dict[str, Tensor]:
+        return {name: total / count for name, (total, count) in self._sums.items()}
 
     def _resume_clock(self) -> None:
         self._steps = 0

@@ -16,6 +16,7 @@ from im_bench.runner.job import StageInterrupted
 from im_bench.training.checkpoints import load_checkpoint
 from im_bench.training.inference import load_model
 from im_bench.training.runner import run_training
+from im_bench.training.scalars import read_rows
 
 from .conftest import SIZE, train_config, write_arrays
 
@@ -92,6 +93,20 @@ def test_what_is_kept_is_the_deployed_network_alone(name, data_dir, tmp_path):
     last = state(tmp_path)
     for key, value in model.state_dict().items():
         assert torch.equal(value, last[prefix + key])
+
+
+def test_curves_show_each_loss_and_what_the_method_logs(tmp_path):
+    data_dir = write_arrays(tmp_path / "data")
+    config = online_config("fixmatch", masking={}, budget={"kind": "equal", "iterations": 4})
+    outcome = train(config, data_dir, tmp_path / "out", pseudo_labels(tmp_path / "pseudo"))
+    rows = [row for row in read_rows(tmp_path / "out" / "scalars.jsonl") if "train/loss" in row]
+    assert [row["iter"] for row in rows] == [1, 2, 3, 4]
+    assert outcome["final_loss"] == rows[-1]["train/loss"]
+    for row in rows:
+        assert 0 < row["train/inconsistent"] < 1
+        assert 0 <= row["train/confident"] <= 1
+        parts = row["train/labelled.loss"] + row["train/unlabelled.loss"]
+        assert row["train/loss"] == pytest.approx(parts, rel=1e-5)
 
 
 def test_grey_images_train_too(tmp_path):

@@ -20,8 +20,16 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset, default_collate
 
+from im_bench.data.description import IGNORED
+from im_bench.data.label_maps import UNDECIDED, image_files
 from im_bench.data.tickets import Partner, Ticket, Tickets, branch_seed, check_partner
-from im_bench.data.transforms import IGNORED, INCONSISTENT, BlankAnnotations, LoadConsensus
+from im_bench.data.transforms import (
+    BlankAnnotations,
+    LoadPseudoLabels,
+    read_pseudo_labels,
+    reads_pseudo_labels,
+    transforms_of,
+)
 from im_bench.errors import ImBenchError
 
 Raw = dict[str, dict[str, Any]]
@@ -31,7 +39,7 @@ _LOADERS = (
     mmcv.transforms.LoadImageFromFile,
     mmcv.transforms.LoadAnnotations,
     BlankAnnotations,
-    LoadConsensus,
+    LoadPseudoLabels,
 )
 """What begins a pipeline without drawing anything."""
 
@@ -50,8 +58,8 @@ class SemiDataset(Dataset[Raw]):
     with ``consensus`` and ``inconsistent`` where there are stored pseudo-labels, and ``partner``
     where it is asked for. Channels are in the order in which the pipeline leaves them: BGR with
     ``LoadImageFromFile``. A pipeline begins with ``LoadImageFromFile``, then ``LoadAnnotations``
-    or, for unlabelled images, ``BlankAnnotations`` or ``LoadConsensus``, and ends with views of
-    one size; ``PackSegInputs`` may follow.
+    or, for unlabelled images, ``BlankAnnotations`` or ``LoadPseudoLabels``, and ends with views
+    of one size; ``PackSegInputs`` may follow.
 
     Attributes:
         metainfo: That of the labelled data set.
@@ -117,25 +125,21 @@ class SemiDataset(Dataset[Raw]):
     @property
     def has_pseudo_labels(self) -> bool:
         """Whether unlabelled images come with stored pseudo-labels."""
-        return any(isinstance(each, LoadConsensus) for each in _transforms(self.unlabelled))
+        return reads_pseudo_labels(self.unlabelled)
 
     def set_pseudo_labels(self, folder: str | Path) -> None:
-        """Take pseudo-labels from a folder from now on; see :class:`LoadConsensus`.
+        """Take pseudo-labels from a folder from now on; see :class:`LoadPseudoLabels`.
 
         Worker processes that run already do not learn of it.
 
         Raises:
             ImBenchError: The pipeline of the unlabelled images has no place for them.
         """
-        transforms = _transforms(self.unlabelled)
-        for position, each in enumerate(transforms):
-            if isinstance(each, (BlankAnnotations, LoadConsensus)):
-                transforms[position] = LoadConsensus(folder)
-                return
-        raise ImBenchError(
-            "the unlabelled images' pipeline has no BlankAnnotations that pseudo-labels could "
-            "replace: put it after LoadImageFromFile"
-        )
+        read_pseudo_labels(self.unlabelled, folder)
+
+    def unlabelled_files(self) -> list[str]:
+        """Return the unlabelled image files, as the data set names them, each once."""
+        return [] if self.unlabelled is None else image_files(self.unlabelled)
 
 
 def _built(name: str, config: dict[str, Any]) -> Any:
@@ -173,7 +177,7 @@ def _decoded(labels: Tensor, stored: bool) -> dict[str, Tensor]:
     valid = labels != IGNORED
     if not stored:
         return {"valid": valid}
-    inconsistent = labels == INCONSISTENT
+    inconsistent = labels == UNDECIDED
     # Where there is no consensus any class will do, as long as it is one.
     return {
         "valid": valid,
@@ -182,14 +186,9 @@ def _decoded(labels: Tensor, stored: bool) -> dict[str, Tensor]:
     }
 
 
-def _transforms(dataset: Any) -> list[Any]:
-    pipeline = getattr(dataset, "pipeline", None)
-    return [] if pipeline is None else pipeline.transforms
-
-
 def _views(dataset: Any, index: int, seeds: Sequence[int]) -> list[Pair]:
     """Return one random view per seed; the image is read and decoded once."""
-    transforms = _transforms(dataset)
+    transforms = transforms_of(dataset)
     loaders = 0
     while loaders < len(transforms) and isinstance(transforms[loaders], _LOADERS):
         loaders += 1

@@ -17,15 +17,12 @@ from mmseg.registry import TRANSFORMS
 from numpy.typing import NDArray
 from PIL import Image
 
-from im_bench.data.image_files import read_raw
+from im_bench.data.description import IGNORED as IGNORED
+from im_bench.data.label_maps import UNDECIDED, read_label_map
 from im_bench.errors import ImBenchError
 
 Pixels = NDArray[np.uint8]
 Size = tuple[int, int]
-
-IGNORED = 255
-INCONSISTENT = 254
-"""In a stored pseudo-label: the teachers disagree."""
 
 
 class ScaleCrop(NamedTuple):
@@ -205,38 +202,63 @@ class BlankAnnotations(BaseTransform):
 
 
 @TRANSFORMS.register_module()
-class LoadConsensus(BaseTransform):
-    """Load what the teachers of Inconsistency Masks said of an unlabelled image.
-
-    A map is a PNG file of one channel, named as its image: label values, 254 where the teachers
-    disagree, 255 where there is nothing to say. An image without a file is inconsistent everywhere.
+class LoadPseudoLabels(BaseTransform):
+    """Stand where an annotation would be loaded: read a label map, or say "undecided".
 
     Args:
-        folder: Of the maps; may be set later, before the first image is loaded.
+        cache_dir: The folder of an ``InconsistencyMaskHook``; None: every pixel is undecided, 254.
     """
 
-    def __init__(self, folder: str | Path | None = None) -> None:
-        self.folder = folder
+    def __init__(self, cache_dir: str | Path | None = None) -> None:
+        self.cache_dir = None if cache_dir is None else Path(cache_dir).expanduser()
 
     def transform(self, results: dict[str, Any]) -> dict[str, Any]:
-        """Add ``gt_seg_map``, (H, W).
+        """Add ``gt_seg_map``, uint8 (H, W); see :mod:`im_bench.data.label_maps`.
 
         Raises:
-            ImBenchError: No folder is set or it is none, or a map is not of its image's size.
+            ImBenchError: The label map is missing, damaged, or not of the image's size.
         """
-        if self.folder is None or not Path(self.folder).is_dir():
-            raise ImBenchError(
-                f"pseudo-labels should lie in {self.folder}, which is no folder: make them first"
-            )
-        shape = results["img"].shape[:2]
-        path = Path(self.folder, f"{Path(results['img_path']).stem}.png")
-        labels = read_raw(path) if path.is_file() else np.full(shape, INCONSISTENT, np.uint8)
-        if labels.shape != shape:
-            raise ImBenchError(
-                f"{path} has shape {labels.shape} but its image {shape}: make the pseudo-labels of "
-                "these images anew"
-            )
-        return _with_map(results, labels)
+        size = results["img"].shape[:2]
+        if self.cache_dir is None:
+            return _with_map(results, np.full(size, UNDECIDED, np.uint8))
+        return _with_map(results, read_label_map(self.cache_dir, results["img_path"], size))
+
+
+def read_pseudo_labels(dataset: Any, cache_dir: str | Path) -> None:
+    """Let a data set of MMSegmentation read pseudo-labels from a folder from now on.
+
+    Worker processes that run already do not learn of it.
+
+    Args:
+        dataset: Of unlabelled images.
+        cache_dir: Of their label maps.
+
+    Raises:
+        ImBenchError: The pipeline has no place for pseudo-labels.
+    """
+    steps = transforms_of(dataset)
+    for position, step in enumerate(steps):
+        if isinstance(step, (BlankAnnotations, LoadPseudoLabels)):
+            steps[position] = LoadPseudoLabels(cache_dir)
+            return
+    raise ImBenchError(
+        "the unlabelled images' pipeline has no place for pseudo-labels: put LoadPseudoLabels or "
+        "BlankAnnotations behind what loads the image"
+    )
+
+
+def reads_pseudo_labels(dataset: Any) -> bool:
+    """Return whether a data set of MMSegmentation reads label maps."""
+    return any(
+        isinstance(step, LoadPseudoLabels) and step.cache_dir is not None
+        for step in transforms_of(dataset)
+    )
+
+
+def transforms_of(dataset: Any) -> list[Any]:
+    """Return the steps of a data set's pipeline, to be changed in place; [] without a pipeline."""
+    pipeline = getattr(dataset, "pipeline", None)
+    return [] if pipeline is None else pipeline.transforms
 
 
 def _with_map(results: dict[str, Any], labels: NDArray[Any]) -> dict[str, Any]:

@@ -1,35 +1,38 @@
 """Pseudo-labels of frozen teachers, made once and kept as label maps.
 
-The folder holds ``manifest.json``, which says whose labels they are, and one PNG per image:
-class indices, 254 where the teachers disagree, 255 where nothing counts. The maps have the
-image files' size and go through a pipeline like any annotation.
+The folder holds ``manifest.json``, which says whose labels they are, and one label map per image
+(:mod:`im_bench.data.label_maps`), which goes through a pipeline like any annotation.
 """
 
 from __future__ import annotations
 
-import hashlib
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-import mmcv
+import mmcv.transforms
 import numpy as np
 import torch
 from mmengine.dist import barrier, get_dist_info
 from numpy.typing import NDArray
-from PIL import Image
 from torch import Tensor
 
+from im_bench.data.label_maps import UNDECIDED, label_file, write_label_map
+from im_bench.data.transforms import transforms_of
 from im_bench.errors import ImBenchError
-from im_bench.files import atomic_path, read_json, write_json
+from im_bench.evaluation.windows import WindowOptions
+from im_bench.files import read_json, write_json
 from im_bench.masks import consensus
-from im_bench.plugin.masking import UNDECIDED, TeacherMasks
+from im_bench.plugin.masking import TeacherMasks
 from im_bench.plugin.networks import Student
 from im_bench.plugin.teachers import CheckpointTeachers
+from im_bench.plugin.windowed import Windowed
 
-_FORMAT = 1
+_FORMAT = 2
 _REPORT_EVERY = 100
+
+Pixels = NDArray[np.uint8]
 
 
 class PseudoLabelCache:
@@ -50,7 +53,7 @@ class PseudoLabelCache:
             write_json(manifest, maker)
         elif read_json(manifest) != maker:
             raise ImBenchError(
-                f"the pseudo-labels in {folder} were made by other teachers: "
+                f"the pseudo-labels in {folder} were made by other teachers, or in other windows: "
                 "name another cache_dir, or remove the folder"
             )
 
@@ -58,17 +61,9 @@ class PseudoLabelCache:
         """Return the image files without pseudo-labels."""
         return [image for image in images if not label_file(self._folder, image).is_file()]
 
-    def write(self, image: str, labels: NDArray[np.uint8]) -> None:
+    def write(self, image: str, labels: Pixels) -> None:
         """Keep the labels (H, W) of an image file. A kill leaves the whole file or none."""
-        path = label_file(self._folder, image)
-        with atomic_path(path) as temporary:
-            Image.fromarray(labels).save(temporary, format="PNG")
-
-
-def label_file(folder: Path, image: str) -> Path:
-    """Return where the pseudo-labels of an image file are, whatever folder it is in."""
-    digest = hashlib.sha256(image.encode()).hexdigest()[:12]
-    return folder / f"{Path(image).stem}-{digest}.png"
+        write_label_map(self._folder, image, labels)
 
 
 def prepare_cache(
@@ -77,12 +72,14 @@ def prepare_cache(
     masks: TeacherMasks,
     student: Student,
     images: Sequence[str],
+    read: Callable[[str], Pixels],
     logger: logging.Logger,
+    windows: WindowOptions | None = None,
 ) -> None:
     """Make the pseudo-labels that a folder lacks; each process of a training makes its share.
 
-    Images are read as MMSegmentation reads them (BGR, 8 bit) and predicted whole, at their own
-    size. What was made before an interruption is not made again.
+    Images are predicted at their own size. What was made before an interruption is not made again.
+    The ensemble is not for training afterwards: its teachers predict in windows.
 
     Args:
         folder: Need not exist.
@@ -90,15 +87,24 @@ def prepare_cache(
         masks: Labels raw images with them.
         student: Where the teachers are, and what they know.
         images: All unlabelled image files.
+        read: Gives the pixels (H, W, C) of one; see :func:`image_reader`.
         logger: Is told how far it is.
+        windows: How images are passed through the teachers; None: as each is evaluated.
 
     Raises:
-        ImBenchError: The folder holds labels of other teachers, or the labels are multi-label.
+        ImBenchError: The folder holds labels of other teachers, or the labels leave no value for
+            "undecided".
     """
-    if student.space == "multilabel":
-        raise ImBenchError("pseudo-labels cannot be cached for multi-label data: omit cache_dir")
-    rank, processes = get_dist_info()
+    if student.space == "multilabel" or student.outputs > UNDECIDED:
+        raise ImBenchError(
+            f"pseudo-labels cannot be cached for multi-label data, nor for more than {UNDECIDED} "
+            "classes: omit cache_dir"
+        )
     maker = _maker(ensemble, student)
+    for teacher, said in zip(ensemble.teachers, maker["teachers"], strict=True):
+        teacher.network = Windowed(teacher.network, student.label_space, windows)
+        said["windows"] = teacher.network.description
+    rank, processes = get_dist_info()
     if rank == 0:
         PseudoLabelCache(folder, maker)  # writes the manifest
     barrier()
@@ -108,17 +114,33 @@ def prepare_cache(
     if missing:
         logger.info(f"pseudo-labels of {len(missing)} of {len(images)} images go to {folder}")
     for count, image in enumerate(missing[rank::processes], start=1):
-        cache.write(image, _labels(image, masks, student))
+        cache.write(image, _labels(read(image), masks, student))
         if count % _REPORT_EVERY == 0:
             logger.info(f"pseudo-labels: {count * processes} of {len(missing)}")
     barrier()
 
 
-def _labels(image: str, masks: TeacherMasks, student: Student) -> NDArray[np.uint8]:
-    pixels = torch.from_numpy(mmcv.imread(image)).permute(2, 0, 1)[None]
-    predictions = masks.raw_labels(pixels.to(student.device))
+def image_reader(dataset: Any) -> Callable[[str], Pixels]:
+    """Return what reads an image file as the pipeline of a data set of MMSegmentation does.
+
+    It gives the pixels (H, W, C), with the channels in the order of the pipeline's loader.
+    """
+    kind = mmcv.transforms.LoadImageFromFile
+    loaders = [step for step in transforms_of(dataset) if isinstance(step, kind)]
+    loader = loaders[0] if loaders else kind()
+
+    def read(image: str) -> Pixels:
+        pixels: Pixels = loader({"img_path": image})["img"]
+        return pixels
+
+    return read
+
+
+def _labels(pixels: Pixels, masks: TeacherMasks, student: Student) -> Pixels:
+    images = torch.from_numpy(np.ascontiguousarray(pixels)).permute(2, 0, 1)[None]
+    predictions = masks.raw_labels(images.to(student.device))
     agreed, inconsistent = consensus(predictions, student.space)
-    labels: NDArray[np.uint8] = agreed.masked_fill(inconsistent, UNDECIDED)[0].cpu().numpy()
+    labels: Pixels = agreed.masked_fill(inconsistent, UNDECIDED)[0].cpu().numpy()
     return labels
 
 
@@ -132,6 +154,7 @@ def _maker(ensemble: CheckpointTeachers, student: Student) -> dict[str, Any]:
         teachers.append(
             {
                 "checkpoint": digest,
+                "part": ensemble._part,
                 "network": type(teacher.network).__name__,
                 "mean": numbers(normalisation.mean),
                 "std": numbers(normalisation.std),

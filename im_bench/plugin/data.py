@@ -6,62 +6,25 @@ import copy
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
-import numpy as np
 import torch
-from mmcv.transforms import BaseTransform
 from mmengine.dataset import InfiniteSampler
 from mmengine.dist import sync_random_seed
 from mmengine.structures import PixelData
-from mmseg.registry import DATA_SAMPLERS, DATASETS, TRANSFORMS
+from mmseg.registry import DATA_SAMPLERS, DATASETS
 from torch.utils.data import ConcatDataset, Sampler
 
-from im_bench.data.image_files import read_raw
+from im_bench.data.label_maps import UNDECIDED, image_files
+from im_bench.data.transforms import LoadPseudoLabels as LoadPseudoLabels
+from im_bench.data.transforms import read_pseudo_labels
 from im_bench.errors import ImBenchError
-from im_bench.plugin.cache import label_file
-from im_bench.plugin.masking import UNDECIDED
 
 UNLABELLED = "unlabelled"
 """The key in a sample's ``metainfo`` that is true for images without annotation."""
 
 _STREAM_SEED_STRIDE = 7919
 """Between the seeds of the two streams, lest they shuffle alike."""
-
-
-@TRANSFORMS.register_module()
-class LoadPseudoLabels(BaseTransform):
-    """Stand where an annotation would be loaded: read a cached pseudo-label, or say "undecided".
-
-    The result ``gt_seg_map`` is uint8 (H, W) of the image's size: class indices and 254 where the
-    teachers disagree, or 254 everywhere without a cache. Padding that later steps add is 255.
-
-    Args:
-        cache_dir: The folder of an ``InconsistencyMaskHook``, or None.
-    """
-
-    def __init__(self, cache_dir: str | None = None) -> None:
-        self.cache_dir = cache_dir
-
-    def transform(self, results: dict[str, Any]) -> dict[str, Any]:
-        """Add ``gt_seg_map`` to ``results``.
-
-        Raises:
-            ImBenchError: The cached map is missing, damaged, or not of the image's size.
-        """
-        size = results["img"].shape[:2]
-        labels = np.full(size, UNDECIDED, np.uint8)
-        if self.cache_dir is not None:
-            path = label_file(Path(self.cache_dir).expanduser(), results["img_path"])
-            labels = read_raw(path).astype(np.uint8)
-            if labels.shape != size:
-                raise ImBenchError(
-                    f"pseudo-label {path} is {labels.shape}, its image {size} (rows, columns): "
-                    "load pseudo-labels before resizing, and remove the cache if the image changed"
-                )
-        results["gt_seg_map"] = labels
-        results.setdefault("seg_fields", []).append("gt_seg_map")
-        return results
 
 
 @DATASETS.register_module()
@@ -72,7 +35,7 @@ class LabelledAndUnlabelled(ConcatDataset[Any]):
         labelled: Any data set of MMSegmentation, or its config.
         unlabelled: The same, for images only. Its pipeline is the labelled one unless it has its
             own; in both, annotations are not loaded but stand as undecided.
-        cache_dir: Where pseudo-labels are read; as the hook's ``cache_dir``.
+        cache_dir: Where pseudo-labels are read. The hook's ``cache_dir`` counts here, too.
     """
 
     def __init__(
@@ -111,10 +74,25 @@ class LabelledAndUnlabelled(ConcatDataset[Any]):
             sample.gt_sem_seg = PixelData(data=undecided)
         return packed
 
+    def set_pseudo_labels(self, folder: str | Path) -> None:
+        """Take pseudo-labels from a folder from now on; see :class:`LoadPseudoLabels`.
+
+        Worker processes that run already do not learn of it.
+
+        Raises:
+            ImBenchError: The data set names another folder, or the pipeline of the unlabelled
+                images has no place for pseudo-labels.
+        """
+        if self.cache_dir is not None and Path(self.cache_dir).expanduser() != Path(folder):
+            raise ImBenchError(
+                f"InconsistencyMaskHook has cache_dir={str(folder)!r}, the data set "
+                f"{str(self.cache_dir)!r}: name the same folder, or leave out the data set's"
+            )
+        read_pseudo_labels(self.unlabelled, folder)
+
     def unlabelled_files(self) -> list[str]:
-        """Return the unlabelled image files, as the data set names them."""
-        data = self.unlabelled
-        return [str(data.get_data_info(index)["img_path"]) for index in range(len(data))]
+        """Return the unlabelled image files, as the data set names them, each once."""
+        return image_files(self.unlabelled)
 
 
 @DATA_SAMPLERS.register_module()
@@ -200,24 +178,40 @@ def check_batch_size(loader: Any) -> None:
         )
 
 
-def cached_files(dataset: Any, cache_dir: Path) -> list[str]:
-    """Return the images of a data set whose pseudo-labels a folder shall hold.
+class PseudoLabelled(Protocol):
+    """A data set whose unlabelled images can come with pseudo-labels.
+
+    Attributes:
+        unlabelled: The unlabelled images, a data set of MMSegmentation.
+    """
+
+    unlabelled: Any
+
+    def unlabelled_files(self) -> list[str]:
+        """Return the unlabelled image files, each once."""
+
+    def set_pseudo_labels(self, folder: str | Path) -> None:
+        """Take pseudo-labels from a folder from now on."""
+
+
+def reading_cache(dataset: Any, cache_dir: Path) -> PseudoLabelled:
+    """Let a data set read the pseudo-labels that a folder has, or soon will have.
+
+    Returns:
+        The data set.
 
     Raises:
-        ImBenchError: The data set reads no pseudo-labels, or from another folder.
+        ImBenchError: It has no unlabelled images, or no place for their pseudo-labels.
     """
-    named = getattr(dataset, "cache_dir", None)
-    if not isinstance(dataset, LabelledAndUnlabelled) or named is None:
+    if getattr(dataset, "unlabelled", None) is None or not hasattr(dataset, "set_pseudo_labels"):
         raise ImBenchError(
-            f"InconsistencyMaskHook has cache_dir={str(cache_dir)!r}, but the data set reads no "
-            "pseudo-labels: give a LabelledAndUnlabelled data set the same cache_dir"
+            f"InconsistencyMaskHook has cache_dir={str(cache_dir)!r}, but the "
+            f"{type(dataset).__name__} has no unlabelled images that could be pseudo-labelled: "
+            "use LabelledAndUnlabelled or SemiDataset"
         )
-    if Path(named).expanduser() != cache_dir:
-        raise ImBenchError(
-            f"InconsistencyMaskHook has cache_dir={str(cache_dir)!r}, the data set {named!r}: "
-            "name the same folder"
-        )
-    return dataset.unlabelled_files()
+    dataset.set_pseudo_labels(cache_dir)
+    found: PseudoLabelled = dataset
+    return found
 
 
 def _without_annotations(

@@ -17,11 +17,12 @@ from torch import Tensor
 
 from im_bench.data.label_spaces import IGNORED
 from im_bench.errors import ImBenchError, unknown_name
+from im_bench.evaluation.windows import WindowOptions
 from im_bench.masks import MaskOptions
 from im_bench.masks.pseudo_labels import ImageFilter
-from im_bench.plugin.cache import prepare_cache
-from im_bench.plugin.data import UNLABELLED, cached_files, check_batch_size
-from im_bench.plugin.masking import Fill, Schedule, TeacherMasks
+from im_bench.plugin.cache import image_reader, prepare_cache
+from im_bench.plugin.data import UNLABELLED, check_batch_size, reading_cache
+from im_bench.plugin.masking import Fill, Schedule, TeacherMasks, reverses_channels
 from im_bench.plugin.networks import Student, unwrapped
 from im_bench.plugin.teachers import TEACHERS, CheckpointTeachers, TeacherEnsemble
 
@@ -36,8 +37,9 @@ class InconsistencyMaskHook(Hook):
     On a plain segmentor the hook fills in the unlabelled samples of each batch before the
     iteration: the teachers' consensus becomes ``gt_sem_seg``, inconsistent pixels are ignored there
     and blanked in the image, and the mask is kept as ``inconsistency``. A semi-supervised segmentor
-    of im-bench, recognised by its attribute ``masking``, asks for consensus and mask itself; what
-    is blocked, and by what, is then said in the model's ``im``.
+    of im-bench, recognised by its attribute ``masking``, asks for consensus and mask itself, unless
+    they come with the batch from a cache; what is blocked, and by what, is then said in the model's
+    ``im``.
 
     While there are no pseudo-labels (warm-up, or online teachers that do not exist yet), a plain
     segmentor ignores its unlabelled samples wholly, and a semi-supervised method works as without
@@ -56,8 +58,12 @@ class InconsistencyMaskHook(Hook):
         warmup: Iterations without pseudo-labels.
         ramp: Iterations after that in which the share of unlabelled images that are used grows to
             all of them. For plain segmentors only.
-        cache_dir: Folder of pseudo-labels that frozen teachers make once, before the training, for
-            all images of a ``LabelledAndUnlabelled`` data set that names the same folder.
+        cache_dir: Folder of pseudo-labels that ``CheckpointTeachers`` make once, before the
+            training, for all unlabelled images of a ``LabelledAndUnlabelled`` or ``SemiDataset``.
+            The teachers are then let go.
+        windows: How the teachers see whole images for the cache: fields of
+            :class:`~im_bench.evaluation.windows.WindowOptions`. Default: as each is evaluated, by
+            its ``windows`` or MMSegmentation's ``test_cfg``.
         log_interval: Iterations between two entries of ``train/inconsistent_share``.
 
     Raises:
@@ -78,6 +84,7 @@ class InconsistencyMaskHook(Hook):
         warmup: int = 0,
         ramp: int = 0,
         cache_dir: str | None = None,
+        windows: Mapping[str, Any] | None = None,
         log_interval: int = 50,
     ) -> None:
         if fill not in ("black", "mean"):
@@ -96,6 +103,12 @@ class InconsistencyMaskHook(Hook):
         self._fill = fill
         self._schedule = Schedule(warmup, ramp)
         self._cache_dir = None if cache_dir is None else Path(cache_dir).expanduser()
+        self._windows = None if windows is None else WindowOptions(**windows)
+        if self._windows is not None and (cache_dir is None or self._windows.mode == "center"):
+            raise ImBenchError(
+                "windows of InconsistencyMaskHook are for what teachers say of whole images: give "
+                "a cache_dir and the mode 'slide' or 'whole', or leave windows out"
+            )
         self._log_interval = log_interval
         self._resumed: Mapping[str, Any] | None = None
         self._sizes: Tensor | None = None
@@ -123,29 +136,34 @@ class InconsistencyMaskHook(Hook):
             options = replace(options, block_input=False, blocked_label=0)
         elif student.space == "multilabel":
             options = replace(options, blocked_label=0)
-        self.masks = TeacherMasks(self.ensemble, student, options, self._fill)
+        self.masks = TeacherMasks(
+            self.ensemble,
+            student,
+            options,
+            self._fill,
+            reverse=reverses_channels(model.data_preprocessor),
+        )
         self.ensemble.prepare(student)
         if self._resumed is not None:
             self.ensemble.load_state_dict(self._resumed, student)
             self._resumed = None
             runner.logger.info(f"Inconsistency Masks continue with {self.ensemble}")
         if self._cache_dir is not None and isinstance(self.ensemble, CheckpointTeachers):
-            images = cached_files(runner.train_dataloader.dataset, self._cache_dir)
-            prepare_cache(
-                self._cache_dir, self.ensemble, self.masks, student, images, runner.logger
-            )
-            self.ensemble.teachers.clear()  # they have said all that they will be asked
-        if self._asks_itself:
+            self._make_pseudo_labels(runner, self._cache_dir, self.ensemble)
+        elif self._asks_itself:
             model.masking = self.masks
 
     def before_train_iter(
         self, runner: Any, batch_idx: int, data_batch: MutableMapping[str, Any] | None = None
     ) -> None:
-        """Fill in the unlabelled samples of a plain segmentor's batch."""
+        """Fill in the unlabelled samples of a plain segmentor's batch, or mask cached ones."""
         if self._asks_itself:
             self.masks.silent = self._schedule.share(runner.iter) == 0
-            return
         if data_batch is None:
+            return
+        if self._asks_itself:
+            if self._cache_dir is not None:
+                self._mask_stored(unwrapped(runner.model), data_batch["data_samples"])
             return
         unlabelled = [
             position
@@ -189,6 +207,39 @@ class InconsistencyMaskHook(Hook):
         """Keep what the teachers need to continue."""
         checkpoint[_STATE] = self.ensemble.state_dict()
 
+    def _make_pseudo_labels(
+        self, runner: Any, cache_dir: Path, ensemble: CheckpointTeachers
+    ) -> None:
+        """Let the teachers say all that they will be asked, before workers load the first image."""
+        dataset = reading_cache(runner.train_dataloader.dataset, cache_dir)
+        prepare_cache(
+            cache_dir,
+            ensemble,
+            self.masks,
+            self._student,
+            dataset.unlabelled_files(),
+            image_reader(dataset.unlabelled),
+            runner.logger,
+            self._windows,
+        )
+        ensemble.teachers.clear()
+
+    def _mask_stored(self, model: Any, samples: MutableMapping[str, Any]) -> None:
+        """Make masks for a semi-supervised method of the pseudo-labels that come with a batch."""
+        for branch in samples.keys() & {"unlabelled", "partner"}:
+            maps = samples[branch]
+            if "inconsistent" not in maps:
+                raise ImBenchError(
+                    "the batch has no cached pseudo-labels, since its worker processes were "
+                    "started before these were made: build the data loader anew"
+                )
+            if self.masks.silent:
+                samples[branch] = {"valid": maps["valid"]}
+            elif not self.masks.as_stored:
+                maps = samples[branch] = model.data_preprocessor.cast_data(maps)
+                masks = self.masks.stored(maps["consensus"], maps["inconsistent"])
+                maps["consensus"], maps["inconsistent"] = masks
+
     def _fill_in(self, data_batch: MutableMapping[str, Any], positions: list[int]) -> None:
         images, samples = data_batch["inputs"], data_batch["data_samples"]
         by_size: dict[torch.Size, list[int]] = {}
@@ -209,12 +260,9 @@ class InconsistencyMaskHook(Hook):
 
     def _check(self, student: Student) -> None:
         """Raise an ImBenchError for options that do not go together."""
-        if self._cache_dir is not None and (
-            self._asks_itself or not isinstance(self.ensemble, CheckpointTeachers)
-        ):
+        if self._cache_dir is not None and not isinstance(self.ensemble, CheckpointTeachers):
             raise ImBenchError(
-                "cache_dir of InconsistencyMaskHook is for CheckpointTeachers and a plain "
-                "segmentor: leave it out"
+                "cache_dir of InconsistencyMaskHook is for CheckpointTeachers: leave it out"
             )
         if self._cache_dir is not None and self._options.image_filter == "classes":
             raise ImBenchError(

@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from im_bench.data.label_maps import UNDECIDED as UNDECIDED
 from im_bench.data.label_spaces import IGNORED
 from im_bench.errors import ImBenchError
 from im_bench.masks import MaskedBatch, MaskOptions, block_input, inconsistency_masked
 from im_bench.plugin.networks import Student
 from im_bench.plugin.teachers import TeacherEnsemble
-
-UNDECIDED = 254
-"""The label of a pixel of an unlabelled image for which no common label of teachers is known."""
 
 Fill = Literal["black", "mean"]
 
@@ -78,6 +76,11 @@ class TeacherMasks:
         student: Whose images and labels these are.
         options: Morphology, blocking and image filter.
         fill: What blanked pixels of a plain segmentor's images become.
+        reverse: Whether the student takes the channels in the reverse order of the files' loader;
+            see :func:`reverses_channels`.
+
+    Attributes:
+        silent: Set to keep a semi-supervised method without masks for a while.
     """
 
     def __init__(
@@ -86,11 +89,14 @@ class TeacherMasks:
         student: Student,
         options: MaskOptions,
         fill: Fill = "black",
+        *,
+        reverse: bool,
     ) -> None:
         self._ensemble = ensemble
         self._student = student
         self._options = options
         self._fill = fill
+        self._reverse = reverse
         self.silent = False
 
     @torch.no_grad()
@@ -107,7 +113,28 @@ class TeacherMasks:
         """
         if self.silent or not self._ensemble.ready:
             return None
-        predictions = self._ensemble.labels(images, normalised)
+        return self._masks(images, self._ensemble.labels(images, normalised))
+
+    @torch.no_grad()
+    def stored(self, consensus: Tensor, inconsistent: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the same as :meth:`mask` from what the teachers have said before.
+
+        Args:
+            consensus: uint8 (B, H, W).
+            inconsistent: bool (B, H, W), where there is none.
+        """
+        if self.as_stored:
+            return consensus, inconsistent
+        predictions = as_predictions(consensus.masked_fill(inconsistent, UNDECIDED))
+        return self._masks(consensus[:, None], predictions)
+
+    @property
+    def as_stored(self) -> bool:
+        """Whether masks stay as the teachers' disagreement gives them."""
+        options = self._options
+        return not options.erode and not options.dilate and options.image_filter == "none"
+
+    def _masks(self, images: Tensor, predictions: Tensor) -> tuple[Tensor, Tensor]:
         made = inconsistency_masked(images, predictions, self._student.space, self._options)
         return made.labels, made.inconsistent | ~made.keep[:, None, None]
 
@@ -121,11 +148,8 @@ class TeacherMasks:
         Returns:
             Label bytes, uint8 (K, B, H, W).
         """
-        normalisation = self._student.normalisation
-        unit = images.float() / 255
-        if normalisation.swapped and unit.shape[1] == 3:
-            unit = unit.flip(1)
-        return self._ensemble.labels(unit, normalisation(unit))
+        unit = self._reversed(images.float() / 255)
+        return self._ensemble.labels(unit, self._student.normalisation(unit))
 
     @torch.no_grad()
     def fill_in(self, images: Tensor, marks: Tensor, cached: bool) -> FilledIn:
@@ -150,11 +174,19 @@ class TeacherMasks:
     def _blanked(self, images: Tensor, made: MaskedBatch) -> Tensor:
         if self._fill == "black" or not self._options.block_input:
             return made.images
-        mean = self._student.normalisation.mean * 255
-        if self._student.normalisation.swapped and len(mean) == 3:
-            mean = mean.flip(0)
+        mean = self._reversed(self._student.normalisation.mean[None] * 255)
         # Centred, the mean is 0. As floats, since the mean is no byte.
         return block_input(images - mean, made.inconsistent) + mean
+
+    def _reversed(self, images: Tensor) -> Tensor:
+        """Return images (B, C, H, W) with the student's order of channels for the loader's."""
+        return images.flip(1) if self._reverse and images.shape[1] == 3 else images
+
+
+def reverses_channels(preprocessor: Any) -> bool:
+    """Return whether a preprocessor of MMSegmentation or im-bench reverses an image's channels."""
+    bgr_to_rgb = getattr(preprocessor, "bgr_to_rgb", False)
+    return bool(getattr(preprocessor, "_channel_conversion", bgr_to_rgb))
 
 
 def as_predictions(marks: Tensor) -> Tensor:

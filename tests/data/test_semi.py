@@ -14,8 +14,8 @@ from mmengine.runner.loops import _InfiniteDataloaderIterator
 from mmseg.utils import register_all_modules
 from torch.utils.data import DataLoader
 
+from im_bench.data.label_maps import UNDECIDED, write_label_map
 from im_bench.data.semi import SemiDataset, collate_semi
-from im_bench.data.transforms import INCONSISTENT
 from im_bench.errors import ImBenchError
 
 from .conftest import save
@@ -53,7 +53,7 @@ def config(root: Path, name: str, *steps: str, packed: bool = False) -> dict[str
         "serialize_data": False,  # it collects garbage, which takes longer than these tests
         "metainfo": {"classes": ("a", "b", "c")},
         "pipeline": [
-            {"type": "mmseg.LoadImageFromFile"},
+            {"type": "LoadImageFromFile"},
             *({"type": step} for step in steps),
             {"type": "mmseg.RandomScaleCrop", "crop": CROP},
             *([{"type": "mmseg.PackSegInputs"}] if packed else []),
@@ -61,10 +61,10 @@ def config(root: Path, name: str, *steps: str, packed: bool = False) -> dict[str
     }
 
 
-def semi(root: Path, *, stored: bool = False, packed: bool = False, **options: Any) -> SemiDataset:
+def semi(root: Path, *, packed: bool = False, **options: Any) -> SemiDataset:
     labelled = config(root, "labelled", "mmseg.LoadAnnotations", packed=packed)
-    step = "mmseg.LoadConsensus" if stored else "mmseg.BlankAnnotations"
-    return SemiDataset(labelled, config(root, "unlabelled", step, packed=packed), **options)
+    unlabelled = config(root, "unlabelled", "mmseg.BlankAnnotations", packed=packed)
+    return SemiDataset(labelled, unlabelled, **options)
 
 
 def image_number(image: torch.Tensor) -> int:
@@ -183,32 +183,47 @@ def test_packed_inputs_are_the_same(root: Path) -> None:
 
 
 def test_stored_pseudo_labels(root: Path, tmp_path: Path) -> None:
-    stored = np.full((SIZE[1], SIZE[0]), 2, np.uint8)
-    stored[::3] = INCONSISTENT
-    save(tmp_path / f"{LABELLED}.png", stored)
-    dataset = semi(root)
+    dataset = semi(root, partner="same")
+    files = dataset.unlabelled_files()
+    numbers = range(LABELLED, LABELLED + UNLABELLED)
+    assert [Path(file).name for file in files] == [f"{number}.png" for number in numbers]
+    assert not dataset.has_pseudo_labels
+    for index, file in enumerate(files):
+        stored = np.full((SIZE[1], SIZE[0]), index, np.uint8)
+        stored[::3] = UNDECIDED
+        write_label_map(tmp_path, file, stored)
     dataset.set_pseudo_labels(tmp_path)
-    assert_same(dataset[0], semi_with(root, tmp_path)[0])
+    assert dataset.has_pseudo_labels
     for number in range(UNLABELLED):
         item = dataset[number]
-        maps = item["data_samples"]["unlabelled"]
-        valid, inconsistent, consensus = (
-            maps[name] for name in ("valid", "inconsistent", "consensus")
-        )
-        assert torch.equal(valid, item["inputs"]["unlabelled"].amax(-1) > 0)
-        if image_number(item["inputs"]["unlabelled"]) == LABELLED:
+        for branch in ("unlabelled", "partner"):
+            maps = item["data_samples"][branch]
+            valid, inconsistent, consensus = (
+                maps[name] for name in ("valid", "inconsistent", "consensus")
+            )
+            assert torch.equal(valid, item["inputs"][branch].amax(-1) > 0)
             assert 0 < inconsistent[valid].float().mean() < 1
-            assert (consensus[valid & ~inconsistent] == 2).all()
-        else:
-            assert inconsistent[valid].all()
-        assert not inconsistent[~valid].any()
-        assert consensus.max() <= 2
+            assert not inconsistent[~valid].any()
+            index = image_number(item["inputs"][branch]) - LABELLED
+            assert (consensus[valid & ~inconsistent] == index).all()
+            assert (consensus[~valid | inconsistent] == 0).all()
 
 
-def semi_with(root: Path, folder: Path) -> SemiDataset:
-    dataset = semi(root, stored=True)
-    dataset.set_pseudo_labels(folder)
-    return dataset
+def test_workers_take_pseudo_labels_that_were_set_before(root: Path, tmp_path: Path) -> None:
+    batches = loader(semi(root), workers=2)
+    dataset: Any = batches.dataset
+    for file in dataset.unlabelled_files():
+        write_label_map(tmp_path, file, np.ones((SIZE[1], SIZE[0]), np.uint8))
+    dataset.set_pseudo_labels(tmp_path)
+    assert "consensus" in next(iter(batches))["data_samples"]["unlabelled"]
+
+
+def test_folders_of_pseudo_labels_follow_each_other(root: Path, tmp_path: Path) -> None:
+    dataset = semi(root)
+    dataset.set_pseudo_labels(tmp_path / "first")
+    dataset.set_pseudo_labels(tmp_path / "second")
+    with pytest.raises(ImBenchError, match="second.*let InconsistencyMaskHook make it"):
+        dataset[0]
 
 
 def test_without_unlabelled_images(root: Path) -> None:
@@ -216,7 +231,8 @@ def test_without_unlabelled_images(root: Path) -> None:
     assert len(dataset) == LABELLED
     item = dataset[1]
     assert list(item["inputs"]) == list(item["data_samples"]) == ["labelled"]
-    with pytest.raises(ImBenchError, match="has no BlankAnnotations"):
+    assert dataset.unlabelled_files() == []
+    with pytest.raises(ImBenchError, match="no place for pseudo-labels: put LoadPseudoLabels"):
         dataset.set_pseudo_labels(root)
 
 

@@ -13,11 +13,11 @@ from hypothesis import strategies as st
 from mmseg.registry import TRANSFORMS
 from PIL import Image
 
+from im_bench.data.description import IGNORED
+from im_bench.data.label_maps import UNDECIDED, label_file, write_label_map
 from im_bench.data.transforms import (
-    IGNORED,
-    INCONSISTENT,
     BlankAnnotations,
-    LoadConsensus,
+    LoadPseudoLabels,
     RandomScaleCrop,
     ScaleCrop,
     check_crop,
@@ -151,21 +151,30 @@ def test_blank_annotations_let_padding_be_seen() -> None:
     assert results["seg_fields"] == ["gt_seg_map"]
 
 
-def test_consensus_is_found_by_the_images_name(tmp_path: Path) -> None:
-    stored = np.random.default_rng(0).integers(0, 256, (8, 10), np.uint8)
-    Image.fromarray(stored).save(tmp_path / "a_1.png")
-    transform = LoadConsensus()
-    transform.folder = tmp_path
-    found = transform({"img": photo(10, 8), "img_path": "/somewhere/a_1.jpg"})
-    assert (found["gt_seg_map"] == stored).all()
-    missing = transform({"img": photo(10, 8), "img_path": "/somewhere/a_2.jpg"})
-    assert (missing["gt_seg_map"] == INCONSISTENT).all()
+def test_pseudo_labels_are_found_by_the_images_path(tmp_path: Path) -> None:
+    stored = np.random.default_rng(0).integers(0, 256, (2, 8, 10), np.uint8)
+    for folder, labels in zip(("a", "b"), stored, strict=True):
+        write_label_map(tmp_path, f"{folder}/1.jpg", labels)
+    transform = TRANSFORMS.build({"type": "LoadPseudoLabels", "cache_dir": str(tmp_path)})
+    for folder, labels in zip(("a", "b"), stored, strict=True):
+        found = transform({"img": photo(10, 8), "img_path": f"{folder}/1.jpg"})
+        assert (found["gt_seg_map"] == labels).all()
+        assert found["seg_fields"] == ["gt_seg_map"]
 
 
-def test_wrong_consensus(tmp_path: Path) -> None:
+def test_without_a_folder_everything_is_undecided() -> None:
+    results = LoadPseudoLabels()({"img": photo(10, 8), "img_path": "a.jpg"})
+    assert results["gt_seg_map"].shape == (8, 10)
+    assert (results["gt_seg_map"] == UNDECIDED).all()
+
+
+def test_wrong_pseudo_labels(tmp_path: Path) -> None:
     results = {"img": photo(10, 8), "img_path": "a.jpg"}
-    with pytest.raises(ImBenchError, match="which is no folder: make them first"):
-        LoadConsensus()(dict(results))
-    Image.fromarray(np.zeros((4, 5), np.uint8)).save(tmp_path / "a.png")
-    with pytest.raises(ImBenchError, match=r"has shape \(4, 5\) but its image \(8, 10\)"):
-        LoadConsensus(tmp_path)(dict(results))
+    with pytest.raises(ImBenchError, match=r"image a.jpg has no pseudo-label .*a-\w+.png"):
+        LoadPseudoLabels(tmp_path)(dict(results))
+    write_label_map(tmp_path, "a.jpg", np.zeros((4, 5), np.uint8))
+    with pytest.raises(ImBenchError, match=r"is \(4, 5\), its image \(8, 10\)"):
+        LoadPseudoLabels(tmp_path)(dict(results))
+    label_file(tmp_path, "a.jpg").write_bytes(b"no image")
+    with pytest.raises(ImBenchError, match="is no readable image"):
+        LoadPseudoLabels(tmp_path)(dict(results))

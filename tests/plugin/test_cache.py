@@ -10,19 +10,20 @@ import pytest
 import torch
 from PIL import Image
 
+from im_bench.data.label_maps import label_file
 from im_bench.errors import ImBenchError
 from im_bench.plugin import EmaTeachers, InconsistencyMaskHook
-from im_bench.plugin.cache import PseudoLabelCache, label_file
+from im_bench.plugin.cache import PseudoLabelCache
+from im_bench.plugin.data import reading_cache
 from im_bench.plugin.masking import TeacherMasks
 
 from .test_hook import parts, trained_batches
-from .trainings import CUSTOM, checkpoint, model_config, runner
+from .trainings import CUSTOM, checkpoint, model_config, relatives, runner
 
 
 @pytest.fixture
 def teachers(tmp_path: Path) -> dict[str, Any]:
-    files = [checkpoint(tmp_path / f"{seed}.pth", CUSTOM, seed) for seed in (1, 2)]
-    return {"type": "CheckpointTeachers", "checkpoints": files}
+    return {"type": "CheckpointTeachers", "checkpoints": relatives(tmp_path, CUSTOM)}
 
 
 def train(pictures: Path, work_dir: Path, hook: dict[str, Any], cache: Path | None) -> Any:
@@ -81,12 +82,26 @@ def test_labels_of_other_teachers_are_refused(teachers, pictures: Path, tmp_path
         train(pictures, tmp_path / "b", {"teachers": teachers}, tmp_path / "cache")
 
 
-def test_hook_and_data_set_must_name_the_same_folder(teachers, pictures: Path, tmp_path: Path):
-    for folder, message in ((None, "reads no pseudo-labels"), ("other", "name the same folder")):
-        hook = {"teachers": teachers, "cache_dir": str(tmp_path / "cache")}
-        training = runner(pictures, tmp_path / "run", model_config(CUSTOM), hook, cache_dir=folder)
-        with pytest.raises(ImBenchError, match=message):
-            training.train()
+def test_hook_and_data_set_do_not_name_two_folders(teachers, pictures: Path, tmp_path: Path):
+    hook = {"teachers": teachers, "cache_dir": str(tmp_path / "cache")}
+    training = runner(pictures, tmp_path / "run", model_config(CUSTOM), hook, cache_dir="other")
+    with pytest.raises(ImBenchError, match="name the same folder"):
+        training.train()
+
+
+def test_the_hooks_folder_is_the_data_sets(teachers, pictures: Path, tmp_path: Path):
+    hook = {"teachers": teachers, "cache_dir": str(tmp_path / "cache")}
+    training = runner(pictures, tmp_path / "run", model_config(CUSTOM), hook, iterations=1)
+    (batch,) = trained_batches(training)
+    for sample in batch["data_samples"][2:]:
+        stored = np.array(Image.open(label_file(tmp_path / "cache", sample.img_path)))
+        assert 0 < (stored == 254).mean() < 0.5
+        assert (sample.inconsistency.data[0].numpy() == (stored == 254)).all()
+
+
+def test_a_data_set_without_unlabelled_images_has_no_cache():
+    with pytest.raises(ImBenchError, match="the list has no unlabelled images"):
+        reading_cache([], Path("cache"))
 
 
 def test_only_frozen_teachers_are_cached(pictures: Path, tmp_path: Path):

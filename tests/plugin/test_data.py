@@ -9,7 +9,7 @@ import pytest
 import torch
 from mmengine.dataset import InfiniteSampler
 from mmengine.registry import init_default_scope
-from mmseg.registry import DATASETS, TRANSFORMS
+from mmseg.registry import DATASETS
 from torch.utils.data import DataLoader
 
 from im_bench.errors import ImBenchError
@@ -113,10 +113,3 @@ def test_bad_samplers_are_refused(dataset):
 def test_without_the_hook_unlabelled_images_do_not_pass_as_labelled(pictures: Path, tmp_path: Path):
     with pytest.raises(IndexError, match="Target 254 is out of bounds"):
         runner(pictures, tmp_path, model_config(CUSTOM), None).train()
-
-
-def test_a_missing_pseudo_label_is_named(tmp_path: Path, pictures: Path):
-    step = TRANSFORMS.build({"type": "LoadPseudoLabels", "cache_dir": str(tmp_path)})
-    image = torch.zeros(4, 4, 3).numpy()
-    with pytest.raises(ImBenchError, match=r"0-\w+\.png: does not exist"):
-        step({"img": image, "img_path": "images/0.png"})

@@ -458,7 +458,7 @@ def test_a_step_does_not_wait_for_the_device(fill):
     ensemble = EmaTeachers([0.5, 0.9])
     ensemble.prepare(student)
     options = MaskOptions(erode=3, dilate=5, blocked_label=255, image_filter="foreground")
-    masks = TeacherMasks(ensemble, student, options, fill)
+    masks = TeacherMasks(ensemble, student, options, fill, reverse=True)
     images = torch.randint(256, (2, 3, 32, 32), dtype=torch.uint8)
     marks = torch.full((2, 32, 32), 254, dtype=torch.uint8)
     logits = torch.randn(2, CLASSES, 32, 32, requires_grad=True)

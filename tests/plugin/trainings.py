@@ -192,6 +192,17 @@ def checkpoint(path: Path, architecture: dict[str, Any], seed: int) -> str:
     return str(path)
 
 
+def relatives(folder: Path, architecture: dict[str, Any], noise: float = 0.1) -> list[str]:
+    """Write two checkpoints that mostly agree, as trained teachers do and random ones do not."""
+    network = built(architecture, seed=1)
+    files = [folder / "elder.pth", folder / "younger.pth"]
+    for file in files:
+        torch.save({"state_dict": network.state_dict(), "meta": {}}, file)
+        for parameter in network.parameters():
+            parameter.data *= 1 + noise * torch.randn_like(parameter)
+    return [str(file) for file in files]
+
+
 def write_images(root: Path, labelled: int = 4, unlabelled: int = 4) -> None:
     """Write pictures whose class is the brightness of each quarter."""
     generator = np.random.default_rng(0)

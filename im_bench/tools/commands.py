@@ -14,7 +14,7 @@ from typing import Any
 
 from im_bench.errors import ImBenchError
 from im_bench.tools import configs
-from im_bench.tools.processes import LAUNCHERS, count_processes, divide_batch, join_on_cpus
+from im_bench.tools.processes import LAUNCHERS, connected, count_processes, divide_batch
 
 _BUILD_ERRORS = (AssertionError, AttributeError, KeyError, TypeError, ValueError)
 
@@ -39,10 +39,11 @@ def run_training(arguments: Sequence[str] | None = None) -> None:
     config.resume = options.resume is not None
     if config.resume:
         config.load_from = None if options.resume == "auto" else _existing(options.resume)
-    runner = _runner(config)
-    with _explained("the config cannot be built"):
-        runner._train_loop = runner.build_train_loop(runner._train_loop)
-    runner.train()
+    with connected(config):
+        runner = _runner(config)
+        with _explained("the config cannot be built"):
+            runner._train_loop = runner.build_train_loop(runner._train_loop)
+        runner.train()
 
 
 def run_test(arguments: Sequence[str] | None = None) -> None:
@@ -66,9 +67,10 @@ def run_test(arguments: Sequence[str] | None = None) -> None:
         config.test_evaluator["output_dir"] = options.out
     if options.show_dir:
         _draw(config, options.show_dir)
-    runner = _runner(config)
-    _load_weights(runner.model, checkpoint)
-    runner.test()
+    with connected(config):
+        runner = _runner(config)
+        _load_weights(runner.model, checkpoint)
+        runner.test()
 
 
 def main(command: Callable[[], None]) -> None:
@@ -164,7 +166,6 @@ def _runner(config: Any) -> Any:
     from mmengine.registry import RUNNERS
     from mmengine.runner import Runner
 
-    join_on_cpus(config)
     with _explained("the config cannot be built"):
         return RUNNERS.build(config) if "runner_type" in config else Runner.from_cfg(config)
 
@@ -187,15 +188,24 @@ def _existing(checkpoint: str) -> str:
     return checkpoint
 
 
-def _load_weights(model: Any, checkpoint: Path) -> None:
+def _load_weights(model: Any, path: Path) -> None:
     """Load the network that a model is evaluated as."""
     from im_bench.models.segmentor import deployed
-    from im_bench.plugin.checkpoints import load_weights
+    from im_bench.plugin.checkpoints import read_checkpoint, segmentor_weights
     from im_bench.plugin.networks import unwrapped
 
     model = unwrapped(model)
     method = getattr(model, "method", None)
-    load_weights(deployed(model), checkpoint, "student" if method is None else method.deployed)
+    part = "student" if method is None else method.deployed
+    weights = segmentor_weights(read_checkpoint(path), part, path)
+    try:
+        deployed(model).load_state_dict(weights)
+    except RuntimeError as error:
+        reason = str(error).splitlines()[-1].strip()
+        raise ImBenchError(
+            f"checkpoint {path} does not fit the network of the config ({reason}): name the config "
+            "by which it was trained, and the same --cfg-options"
+        ) from error
 
 
 def _draw(config: Any, folder: str) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from im_bench.errors import ImBenchError
@@ -21,28 +23,25 @@ def count_processes(launcher: str) -> int:
     return next((int(os.environ[name]) for name in _COUNTS[launcher] if name in os.environ), 1)
 
 
-def join_on_cpus(config: Any) -> None:
-    """Connect the processes of a machine without GPUs, for which MMEngine has no way.
+@contextmanager
+def connected(config: Any) -> Iterator[None]:
+    """Do something in the processes of a launcher, and leave them together.
+
+    MMEngine connects those that have GPUs; here others are.
 
     Raises:
-        ImBenchError: Another launcher than PyTorch's, or none, has started this process.
+        ImBenchError: There is no GPU, and another launcher than PyTorch's or none has started this
+            process.
     """
     import torch
+    from torch import distributed
 
-    if config.launcher == "none" or torch.cuda.is_available():
-        return
-    if config.launcher != "pytorch" or "WORLD_SIZE" not in os.environ:
-        raise ImBenchError(
-            f"--launcher {config.launcher} finds no GPU and no processes of torchrun: start the "
-            "command by torchrun with --launcher pytorch, or leave --launcher out"
-        )
-    torch.distributed.init_process_group("gloo")
-    config.model_wrapper_cfg = {
-        "type": "MMDistributedDataParallel",
-        "device_ids": None,
-        "broadcast_buffers": False,
-        "find_unused_parameters": config.get("find_unused_parameters", False),
-    }
+    if config.launcher != "none" and not torch.cuda.is_available():
+        _connect_cpus(config)
+    yield
+    if distributed.is_initialized():
+        distributed.barrier()  # whoever leaves early can make others abort
+        distributed.destroy_process_group()
 
 
 def divide_batch(config: Any, processes: int) -> None:
@@ -67,3 +66,20 @@ def divide_batch(config: Any, processes: int) -> None:
     if loss is not None and "min_kept" in loss:
         loss.min_kept = loss.min_kept // processes
     config.batch_is_total = False  # the config that is kept tells what each process did
+
+
+def _connect_cpus(config: Any) -> None:
+    from torch import distributed
+
+    if config.launcher != "pytorch" or "WORLD_SIZE" not in os.environ:
+        raise ImBenchError(
+            f"--launcher {config.launcher} finds no GPU and no processes of torchrun: start the "
+            "command by torchrun with --launcher pytorch, or leave --launcher out"
+        )
+    distributed.init_process_group("gloo")
+    config.model_wrapper_cfg = {
+        "type": "MMDistributedDataParallel",
+        "device_ids": None,
+        "broadcast_buffers": False,
+        "find_unused_parameters": config.get("find_unused_parameters", False),
+    }

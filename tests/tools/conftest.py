@@ -19,7 +19,8 @@ CROP = 48
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     torch.set_num_threads(1)
-    # MMEngine formats the config for each log and checkpoint, which takes longer than a step here.
+    # Reports of the machine and of the config take MMEngine longer than training does here.
+    monkeypatch.setattr("mmengine.runner.Runner._log_env", lambda *_: None)
     monkeypatch.setattr("yapf.yapflib.yapf_api.FormatCode", lambda code, **_: (code, False))
 
 

@@ -33,6 +33,7 @@ def test_example_runs_against_built_in_methods(environment, tmp_path):
     command += ["--out", str(tmp_path / "runs"), "--no-tracking"]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stdout + done.stderr
-    rows = {line.split("  ")[0].strip(): line.split()[-1] for line in done.stdout.splitlines()}
+    lines = filter(None, map(str.strip, done.stdout.splitlines()))
+    rows = {line.split("  ")[0]: line.split()[-1] for line in lines}
     for title in ("FixMatch", "Mean Teacher", "Mean Teacher + IM"):
         assert float(rows[title]) >= 0

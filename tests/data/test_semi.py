@@ -222,7 +222,7 @@ def test_folders_of_pseudo_labels_follow_each_other(root: Path, tmp_path: Path) 
     dataset = semi(root)
     dataset.set_pseudo_labels(tmp_path / "first")
     dataset.set_pseudo_labels(tmp_path / "second")
-    with pytest.raises(ImBenchError, match="second.*let InconsistencyMaskHook make it"):
+    with pytest.raises(ImBenchError, match=r"second.*let InconsistencyMaskHook make it"):
         dataset[0]
 
 

@@ -11,7 +11,16 @@ import torch
 from mmengine.dist import get_rank, get_world_size
 from torch import nn
 
+from im_bench.plugin import CheckpointTeachers
+
+from .semi_trainings import semi_data, semi_runner
 from .trainings import CUSTOM, PSPNET, model_config, runner
+
+# MMEngine's own choice names a GPU.
+DISTRIBUTED: dict[str, Any] = {
+    "launcher": "pytorch",
+    "cfg": {"model_wrapper_cfg": {"type": "MMDistributedDataParallel", "device_ids": None}},
+}
 
 
 def total(network: nn.Module) -> float:
@@ -19,15 +28,7 @@ def total(network: nn.Module) -> float:
 
 
 def train(work_dir: Path, pictures: Path, **fields: Any) -> tuple[Any, list[Any]]:
-    training = runner(
-        pictures,
-        work_dir,
-        model_config(CUSTOM),
-        launcher="pytorch",
-        # MMEngine's own choice names a GPU.
-        cfg={"model_wrapper_cfg": {"type": "MMDistributedDataParallel", "device_ids": None}},
-        **fields,
-    )
+    training = runner(pictures, work_dir, model_config(CUSTOM), **DISTRIBUTED, **fields)
     seen: list[Any] = []
     step = training.model.train_step
 
@@ -38,6 +39,22 @@ def train(work_dir: Path, pictures: Path, **fields: Any) -> tuple[Any, list[Any]
     training.model.train_step = spied
     training.train()
     return training, seen
+
+
+def train_method(work_dir: Path, pictures: Path, hook: dict[str, Any]) -> tuple[int, nn.Module]:
+    """Return for how many images the teachers of this process were asked, and the student."""
+    labels, asked = CheckpointTeachers.labels, 0
+
+    def spied(*args: Any) -> torch.Tensor:
+        nonlocal asked
+        asked += 1
+        return labels(*args)
+
+    CheckpointTeachers.labels = spied  # type: ignore[method-assign]
+    training = semi_runner(work_dir, semi_data(pictures), hook, **DISTRIBUTED)
+    training.train()
+    CheckpointTeachers.labels = labels  # type: ignore[method-assign]
+    return asked, training.model.module.student
 
 
 def main() -> None:
@@ -57,7 +74,11 @@ def main() -> None:
         "cache_dir": cache,
     }
     _, seen = train(work_dir / "cached", pictures, hook=frozen, cache_dir=cache, iterations=1)
+    method_hook = {**frozen, "cache_dir": str(work_dir / "method-cache")}
+    asked, method_student = train_method(work_dir / "method", pictures, method_hook)
     report = {
+        "asked": asked,
+        "method_student": total(method_student),
         "wrapped": type(training.model).__name__,
         "world": get_world_size(),
         "images": [sample.img_path for sample in seen],

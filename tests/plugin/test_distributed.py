@@ -41,6 +41,9 @@ def test_two_processes_train_together(pictures: Path, tmp_path: Path):
     assert ranks[0]["average"] == ranks[1]["average"]
     assert ranks[0]["student"] != ranks[0]["average"]
     # Each made its share of the cache: together all four.
-    assert len(list((tmp_path / "cache").glob("*.png"))) == 4
+    assert [rank["asked"] for rank in ranks] == [2, 2]
+    for folder in ("cache", "method-cache"):
+        assert len(list((tmp_path / folder).glob("*.png"))) == 4
+    assert ranks[0]["method_student"] == ranks[1]["method_student"]
     state = torch.load(tmp_path / "ema" / "iter_2.pth", weights_only=False)
     assert len(state["inconsistency_masks"]["networks"]) == 2

@@ -6,10 +6,13 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from mmseg.models import SegDataPreProcessor
 
 from im_bench.errors import ImBenchError
 from im_bench.masks import consensus
-from im_bench.plugin.masking import Schedule, as_predictions
+from im_bench.models.preprocessor import BatchPreprocessor
+from im_bench.plugin.masking import Schedule, as_predictions, reverses_channels
+from im_bench.semi.preprocessor import SemiPreprocessor
 
 counts = st.integers(0, 50)
 
@@ -44,3 +47,10 @@ def test_predictions_have_the_consensus_that_they_are_made_from():
     labels, inconsistent = consensus(as_predictions(marks), "multiclass")
     assert torch.equal(inconsistent, marks == 254)
     assert torch.equal(labels, marks.masked_fill(marks >= 254, 0))
+
+
+@pytest.mark.parametrize("kind", [SegDataPreProcessor, BatchPreprocessor, SemiPreprocessor])
+@pytest.mark.parametrize("bgr_to_rgb", [False, True])
+def test_preprocessors_say_whether_they_reverse_channels(kind, bgr_to_rgb):
+    preprocessor = kind(mean=[0] * 3, std=[1] * 3, bgr_to_rgb=bgr_to_rgb)
+    assert reverses_channels(preprocessor) == bgr_to_rgb

@@ -276,7 +276,14 @@ class U2PL(OnlineMethod):
         probabilities = representation.pooled(probabilities, step.labelled.shape[-2:])
         classes = probabilities.shape[1]
         first = space.groups if self.one_hot == "first" else None
-        hot = torch.cat([contrast.one_hot(each, classes, first) for each in (truth, label)])
+        # Only cutout made the original ignore pixels of pseudo-labels; masks ignore many, which
+        # must not all count as class 0.
+        hot = torch.cat(
+            [
+                contrast.one_hot(truth, classes, first),
+                contrast.one_hot(label, classes, first, count_ignored=self.mix == "cutout"),
+            ]
+        )
         candidates = contrast.find_candidates(
             hot, probabilities, low, high, len(truth), self.rules(), space.groups
         )

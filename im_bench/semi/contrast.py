@@ -59,15 +59,19 @@ class CandidateRules(NamedTuple):
     any_label: bool = False
 
 
-def one_hot(labels: Tensor, classes: int, first_image: int | None = None) -> Tensor:
+def one_hot(
+    labels: Tensor, classes: int, first_image: int | None = None, count_ignored: bool = True
+) -> Tensor:
     """Turn class indices into one channel per class; ignored pixels have none.
 
     Args:
         labels: (B, h, w), 255 where ignored.
         classes: K.
         first_image: None, or to repeat the original's mistake: the number of label maps that
-            belong to the first image. They get the classes of all images at each pixel, an ignored
-            pixel elsewhere counting as class 0, and all other images get none.
+            belong to the first image. They get the classes of all images at each pixel, and all
+            other images get none.
+        count_ignored: Whether an ignored pixel of another image then counts as class 0, which is
+            part of the mistake.
 
     Returns:
         bool (B, K, h, w).
@@ -77,7 +81,9 @@ def one_hot(labels: Tensor, classes: int, first_image: int | None = None) -> Ten
     index = torch.arange(classes, device=labels.device).view(-1, 1, 1)
     if first_image is None:
         return labels.unsqueeze(1) == index
-    counted = labels.masked_fill(labels == IGNORED, 0).unsqueeze(1) == index
+    counted = labels.unsqueeze(1) == index
+    if count_ignored:
+        counted = labels.masked_fill(labels == IGNORED, 0).unsqueeze(1) == index
     union = counted.view(-1, first_image, *counted.shape[1:]).any(0)
     valid = labels[:first_image].unsqueeze(1) != IGNORED
     return torch.cat([union & valid, torch.zeros_like(counted[first_image:])])

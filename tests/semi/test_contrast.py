@@ -120,6 +120,12 @@ def test_the_original_gives_the_first_image_the_labels_of_all():
     assert torch.equal(one_hot(labels[:1], 3, first_image=1), one_hot(labels[:1], 3))
 
 
+def test_ignored_pixels_of_other_images_need_not_count_as_class_0():
+    labels = torch.tensor([[[0, 2, IGNORED]], [[1, IGNORED, 1]]])
+    first, _ = one_hot(labels, 3, first_image=1, count_ignored=False)
+    assert first.long().tolist() == [[[1, 0, 0]], [[1, 0, 0]], [[0, 1, 0]]]
+
+
 def test_candidates_of_one_pixel_at_a_time():
     # Columns: labelled reliable; unlabelled reliable; unreliable as improbable class; ignored.
     probabilities = torch.tensor(

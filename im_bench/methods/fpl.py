@@ -97,8 +97,8 @@ class FPL(OnlineMethod):
         )
         step.log("balance", made.balance)
         return {
-            "labelled.loss": labelled_loss(step, networks[0]),
-            "twin.labelled.loss": labelled_loss(step, networks[1]),
+            "labelled.loss": step.labelled_alone(networks[0]),
+            "twin.labelled.loss": step.labelled_alone(networks[1]),
             "unlabelled.loss": self.unlabelled_weight * made.loss,
         }
 
@@ -144,9 +144,3 @@ def mixed_view(own: View, other: View, box: Tensor) -> View:
         for mine, theirs in zip(own, other, strict=True)
     ]
     return type(own)(*pasted)
-
-
-def labelled_loss(step: Step, network: Network) -> Tensor:
-    """Return the loss of a network on the labelled images, which pass through it alone."""
-    features, size = network.encode(step.labelled), step.labelled.shape[-2:]
-    return step.labelled_loss(network.decode(features, size), network.auxiliary(features, size))

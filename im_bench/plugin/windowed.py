@@ -52,7 +52,9 @@ class Windowed(nn.Module):
                 "crop_size": list(config.crop_size),
                 "stride": list(config.stride),
             }
-        return asdict(replace(self._windows, batch=1))
+        options = self._windows
+        stride = None if options.window is None else options.step
+        return asdict(replace(options, stride=stride, batch=1))
 
     def encode_decode(self, images: Tensor, metas: list[dict[str, Any]]) -> Tensor:
         """Return logits (B, C, H, W) of normalised images; of probabilities, where these count."""

@@ -7,10 +7,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from mmcv.transforms import LoadImageFromFile
 from mmengine.config import ConfigDict
 from mmengine.runner import Runner
+from mmseg.registry import TRANSFORMS
 
-import im_bench.data.loading
 import im_bench.data.semi
 import im_bench.semi.hook
 import im_bench.semi.preprocessor
@@ -23,7 +24,17 @@ WHOLE: tuple[dict[str, Any], ...] = ()
 CROPS: tuple[dict[str, Any], ...] = ({"type": "RandomScaleCrop", "crop": 48},)
 
 
-def semi_model(bgr_to_rgb: bool = False, **segmentor: Any) -> dict[str, Any]:
+@TRANSFORMS.register_module()
+class PluginTestRGBLoader(LoadImageFromFile):
+    """A loader of a user's own."""
+
+    def transform(self, results: dict[str, Any]) -> dict[str, Any]:
+        results = super().transform(results)
+        results["img"] = results["img"][..., ::-1]
+        return results
+
+
+def semi_model(bgr_to_rgb: bool = True, **segmentor: Any) -> dict[str, Any]:
     return {
         "type": "SemiSupervisedSegmentor",
         "segmentor": {
@@ -44,7 +55,7 @@ def semi_model(bgr_to_rgb: bool = False, **segmentor: Any) -> dict[str, Any]:
 
 
 def semi_data(
-    root: Path, view: Sequence[dict[str, Any]] = CROPS, load: str = "LoadRGBImage"
+    root: Path, view: Sequence[dict[str, Any]] = CROPS, load: str = "LoadImageFromFile"
 ) -> dict[str, Any]:
     parts = data_config(root)
     for name, labels in (("labelled", "LoadAnnotations"), ("unlabelled", "BlankAnnotations")):

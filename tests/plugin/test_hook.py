@@ -466,6 +466,7 @@ def test_a_step_does_not_wait_for_the_device(fill):
         for cached in (False, True):
             filled = masks.fill_in(images, marks, cached=cached)
         masks.mask(images / 255, images / 255)
+        masks.stored(marks, marks == 254)
         ensemble.after_step(student)
         for loss in ({"type": "CrossEntropyLoss"}, {"type": "DiceLoss"}):
             masked = InconsistencyMaskedLoss(loss, "kept")

@@ -56,10 +56,10 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[torch.Size]:
 @pytest.mark.parametrize(
     ("options", "load", "bgr_to_rgb"),
     [
-        ({}, "LoadRGBImage", False),
+        ({}, "PluginTestRGBLoader", False),
         ({"warmup": 1}, "LoadImageFromFile", True),
         ({"erode": 3, "dilate": 5}, "LoadImageFromFile", False),
-        ({"image_filter": "foreground"}, "LoadRGBImage", False),
+        ({"image_filter": "foreground"}, "PluginTestRGBLoader", False),
     ],
 )
 def test_stored_masks_are_those_made_on_the_way(

@@ -74,13 +74,16 @@ def without_mask_hooks(config: Any) -> None:
 def set_teachers(config: Any, checkpoints: Sequence[str]) -> None:
     """Give the hook of Inconsistency Masks the checkpoints of its teachers.
 
-    From a semi-supervised checkpoint a teacher is the network that the trained method deploys,
-    unless ``teachers.part`` says otherwise.
+    Unless the hook says otherwise, teachers of a semi-supervised model label all unlabelled images
+    once, into the work dir, and from a semi-supervised checkpoint a teacher is the network that the
+    trained method deploys.
 
     Raises:
         ImBenchError: There is no hook for them, a file is missing, or the hook needs checkpoints
             and none are given.
     """
+    from im_bench.semi.segmentor import online_method
+
     hooks = mask_hooks(config)
     if checkpoints and not hooks:
         raise ImBenchError(
@@ -109,7 +112,9 @@ def set_teachers(config: Any, checkpoints: Sequence[str]) -> None:
                 "--teachers A.pth B.pth, or take averages of the student by --cfg-options "
                 "custom_hooks.0.teachers.type=EmaTeachers"
             )
-        teachers.setdefault("part", _deployed_part(config.model))
+        if config.model["type"] == "SemiSupervisedSegmentor":
+            teachers.setdefault("part", online_method(config.model["method"]).deployed)
+            hook.setdefault("cache_dir", str(Path(config.work_dir, "pseudo-labels")))
 
 
 def seed_model(config: Any) -> None:
@@ -157,14 +162,6 @@ def _reason(error: Exception) -> str:
 
 def _is_mask_hook(hook: Any) -> bool:
     return isinstance(hook, Mapping) and str(hook.get("type")).rpartition(".")[2] == _MASK_HOOK
-
-
-def _deployed_part(model: Mapping[str, Any]) -> str:
-    if model["type"] != "SemiSupervisedSegmentor":
-        return "student"
-    from im_bench.semi.segmentor import online_method
-
-    return online_method(model["method"]).deployed
 
 
 def _datasets(dataset: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:

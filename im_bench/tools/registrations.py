@@ -3,7 +3,6 @@
 Configs do so by ``custom_imports``, so that they also work with other programs than im-bench's.
 """
 
-import im_bench.data.loading
 import im_bench.data.semi
 import im_bench.data.tickets
 import im_bench.data.transforms
@@ -19,4 +18,4 @@ import im_bench.semi.preprocessor
 import im_bench.semi.registered_losses
 import im_bench.semi.segmentor
 import im_bench.training.autocast
-import im_bench.training.mm_hooks  # noqa: F401
+import im_bench.training.runtime_info  # noqa: F401

@@ -26,7 +26,6 @@ default_hooks = dict(
         rule="greater",
     ),
     sampler_seed=dict(type="DistSamplerSeedHook"),
-    step_seed=dict(type="StepSeedHook"),
     semi_supervised=dict(type="SemiSupervisedHook"),
     visualization=dict(type="SegVisualizationHook"),
 )

@@ -32,15 +32,17 @@ def test_teachers_are_the_networks_that_the_method_deploys(
     teachers = config.custom_hooks[0].teachers
     assert teachers.checkpoints == [str(path) for path in paths]
     assert teachers.part == part
+    assert config.custom_hooks[0].cache_dir == f"{config.work_dir}/pseudo-labels"
 
 
-def test_a_part_that_the_config_names_is_kept(tmp_path: Path) -> None:
+def test_what_the_config_says_of_teachers_is_kept(tmp_path: Path) -> None:
     path = tmp_path / "a.pth"
     path.touch()
-    options = {"custom_hooks.0.teachers.part": "student"}
+    options = {"custom_hooks.0.teachers.part": "student", "custom_hooks.0.cache_dir": None}
     config = load_config(MASKED.format("u2pl"), options)
     set_teachers(config, [str(path), str(path)])
     assert config.custom_hooks[0].teachers.part == "student"
+    assert config.custom_hooks[0].cache_dir is None
 
 
 def test_hooks_of_masks_are_found_among_default_hooks_too() -> None:

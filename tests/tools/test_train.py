@@ -16,7 +16,7 @@ from torch import Tensor
 from im_bench.plugin.checkpoints import read_checkpoint
 from im_bench.tools.commands import run_test, run_training
 
-from .conftest import ROOT, small
+from .conftest import ROOT, UNLABELLED, small
 
 METHODS = ("supervised", "fixmatch", "fpl", "crossmatch", "imas", "u2pl", "unimatch")
 FIXMATCH = "mm_configs/fixmatch/fixmatch_r50_cs_1-16.py"
@@ -80,10 +80,15 @@ def test_masks_of_trained_teachers_act_on_a_training(
     method: str, teachers: list[str], tmp_path: Path
 ) -> None:
     config = f"mm_configs/im/{method}_r50_cs_1-16.py"
-    train(tmp_path / "im", config, "--teachers", *teachers, iterations=1)
-    history = read_checkpoint(tmp_path / "im/iter_1.pth")["message_hub"]["log_scalars"]
+    train(tmp_path / "whole", config, "--teachers", *teachers)
+    history = read_checkpoint(tmp_path / "whole/iter_2.pth")["message_hub"]["log_scalars"]
     assert 0 < history["train/inconsistent"].current() <= 1
-    evaluate(tmp_path / "test", config, tmp_path / "im/iter_1.pth")  # needs no teachers
+    assert len(list((tmp_path / "whole/pseudo-labels").glob("*.png"))) == UNLABELLED
+
+    resume = ("--resume", str(tmp_path / "whole/iter_1.pth"), "--teachers", *teachers)
+    train(tmp_path / "resumed", config, *resume)
+    assert same(weights(tmp_path / "resumed", 2), weights(tmp_path / "whole", 2))
+    evaluate(tmp_path / "test", config, tmp_path / "whole/iter_2.pth")  # needs no teachers
 
 
 def test_averages_of_the_student_take_the_place_of_teachers(tmp_path: Path) -> None:
@@ -97,20 +102,19 @@ def test_averages_of_the_student_take_the_place_of_teachers(tmp_path: Path) -> N
 
 
 def test_resuming_takes_the_latest_checkpoint_of_the_work_dir(tmp_path: Path) -> None:
-    train(tmp_path / "whole", FIXMATCH)
-    train(tmp_path / "stopped", FIXMATCH, "--resume", iterations=1)  # nothing there: from the start
-    # The schedule is that of the whole training.
-    (tmp_path / "whole/last_checkpoint").write_text(str(tmp_path / "whole/iter_1.pth"))
-    expected = weights(tmp_path / "whole", 2)
-    (tmp_path / "whole/iter_2.pth").unlink()
-    train(tmp_path / "whole", FIXMATCH, "--resume")
-    assert same(weights(tmp_path / "whole", 2), expected)
+    train(tmp_path, FIXMATCH, "--resume")  # there is none: from the start
+    expected = weights(tmp_path, 2)
+    (tmp_path / "iter_2.pth").unlink()
+    (tmp_path / "last_checkpoint").write_text(str(tmp_path / "iter_1.pth"))
+    train(tmp_path, FIXMATCH, "--resume")
+    assert same(weights(tmp_path, 2), expected)
 
 
-def test_amp_computes_in_bfloat16_and_keeps_weights_in_float32(tmp_path: Path) -> None:
-    train(tmp_path / "full", FIXMATCH, iterations=1)
-    train(tmp_path / "amp", FIXMATCH, "--amp", iterations=1)
-    full, amp = weights(tmp_path / "full", 1), weights(tmp_path / "amp", 1)
+def test_amp_computes_in_bfloat16_and_keeps_weights_in_float32(
+    teachers: list[str], tmp_path: Path
+) -> None:
+    train(tmp_path, FIXMATCH, "--amp", iterations=1)
+    amp, full = weights(tmp_path, 1), weights(Path(teachers[0]).parent, 1)
     assert not same(full, amp)
     for name, value in full.items():
         assert amp[name].dtype == value.dtype

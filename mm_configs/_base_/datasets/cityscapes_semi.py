@@ -20,9 +20,11 @@ lists = {
     for split in labelled_images
 }
 
+mean_colour = (104, 116, 124)  # BGR, as images are loaded
+
 # A recipe puts its weak view behind these.
-load_labelled = [dict(type="LoadRGBImage"), dict(type="LoadAnnotations")]
-load_unlabelled = [dict(type="LoadRGBImage"), dict(type="BlankAnnotations")]
+load_labelled = [dict(type="LoadImageFromFile"), dict(type="LoadAnnotations")]
+load_unlabelled = [dict(type="LoadImageFromFile"), dict(type="BlankAnnotations")]
 
 train_dataloader = dict(
     num_workers=4,

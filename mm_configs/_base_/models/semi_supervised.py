@@ -8,6 +8,9 @@ semi_supervised = dict(
     label_space=dict(kind="multiclass", outputs=19),
     auxiliary_weight=0.4,  # where the network has auxiliary heads
     data_preprocessor=dict(
-        type="SemiPreprocessor", mean=[123.675, 116.28, 103.53], std=[58.395, 57.12, 57.375]
+        type="SemiPreprocessor",
+        mean=[123.675, 116.28, 103.53],
+        std=[58.395, 57.12, 57.375],
+        bgr_to_rgb=True,
     ),
 )

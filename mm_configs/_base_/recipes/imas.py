@@ -21,7 +21,7 @@ schedule = {
     split: dict(max_iters=epochs * (images // batch_size), val_interval=images // batch_size)
     for split, images in _base_.unlabelled_images.items()
 }
-weak_view = dict(type="RandomScaleCrop", crop=769, ratio=(0.5, 2.0), image_pad=(124, 116, 104))
+weak_view = dict(type="RandomScaleCrop", crop=769, ratio=(0.5, 2.0), image_pad=_base_.mean_colour)
 train_dataloader = dict(
     batch_size=batch_size,
     dataset=dict(

@@ -27,7 +27,7 @@ schedule = {
 
 def weak_view(label_pad):
     """Shrink as often as enlarge; pad with the mean colour."""
-    crop = dict(type="RandomScaleCrop", crop=769, image_pad=(124, 116, 104), label_pad=label_pad)
+    crop = dict(type="RandomScaleCrop", crop=769, image_pad=_base_.mean_colour, label_pad=label_pad)
     views = [[dict(crop, ratio=(0.5, 1.0))], [dict(crop, ratio=(1.0, 2.0))]]
     return dict(type="RandomChoice", transforms=views)
 

@@ -1,8 +1,4 @@
-"""What a training by MMSegmentation's tools needs to be exact on resume, and not to wait.
-
-MMEngine's own runtime hook reads every loss as soon as it is there, so that Python waits for the
-device after each step.
-"""
+"""Logging in trainings by MMSegmentation's tools."""
 
 from __future__ import annotations
 
@@ -10,20 +6,18 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
-from mmengine.dist import get_rank
-from mmengine.hooks import Hook, RuntimeInfoHook
+from mmengine.hooks import RuntimeInfoHook
 from mmengine.registry import HOOKS
 from torch import Tensor
-
-from im_bench.data.augment import mixed_seed
 
 
 @HOOKS.register_module()
 class DeferredRuntimeInfoHook(RuntimeInfoHook):
-    """MMEngine's ``RuntimeInfoHook`` that reads losses from the device in bundles.
+    """MMEngine's ``RuntimeInfoHook``, but it reads losses from the device in bundles.
 
-    The history is the same. Losses are read before a logger with the same interval asks for them,
-    and before a checkpoint keeps the history.
+    That one reads every loss as soon as it is there, so that Python waits for the device after each
+    step. Here the history is the same, but complete only when it is asked for: by a logger with the
+    same interval, or by a checkpoint.
 
     Args:
         interval: Iterations between two readings; that of the ``LoggerHook``.
@@ -61,15 +55,3 @@ class DeferredRuntimeInfoHook(RuntimeInfoHook):
         for name, value in zip(names, torch.stack(values).tolist(), strict=True):
             runner.message_hub.update_scalar(f"train/{name}", value)
         self._waiting.clear()
-
-
-@HOOKS.register_module()
-class StepSeedHook(Hook):
-    """Derive the randomness of the layers, such as dropout, from seed, process and iteration.
-
-    So a resumed training draws what it would have drawn.
-    """
-
-    def before_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None) -> None:
-        """Seed the global generators of the CPU and of the device."""
-        torch.manual_seed(mixed_seed(mixed_seed(runner.seed, runner.iter), get_rank()))

@@ -6,13 +6,13 @@ import pytest
 import torch
 from mmengine.logging import MessageHub
 
-from im_bench.training.mm_hooks import DeferredRuntimeInfoHook, StepSeedHook
+from im_bench.training.runtime_info import DeferredRuntimeInfoHook
 
 
 @pytest.fixture
 def runner(request):
     hub = MessageHub.get_instance(f"hooks-{request.node.name}")
-    return SimpleNamespace(message_hub=hub, iter=0, max_iters=10, seed=3)
+    return SimpleNamespace(message_hub=hub, iter=0, max_iters=10)
 
 
 def values(runner):
@@ -43,13 +43,3 @@ def test_a_checkpoint_holds_the_whole_history(runner):
     hook.before_save_checkpoint(runner, checkpoint)
     history = checkpoint["message_hub"]["log_scalars"]["train/loss"]
     assert list(history.data[0]) == [0]
-
-
-def test_draws_follow_from_seed_and_iteration(runner):
-    hook, drawn = StepSeedHook(), []
-    for seed, iteration in ((3, 5), (3, 5), (3, 6), (4, 5)):
-        runner.seed, runner.iter = seed, iteration
-        hook.before_train_iter(runner, iteration)
-        drawn.append(torch.rand(1).item())
-    assert drawn[0] == drawn[1]
-    assert len(set(drawn)) == 3

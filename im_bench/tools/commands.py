@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from urllib.error import URLError
 
 from im_bench.errors import ImBenchError
 from im_bench.tools import configs
@@ -78,10 +79,22 @@ def main(command: Callable[[], None]) -> None:
     try:
         command()
     except (ImBenchError, OSError) as error:
-        sys.stderr.write(f"error: {error}\n")
+        sys.stderr.write(f"error: {_sentence(error)}\n")
         sys.exit(2)
     except KeyboardInterrupt:
         sys.exit(130)
+
+
+def _sentence(error: Exception) -> str:
+    if isinstance(error, URLError):
+        return (
+            f"a download failed ({error.reason}): for initial weights name a file in init_cfg, or "
+            "set model.segmentor.backbone.init_cfg=None to do without"
+        )
+    lines = str(error).splitlines()
+    if "Original Traceback" in str(error):  # from a worker of a data loader
+        return lines[-1].partition(": ")[2]
+    return " ".join(lines)
 
 
 def _parser(description: str) -> argparse.ArgumentParser:

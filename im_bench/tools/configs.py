@@ -96,7 +96,7 @@ def set_teachers(config: Any, checkpoints: Sequence[str]) -> None:
                 f"teacher {path} does not exist: name the checkpoints of trained models"
             )
     for hook in hooks:
-        teachers = hook["teachers"]
+        teachers = hook.setdefault("teachers", {"type": "CheckpointTeachers"})
         if teachers["type"] != "CheckpointTeachers":
             if checkpoints:
                 raise ImBenchError(

@@ -8,12 +8,13 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from urllib.error import URLError
 
 import pytest
 import torch
 
 from im_bench.errors import ImBenchError
-from im_bench.tools.commands import run_test, run_training
+from im_bench.tools.commands import main, run_test, run_training
 
 from .conftest import ROOT, small
 
@@ -54,6 +55,35 @@ def test_the_command_says_one_sentence_and_fails(tmp_path: Path) -> None:
     assert done.returncode == 2
     assert done.stderr.startswith("error: config mm_configs/im/u2p.py does not exist")
     assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("error", "sentence"),
+    [
+        (ImBenchError("this is wrong: do that"), "this is wrong: do that"),
+        (
+            FileNotFoundError(
+                "Caught FileNotFoundError in DataLoader worker process 0.\n"
+                "Original Traceback (most recent call last):\n"
+                "  File ...\nFileNotFoundError: [Errno 2] No such file: 'a.png'\n"
+            ),
+            "[Errno 2] No such file: 'a.png'",
+        ),
+        (URLError("no network"), "a download failed (no network): for initial weights"),
+    ],
+)
+def test_errors_are_one_line(
+    error: Exception, sentence: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def command() -> None:
+        raise error
+
+    with pytest.raises(SystemExit) as caught:
+        main(command)
+    assert caught.value.code == 2
+    told = capsys.readouterr().err
+    assert told.startswith(f"error: {sentence}")
+    assert told.count("\n") == 1
 
 
 def test_configs_are_found_from_any_folder_and_data_must_exist(

@@ -11,6 +11,7 @@ from mmengine.registry import HOOKS
 
 from im_bench.data.augment import mixed_seed
 from im_bench.errors import ImBenchError
+from im_bench.models.pointwise import prefer_onednn
 from im_bench.semi.seeds import process_seed
 from im_bench.semi.segmentor import SemiSupervisedSegmentor
 from im_bench.semi.step import Clock
@@ -31,6 +32,12 @@ class SemiSupervisedHook(Hook):
 
     def __init__(self, epoch_length: int | None = None) -> None:
         self._epoch_length = epoch_length
+
+    def before_train(self, runner: Any) -> None:
+        """Let the networks compute on a CPU as fast as they can."""
+        model = _model(runner)
+        if next(model.parameters()).device.type == "cpu":
+            prefer_onednn(model)
 
     def before_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None) -> None:
         """Set the model's clock, the preprocessor's iteration and the seed of the step."""

@@ -64,3 +64,13 @@ def test_a_plain_segmentor_is_refused(build):
     runner = runner_of(build().student)
     with pytest.raises(ImBenchError, match="not a LabelSpaceSegmentor"):
         SemiSupervisedHook().before_train_iter(runner, 0)
+
+
+def test_networks_on_a_cpu_compute_as_fast_as_they_can(build):
+    model = build(method="imas")
+    SemiSupervisedHook().before_train(runner_of(model))
+    for network in (model.student, model.companion):
+        convolutions = [each for each in network.modules() if isinstance(each, nn.Conv2d)]
+        pointwise = [each for each in convolutions if each.kernel_size == (1, 1)]
+        assert pointwise
+        assert all(each.dilation == (2, 2) for each in pointwise)

@@ -4,14 +4,16 @@
 
 Both sides train DeepLabV3+ with ResNet-50 (UniMatch's, 19 classes, random weights, float32) on the
 same weak crops, which are in memory already. Strong views, normalisation, forward and backward
-passes, the optimiser's step and the averages count on both sides. ``plain`` is
-``transcription.py``; ``ours`` is what a training calls in each iteration. First both get the same
-images, boxes, strong views and draws: their losses must be the same. Then they are timed in turns,
-each in a process of its own because the allocator's settings belong to a process, one thread each,
-with their own views. Between the two stand the transcription with the allocator's settings of
-a training (``memory``), and with these and channels_last (``format``): they tell what each is
-worth. Figures are images per second, labelled and unlabelled ones counted; the ratio should be at
-least 1.3.
+passes, the optimiser's step and the averages count on both sides. ``plain`` is the transcription
+(``plain_unimatch.py``, ``plain_u2pl.py``), ``ours`` what a training calls in each iteration.
+
+First both get the same images, boxes, strong views and draws: their losses must be the same. Then
+they are timed in turns with their own views, one thread each, in processes of their own because the
+allocator's settings belong to a process. Between the two stand the transcription with these
+settings (``allocator``), and with channels_last as well (``channels_last``): they tell what each is
+worth. The ratio of images per second should be at least 1.3. Seconds are those of the process's CPU
+time, which for one thread are those of the clock on an otherwise idle machine; ratios are given for
+the clock as well.
 """
 
 from __future__ import annotations
@@ -28,7 +30,8 @@ from unittest.mock import patch
 
 import numpy as np
 import torch
-import transcription
+from plain_u2pl import PlainU2PL
+from plain_unimatch import PlainUniMatch
 from steps import METHODS, SGD, Ours, Seconds, Setting, build_model, draw_raw, spread, stopwatch
 from torch import Tensor, nn
 from torch.profiler import ProfilerActivity, profile
@@ -41,7 +44,7 @@ from im_bench.semi.network import Network
 from im_bench.semi.step import Step
 from im_bench.training.memory import keep_freed_memory
 
-VARIANTS = ("plain", "memory", "format", "ours")
+VARIANTS = ("plain", "allocator", "channels_last", "ours")
 CLOCKS = Seconds._fields
 TOLERANCE = 1e-4
 
@@ -66,12 +69,12 @@ class Plain:
         }
         self.side: Any
         if setting.method == "unimatch":
-            self.side = transcription.UniMatch(networks[0], **common)
+            self.side = PlainUniMatch(networks[0], **common)
             return
         method: Any = model.method
         memory: Any = model.state["memory"]
         rows = memory.rows[:-1].split(memory.capacity.tolist())
-        self.side = transcription.U2PL(
+        self.side = PlainU2PL(
             networks[0],
             heads[0],
             networks[1],
@@ -96,7 +99,7 @@ class Plain:
     def step(self) -> None:
         """Make one step."""
         batch = self.load()
-        if isinstance(self.side, transcription.UniMatch):
+        if isinstance(self.side, PlainUniMatch):
             self.side.step(batch)
         else:
             self.side.step(batch, self.rng)
@@ -132,7 +135,7 @@ def _give_unimatch(given: ExitStack, batch: Any) -> None:
     boxes = torch.cat(batch.unlabelled.boxes)
     given.enter_context(patch.object(Step, "strong", side_effect=strong))
     given.enter_context(patch.object(FixMatch, "boxes", lambda *_: boxes))
-    given.enter_context(patch.object(transcription.UniMatch, "perturbed", staticmethod(_thinned)))
+    given.enter_context(patch.object(PlainUniMatch, "perturbed", staticmethod(_thinned)))
     perturb = staticmethod(lambda features, drop: tuple(map(_thinned, features)))
     given.enter_context(patch.object(Network, "perturb", perturb))
 
@@ -170,7 +173,7 @@ def _start(variant: str, setting: Setting) -> None:
     if variant == "ours":
         _side = Ours(setting)
     else:
-        last = variant == "format"
+        last = variant == "channels_last"
         _side = Plain(setting, torch.channels_last if last else torch.contiguous_format)
 
 
@@ -191,14 +194,23 @@ def _views() -> Seconds:
 
 def _profile() -> dict[str, float]:
     """Return the share of a step's time that groups of operations take themselves."""
-    groups = {"convolution": "conv", "batch normalisation": "batch_norm", "optimiser": "sgd"}
+    groups = {
+        "convolution": ["conv"],
+        "batch normalisation": ["batch_norm"],
+        "copies": ["copy_", "aten::cat", "aten::index"],
+    }
     with profile(activities=[ProfilerActivity.CPU]) as profiler:
         _side.step()
     events = profiler.key_averages()
     total = sum(event.self_cpu_time_total for event in events)
     shares = {
-        group: sum(e.self_cpu_time_total for e in events if name in e.key.lower()) / total
-        for group, name in groups.items()
+        group: sum(
+            event.self_cpu_time_total
+            for event in events
+            if any(name in event.key.lower() for name in names)
+        )
+        / total
+        for group, names in groups.items()
     }
     return {name: round(share, 3) for name, share in shares.items()}
 
@@ -216,20 +228,20 @@ def measure(setting: Setting, repeats: int) -> dict[str, Any]:
     seconds: dict[str, list[Seconds]] = {variant: [] for variant in VARIANTS}
     for repeat in range(repeats + 2):
         for variant, pool in pools.items():
-            taken = pool.submit(_step).result()
+            step = pool.submit(_step).result()
             if repeat >= 2:  # the first two warm up
-                seconds[variant].append(taken)
+                seconds[variant].append(step)
     result: dict[str, Any] = {}
     for variant, taken in seconds.items():
         result[variant] = {
             "images per second": round(
-                2 * setting.batch / statistics.median(each.wall for each in taken), 3
+                2 * setting.batch / statistics.median(each.cpu for each in taken), 3
             ),
             **{f"faster, {clock}": _ratios(seconds["plain"], taken, clock) for clock in CLOCKS},
         }
     views = pools["plain"].submit(_views).result()
-    step = statistics.median(each.cpu for each in seconds["plain"])
-    result["plain"]["share of loading"] = round(views.cpu / step, 3)
+    usual = statistics.median(each.cpu for each in seconds["plain"])
+    result["plain"]["share of loading"] = round(views.cpu / usual, 3)
     for variant in ("plain", "ours"):
         result[variant]["shares of operations"] = pools[variant].submit(_profile).result()
     for pool in pools.values():

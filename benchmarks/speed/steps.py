@@ -19,6 +19,7 @@ from torch import nn
 from transcription import CLASSES, MEAN, STD, Raw
 
 from im_bench.data.label_spaces import IGNORED
+from im_bench.models.pointwise import prefer_onednn
 from im_bench.models.segmentor import place
 from im_bench.semi.preprocessor import SemiPreprocessor
 from im_bench.semi.segmentor import SemiSupervisedSegmentor
@@ -30,7 +31,7 @@ METHODS: dict[str, dict[str, Any]] = {
     "u2pl": {"name": "u2pl"},
 }
 EPOCH, EPOCHS = 10_000, 200
-SGD = {"lr": 1e-4, "momentum": 0.9, "weight_decay": 1e-4}
+SGD: dict[str, Any] = {"lr": 1e-4, "momentum": 0.9, "weight_decay": 1e-4}
 
 
 class Setting(NamedTuple):
@@ -59,7 +60,7 @@ def segmentor_config() -> dict[str, Any]:
 
 def build_model(setting: Setting) -> SemiSupervisedSegmentor:
     """Return the model, always the same, as confident as a trained one."""
-    MMLogger.get_instance("speed", log_level="ERROR")  # else it lists all weights
+    MMLogger.get_current_instance().setLevel("ERROR")  # else it lists all weights
     torch.manual_seed(0)
     model = SemiSupervisedSegmentor(
         segmentor=segmentor_config(),
@@ -101,6 +102,7 @@ class Ours:
 
     def __init__(self, setting: Setting) -> None:
         self.model = build_model(setting)
+        prefer_onednn(self.model)  # as the hook does before a training
         self.raw = draw_raw(setting)
         self.partner = getattr(self.model.method, "partner", "none") != "none"
         optimiser = torch.optim.SGD(self.model.parameters(), fused=True, **SGD)

@@ -14,9 +14,10 @@ from torch import Tensor
 from torch.utils.data import Dataset, default_collate
 
 from im_bench.data.arrays import labelled_indices, read_arrays, read_meta
+from im_bench.data.description import IGNORED
 from im_bench.data.pseudo_labels import read_masks
 from im_bench.data.tickets import Partner, Ticket, Tickets, branch_seed, check_partner
-from im_bench.data.transforms import IGNORED, check_crop, draw_scale_crop
+from im_bench.data.transforms import check_crop, draw_scale_crop
 from im_bench.errors import ImBenchError
 
 Raw = dict[str, dict[str, Any]]

@@ -17,7 +17,7 @@ from mmseg.registry import TRANSFORMS
 from numpy.typing import NDArray
 from PIL import Image
 
-from im_bench.data.description import IGNORED as IGNORED
+from im_bench.data.description import IGNORED
 from im_bench.data.label_maps import UNDECIDED, read_label_map
 from im_bench.errors import ImBenchError
 

@@ -4,7 +4,8 @@ Importing this package (``custom_imports`` of a config) registers what a supervi
 learn from unlabelled images as well: the hook, the loss, the data set and its sampler.
 """
 
-from im_bench.plugin.data import LabelledAndUnlabelled, LabelledUnlabelledSampler, LoadPseudoLabels
+from im_bench.data.transforms import LoadPseudoLabels
+from im_bench.plugin.data import LabelledAndUnlabelled, LabelledUnlabelledSampler
 from im_bench.plugin.hook import InconsistencyMaskHook
 from im_bench.plugin.loss import InconsistencyMaskedLoss
 from im_bench.plugin.teachers import (

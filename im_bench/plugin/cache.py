@@ -154,7 +154,7 @@ def _maker(ensemble: CheckpointTeachers, student: Student) -> dict[str, Any]:
         teachers.append(
             {
                 "checkpoint": digest,
-                "part": ensemble._part,
+                "part": ensemble.part,
                 "network": type(teacher.network).__name__,
                 "mean": numbers(normalisation.mean),
                 "std": numbers(normalisation.std),

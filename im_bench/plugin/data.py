@@ -16,7 +16,6 @@ from mmseg.registry import DATA_SAMPLERS, DATASETS
 from torch.utils.data import ConcatDataset, Sampler
 
 from im_bench.data.label_maps import UNDECIDED, image_files
-from im_bench.data.transforms import LoadPseudoLabels as LoadPseudoLabels
 from im_bench.data.transforms import read_pseudo_labels
 from im_bench.errors import ImBenchError
 

@@ -11,9 +11,9 @@ from mmseg.models.losses import DiceLoss
 from mmseg.registry import MODELS
 from torch import Tensor, nn
 
+from im_bench.data.label_maps import UNDECIDED
 from im_bench.data.label_spaces import IGNORED
 from im_bench.errors import ImBenchError, unknown_name
-from im_bench.plugin.masking import UNDECIDED
 
 Normalise = Literal["all", "kept"]
 

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from im_bench.data.label_maps import UNDECIDED as UNDECIDED
+from im_bench.data.label_maps import UNDECIDED
 from im_bench.data.label_spaces import IGNORED
 from im_bench.errors import ImBenchError
 from im_bench.masks import MaskedBatch, MaskOptions, block_input, inconsistency_masked

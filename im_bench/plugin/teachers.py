@@ -141,7 +141,7 @@ class CheckpointTeachers(TeacherEnsemble):
                 f"CheckpointTeachers has {len(self.checkpoints)} checkpoints but "
                 f"{len(self._models)} models: give one model for each, None for the student's"
             )
-        self._part = part
+        self.part = part
         self._hashes: list[str] | None = None
 
     def __str__(self) -> str:
@@ -158,7 +158,7 @@ class CheckpointTeachers(TeacherEnsemble):
     def prepare(self, student: Student) -> None:
         for path, config in zip(self.checkpoints, self._models, strict=True):
             network, normalisation = self._build(config, student)
-            load_weights(network, path, self._part)
+            load_weights(network, path, self.part)
             if outputs_of(network) != student.outputs:
                 raise ImBenchError(
                     f"teacher {path} has {outputs_of(network)} outputs, the student "
@@ -189,7 +189,7 @@ class CheckpointTeachers(TeacherEnsemble):
             # MMEngine would look in its own registry only.
             fields["data_preprocessor"] = MODELS.build(fields["data_preprocessor"])
         model = MODELS.build(fields)
-        return plain_segmentor(model, self._part), Normalisation.of(model.data_preprocessor)
+        return plain_segmentor(model, self.part), Normalisation.of(model.data_preprocessor)
 
 
 class OnlineTeachers(TeacherEnsemble):

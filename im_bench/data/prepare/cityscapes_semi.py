@@ -16,7 +16,7 @@ import cv2
 import numpy as np
 import yaml
 
-from im_bench.data.description import FILE_NAME
+from im_bench.data.description import FILE_NAME, IGNORED
 from im_bench.data.fingerprint import MANIFEST
 from im_bench.data.partitions import Partition, load_partitions
 from im_bench.data.prepare import cityscapes
@@ -29,7 +29,6 @@ from im_bench.data.splits import choose
 from im_bench.errors import ImBenchError
 from im_bench.files import read_json, sha256_json, write_json, write_text
 
-IGNORED = 255
 HELD_OUT, TRAINING_IMAGES = 100, 2975
 SHARES: Mapping[str, int] = {"1-16": 16, "1-8": 8, "1-4": 4, "1-2": 2}
 DEFAULT = "u2pl-1-16"

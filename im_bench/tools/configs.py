@@ -72,9 +72,9 @@ def without_mask_hooks(config: Any) -> None:
 
 
 def set_teachers(config: Any, checkpoints: Sequence[str]) -> None:
-    """Give the hook of Inconsistency Masks the checkpoints of its teachers.
+    """Give the hook of Inconsistency Masks trained teachers, in place of those of its config.
 
-    Unless the hook says otherwise, teachers of a semi-supervised model label all unlabelled images
+    Without checkpoints the config's own teachers stay. Unless the hook says otherwise, teachers of a semi-supervised model label all unlabelled images
     once, into the work dir, and from a semi-supervised checkpoint a teacher is the network that the
     trained method deploys.
 
@@ -97,20 +97,20 @@ def set_teachers(config: Any, checkpoints: Sequence[str]) -> None:
             )
     for hook in hooks:
         teachers = hook.setdefault("teachers", {"type": "CheckpointTeachers"})
-        if teachers["type"] != "CheckpointTeachers":
-            if checkpoints:
-                raise ImBenchError(
-                    f"--teachers names checkpoints, but the config has {teachers['type']}: leave "
-                    "one of them out"
-                )
-            continue
         if checkpoints:
-            teachers["checkpoints"] = list(checkpoints)
+            kept = {name: teachers[name] for name in ("models", "part") if name in teachers}
+            hook["teachers"] = {
+                "type": "CheckpointTeachers",
+                "checkpoints": list(checkpoints),
+                **kept,
+            }
+            teachers = hook["teachers"]  # as the config holds it
+        if teachers["type"] != "CheckpointTeachers":
+            continue
         if not teachers.get("checkpoints"):
             raise ImBenchError(
                 "this config has Inconsistency Masks of trained teachers, and none are named: give "
-                "--teachers A.pth B.pth, or take averages of the student by --cfg-options "
-                "custom_hooks.0.teachers.type=EmaTeachers"
+                "--teachers A.pth B.pth"
             )
         if config.model["type"] == "SemiSupervisedSegmentor":
             teachers.setdefault("part", online_method(config.model["method"]).deployed)

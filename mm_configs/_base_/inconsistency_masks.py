@@ -1,9 +1,13 @@
-"""Inconsistency Masks of trained teachers, which `--teachers A.pth B.pth` of tools/train.py names.
+"""Inconsistency Masks in a single training: the teachers are averages of the student.
 
-Averages of the student instead, in one training:
-`--cfg-options custom_hooks.0.teachers.type=EmaTeachers`.
+The papers' generations have trained teachers instead: `--teachers A.pth B.pth` of tools/train.py puts
+them in the averages' place.
 """
 
 custom_hooks = [
-    dict(type="InconsistencyMaskHook", teachers=dict(type="CheckpointTeachers"), log_interval=50)
+    dict(
+        type="InconsistencyMaskHook",
+        teachers=dict(type="EmaTeachers", decays=[0.99, 0.996, 0.999]),
+        log_interval=50,
+    )
 ]

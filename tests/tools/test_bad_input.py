@@ -130,7 +130,6 @@ def test_a_broken_config_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("config", "teachers", "message"),
     [
-        (MASKED, [], "none are named: give --teachers A.pth B.pth"),
         (MASKED, ["missing.pth", "missing.pth"], "teacher missing.pth does not exist"),
         (FIXMATCH, ["missing.pth"], "--teachers is for a config with an InconsistencyMaskHook"),
     ],
@@ -139,12 +138,9 @@ def test_teachers_must_exist_and_be_wanted(config: str, teachers: list[str], mes
     refused(message, config, *(["--teachers", *teachers] if teachers else []))
 
 
-def test_checkpoints_of_teachers_and_averages_exclude_each_other(tmp_path: Path) -> None:
-    path = tmp_path / "teacher.pth"
-    torch.save({"state_dict": {}}, path)
-    option = "custom_hooks.0.teachers.type=EmaTeachers"
-    arguments = [MASKED, "--teachers", str(path), str(path), "--cfg-options", option]
-    refused("the config has EmaTeachers: leave one of them out", *arguments)
+def test_trained_teachers_must_be_named() -> None:
+    option = "custom_hooks.0.teachers.type=CheckpointTeachers"
+    refused("none are named: give --teachers A.pth B.pth", MASKED, "--cfg-options", option)
 
 
 def test_amp_is_refused_beside_another_wrapper() -> None:

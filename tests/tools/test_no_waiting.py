@@ -57,7 +57,6 @@ def test_steps_read_nothing_from_the_device(
     monkeypatch.setattr(strong_views, "wanted", lambda drawn: True)
     options = [
         *(f"default_hooks.{name}.interval=9" for name in ("logger", "checkpoint", "runtime_info")),
-        "custom_hooks.0.teachers.type=EmaTeachers",
         f"experiment_name=test-reads-{waits}",
         *hooks,
     ]

@@ -91,10 +91,9 @@ def test_masks_of_trained_teachers_act_on_a_training(
     evaluate(tmp_path / "test", config, tmp_path / "whole/iter_2.pth")  # needs no teachers
 
 
-def test_averages_of_the_student_take_the_place_of_teachers(tmp_path: Path) -> None:
+def test_without_trained_teachers_averages_of_the_student_are_asked(tmp_path: Path) -> None:
     config = "mm_configs/im/u2pl_r50_cs_1-4.py"
     options = ["model.method.capacity=64", "model.method.capacity_first=64"]
-    options += ["custom_hooks.0.teachers.type=EmaTeachers"]
     train(tmp_path / "whole", config, options=options)
     resume = ("--resume", str(tmp_path / "whole/iter_1.pth"))
     train(tmp_path / "resumed", config, *resume, options=options)

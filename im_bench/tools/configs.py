@@ -74,9 +74,9 @@ def without_mask_hooks(config: Any) -> None:
 def set_teachers(config: Any, checkpoints: Sequence[str]) -> None:
     """Give the hook of Inconsistency Masks trained teachers, in place of those of its config.
 
-    Without checkpoints the config's own teachers stay. Unless the hook says otherwise, teachers of a semi-supervised model label all unlabelled images
-    once, into the work dir, and from a semi-supervised checkpoint a teacher is the network that the
-    trained method deploys.
+    Without checkpoints the config's own teachers stay. Unless the hook says otherwise, teachers of
+    a semi-supervised model label all unlabelled images once, into the work dir, and from a
+    semi-supervised checkpoint a teacher is the network that the trained method deploys.
 
     Raises:
         ImBenchError: There is no hook for them, a file is missing, or the hook needs checkpoints

@@ -1,7 +1,7 @@
 """Inconsistency Masks in a single training: the teachers are averages of the student.
 
-The papers' generations have trained teachers instead: `--teachers A.pth B.pth` of tools/train.py puts
-them in the averages' place.
+The papers' generations have trained teachers instead: `--teachers A.pth B.pth` of tools/train.py
+puts them in the averages' place.
 """
 
 custom_hooks = [

@@ -168,7 +168,7 @@ class OnlineMethod(Method):
 
     def title_of(self, name: str) -> str:
         """Return what tables call the method; with masks it says so."""
-        title = super().title_of(name)
+        title = super().title_of(registry_name(name))
         return f"{title} + IM" if self.im else title
 
     def build(self, name: str, experiment: Experiment) -> Stage:

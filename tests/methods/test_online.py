@@ -85,5 +85,8 @@ def test_only_methods_with_unlabelled_images_take_masks(plan):
 
 
 def test_a_variant_says_which_method_it_is(plan):
-    (cell,) = plan("mild: {method: fixmatch, threshold: 0.5}").cells
-    assert cell.title == "FixMatch, mild"
+    plain, masked = plan(
+        "mild: {method: fixmatch, threshold: 0.5}", "mild+im: {method: fixmatch, threshold: 0.5}"
+    ).cells
+    assert plain.title == "FixMatch, mild"
+    assert masked.title == "FixMatch, mild + IM"

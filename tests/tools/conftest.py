@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from mmengine.runner import CheckpointLoader
 from PIL import Image
 
 ROOT = Path(__file__).parents[2]
@@ -116,3 +117,13 @@ def _crops(config: object, part: str) -> list[str]:
         for choice in range(len(step.get("transforms", ()))):
             found.append(f"{path}.{index}.transforms.{choice}.0.crop={CROP}")
     return found
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _process_as_it_was() -> Iterator[None]:
+    """Undo what the commands do to the process, which is theirs alone outside of tests."""
+    schemes, name = dict(CheckpointLoader._schemes), "TORCH_FORCE_WEIGHTS_ONLY_LOAD"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(name, os.environ.get(name, ""))
+        yield
+    CheckpointLoader._schemes = OrderedDict(schemes)

@@ -93,6 +93,11 @@ class LabelSpace(ABC):
         """Number of independent softmaxes that make up the space: 1, or one per class."""
         return 1
 
+    @property
+    def label_count(self) -> int:
+        """Number of label bytes, which count from 0, without the ignored one."""
+        return int(2**self.outputs)
+
     @abstractmethod
     def categorical(self, logits: Tensor) -> Tensor:
         """Turn logits (B, C, H, W) into logits of softmaxes, float32 (B * groups, K, H, W).
@@ -217,6 +222,11 @@ class MulticlassSpace(LabelSpace):
             raise ImBenchError(f"a multi-class task has 2 to {IGNORED} classes, not {classes}")
         if loss != "ce":
             raise unknown_name("loss for multiclass labels", loss, ("ce",))
+
+    @property
+    @override
+    def label_count(self) -> int:
+        return self.outputs
 
     @override
     def activate(self, logits: Tensor) -> Tensor:

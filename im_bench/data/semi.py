@@ -62,6 +62,7 @@ class SemiDataset(Dataset[Raw]):
     of one size; ``PackSegInputs`` may follow.
 
     Attributes:
+        label_count: How many classes labels may name, from 0; None: any. What trains says so.
         metainfo: That of the labelled data set.
         seed: Of all that is drawn; None until :class:`TicketSampler` sets it counts as 0.
 
@@ -87,6 +88,7 @@ class SemiDataset(Dataset[Raw]):
         self.unlabelled = None if unlabelled is None else _built("unlabelled", unlabelled)
         self.partner = check_partner(partner, self.unlabelled is not None)
         self.metainfo = self.labelled.metainfo
+        self.label_count: int | None = None
         self.seed = seed
 
     @property
@@ -104,6 +106,7 @@ class SemiDataset(Dataset[Raw]):
         seeds = partial(branch_seed, self.seed or 0, number)
         item: Raw = {"inputs": {}, "data_samples": {}}
         [(image, labels)] = _views(self.labelled, ticket.labelled, [seeds("labelled")])
+        self._check_labels(labels, ticket.labelled)
         item["inputs"]["labelled"] = torch.from_numpy(image)
         item["data_samples"]["labelled"] = torch.from_numpy(labels)
         stored = self.has_pseudo_labels
@@ -121,6 +124,22 @@ class SemiDataset(Dataset[Raw]):
             branches.append("partner")
             views += _views(self.unlabelled, ticket.other, [seeds("partner")])
         return dict(zip(branches, views, strict=True))
+
+    def _check_labels(self, labels: NDArray[np.uint8], index: int) -> None:
+        """Raise an ImBenchError for labels that no network has an output for."""
+        if self.label_count is None:
+            return
+        wrong = (labels >= self.label_count) & (labels != IGNORED)
+        if wrong.any():
+            raise ImBenchError(
+                f"{self._label_file(index)} has the label {labels[wrong][0]}, but the model knows "
+                f"0 to {self.label_count - 1}, and {IGNORED} for ignored pixels: convert the "
+                "labels (Cityscapes: to labelTrainIds), or correct the number of classes"
+            )
+
+    def _label_file(self, index: int) -> str:
+        info = self.labelled.get_data_info(index)
+        return str(info.get("seg_map_path") or info["img_path"])
 
     @property
     def has_pseudo_labels(self) -> bool:
@@ -194,13 +213,37 @@ def _views(dataset: Any, index: int, seeds: Sequence[int]) -> list[Pair]:
         loaders += 1
     if not loaders:  # a wrapper, or a data set of another kind
         return [_seeded_view(dataset.__getitem__, index, seed) for seed in seeds]
-    loaded = Compose(transforms[:loaders])(dataset.get_data_info(index))
+    loaded = _loaded(transforms[:loaders], dataset.get_data_info(index))
     view = Compose(transforms[loaders:])
     last = len(seeds) - 1
     return [
         _seeded_view(view, loaded if number == last else deepcopy(loaded), seed)
         for number, seed in enumerate(seeds)
     ]
+
+
+def _loaded(steps: Sequence[Any], info: dict[str, Any]) -> Any:
+    """Return an image and its map as they are in their files.
+
+    Raises:
+        ImBenchError: A file is missing or damaged, or the map is not one of that image.
+    """
+    files = " with ".join(str(info[key]) for key in ("img_path", "seg_map_path") if info.get(key))
+    try:
+        loaded: Any = Compose(steps)(info)
+    except (AssertionError, OSError, ValueError) as error:  # the loaders' and their libraries'
+        reason = str(error).partition("\n")[0]
+        raise ImBenchError(
+            f"image {files} cannot be loaded ({reason}): restore the files, or correct the list "
+            "that names them"
+        ) from error
+    size, labels = loaded["img"].shape[:2], loaded.get("gt_seg_map")
+    if labels is not None and labels.shape != size:
+        raise ImBenchError(
+            f"image {files} has the size {size}, its labels {labels.shape} (rows, columns): give "
+            "labels of one channel and of the image's size"
+        )
+    return loaded
 
 
 def _seeded_view(function: Any, argument: Any, seed: int) -> Pair:

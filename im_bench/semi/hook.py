@@ -10,6 +10,7 @@ from mmengine.model import is_model_wrapper
 from mmengine.registry import HOOKS
 
 from im_bench.data.augment import mixed_seed
+from im_bench.data.semi import SemiDataset
 from im_bench.errors import ImBenchError
 from im_bench.models.pointwise import prefer_onednn
 from im_bench.semi.seeds import process_seed
@@ -34,8 +35,14 @@ class SemiSupervisedHook(Hook):
         self._epoch_length = epoch_length
 
     def before_train(self, runner: Any) -> None:
-        """Let the networks compute on a CPU as fast as they can."""
+        """Tell the data which labels there are; let networks compute on a CPU as fast as they can.
+
+        Worker processes of the data loader must not have been started.
+        """
         model = _model(runner)
+        dataset = getattr(runner.train_dataloader, "dataset", None)
+        if isinstance(dataset, SemiDataset):
+            dataset.label_count = model.space.label_count
         if next(model.parameters()).device.type == "cpu":
             prefer_onednn(model)
 

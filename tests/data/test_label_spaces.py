@@ -177,6 +177,16 @@ def test_categorical_form_has_the_probabilities_of_the_space(kind, outputs):
         torch.testing.assert_close(foreground, expected)
 
 
+@pytest.mark.parametrize(
+    ("kind", "outputs", "count"), [("binary", 1, 2), ("multiclass", 4, 4), ("multilabel", 3, 8)]
+)
+def test_predictions_are_below_the_number_of_labels(kind, outputs, count):
+    space = label_space(kind, outputs)
+    assert space.label_count == count
+    labels = space.discretise(torch.rand(2, outputs, 16, 16))
+    assert labels.max() == count - 1
+
+
 @pytest.mark.parametrize(("kind", "outputs"), [("binary", 1), ("multiclass", 4), ("multilabel", 3)])
 def test_categories_are_the_argmax_of_the_categorical_form(kind, outputs):
     space = label_space(kind, outputs)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -240,6 +241,48 @@ def test_seed_comes_from_the_runner(root: Path) -> None:
     assert_same(
         next(iter(loader(semi(root)))), collate_semi([semi(root, seed=4)[n] for n in (0, 1)])
     )
+
+
+@pytest.fixture
+def damaged(root: Path, tmp_path: Path) -> Path:
+    """A copy of the folder, to be damaged."""
+    shutil.copytree(root, tmp_path / "copy")
+    return tmp_path / "copy"
+
+
+def test_labels_without_an_output_are_refused(damaged: Path) -> None:
+    dataset = semi(damaged)
+    dataset.label_count = 3
+    for number in range(LABELLED):
+        dataset[number]
+    for number in range(LABELLED):
+        save(damaged / "labels" / f"{number}.png", np.full((SIZE[1], SIZE[0]), 3, np.uint8))
+    with pytest.raises(ImBenchError, match=r"labels/\d.png has the label 3, .* knows 0 to 2"):
+        dataset[0]
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("images/{}.png", b"no image"),
+        ("labels/{}.png", b"no image"),
+        ("images/{}.png", None),
+        ("labels/{}.png", None),
+        ("labels/{}.png", np.zeros((SIZE[1], SIZE[0], 3), np.uint8)),
+        ("labels/{}.png", np.zeros((SIZE[1] // 2, SIZE[0]), np.uint8)),
+    ],
+)
+def test_damaged_files_are_named(damaged: Path, name: str, content: Any) -> None:
+    for number in range(LABELLED):
+        path = damaged / name.format(number)
+        path.unlink()
+        if isinstance(content, bytes):
+            path.write_bytes(content)
+        elif content is not None:
+            save(path, content)
+    with pytest.raises(ImBenchError, match=r"image .*images/\d.png with .*labels/\d.png") as caught:
+        semi(damaged)[0]
+    assert "\n" not in str(caught.value)
 
 
 def test_views_of_different_size(root: Path) -> None:

@@ -7,6 +7,7 @@ import torch
 from mmengine.optim import OptimWrapper
 from torch import nn
 
+from im_bench.data.semi import SemiDataset
 from im_bench.errors import ImBenchError
 from im_bench.semi.hook import SemiSupervisedHook
 
@@ -64,6 +65,13 @@ def test_a_plain_segmentor_is_refused(build):
     runner = runner_of(build().student)
     with pytest.raises(ImBenchError, match="not a LabelSpaceSegmentor"):
         SemiSupervisedHook().before_train_iter(runner, 0)
+
+
+def test_the_data_learn_which_labels_there_are(build):
+    runner = runner_of(build())
+    runner.train_dataloader = SimpleNamespace(dataset=SemiDataset.__new__(SemiDataset))
+    SemiSupervisedHook().before_train(runner)
+    assert runner.train_dataloader.dataset.label_count == runner.model.space.label_count
 
 
 def test_networks_on_a_cpu_compute_as_fast_as_they_can(build):

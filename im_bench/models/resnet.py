@@ -82,8 +82,8 @@ class DilatedResNet(ResNetV1c):
         if whole in state and found != channels:
             raise ImBenchError(
                 f"the weights of the backbone are for a stem of {found or 'no such'} channels, "
-                f"not {channels}: give other weights as backbone.init_cfg.checkpoint, or set "
-                "backbone.stem_channels (64 for open-mmlab://resnet50_v1c)"
+                f"not {channels}: set backbone.stem_channels (64 for open-mmlab://resnet50_v1c), "
+                "or give other weights"
             )
         super()._load_from_state_dict(state, prefix, *rest)
 

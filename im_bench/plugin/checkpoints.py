@@ -34,7 +34,7 @@ def load_weights(network: nn.Module, path: Path, part: str = "student") -> None:
     weights = segmentor_weights(read_checkpoint(path), part, path)
     try:
         missing, unexpected = network.load_state_dict(weights, strict=False)
-    except RuntimeError as error:
+    except (RuntimeError, ImBenchError) as error:
         raise _misfit(path, network, str(error).splitlines()[-1].strip()) from None
     odd = [key for key in (*missing, *unexpected) if not key.startswith(_AUXILIARY)]
     if odd:
@@ -67,17 +67,19 @@ def segmentor_weights(content: Mapping[str, Any], part: str, path: Path) -> dict
     if not isinstance(weights, Mapping):
         raise ImBenchError(f"{path} holds no state dict: name a segmentor's checkpoint")
     weights = {key.removeprefix("module."): value for key, value in weights.items()}
-    if any(key.startswith("student.") for key in weights):
+    parts = [name for name in _PARTS if any(key.startswith(f"{name}.") for key in weights)]
+    if parts:
+        if part not in parts:
+            raise ImBenchError(
+                f"{path} holds no network {part!r}, only {' and '.join(parts)}: name another part, "
+                "the same for all teachers, or checkpoints of one method"
+            )
         prefix = f"{part}."
         weights = {
             key.removeprefix(prefix): value
             for key, value in weights.items()
             if key.startswith(prefix)
         }
-        if not weights:
-            raise ImBenchError(
-                f"{path} holds no network {part!r}: name one of {', '.join(_PARTS)} that it has"
-            )
     return {key: value for key, value in weights.items() if isinstance(value, Tensor)}
 
 

@@ -165,6 +165,11 @@ class CheckpointTeachers(TeacherEnsemble):
                     f"{student.outputs}: train both for the same classes"
                 )
             self.teachers.append(Teacher(network, student, normalisation))
+        if len(set(self.hashes)) < len(self.hashes):
+            raise ImBenchError(
+                f"two of the teachers {', '.join(map(str, self.checkpoints))} are the same file, "
+                "and would always agree: name different checkpoints"
+            )
 
     @override
     def state_dict(self) -> dict[str, Any]:

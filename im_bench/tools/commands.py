@@ -29,7 +29,7 @@ def run_training(arguments: Sequence[str] | None = None) -> None:
     Raises:
         ImBenchError: Something that the user can mend.
     """
-    options = _train_parser().parse_args(arguments)
+    options = _parsed(_train_parser(), arguments)
     config = _load(options)
     configs.set_teachers(config, options.teachers or ())
     configs.check_data(config, ("train_dataloader", "val_dataloader"))
@@ -39,7 +39,7 @@ def run_training(arguments: Sequence[str] | None = None) -> None:
         configs.set_amp(config)
     config.resume = options.resume is not None
     if config.resume:
-        config.load_from = None if options.resume == "auto" else _existing(options.resume)
+        config.load_from = None if options.resume == "auto" else _resumable(options.resume)
     with connected(config):
         runner = _runner(config)
         with _explained("the config cannot be built"):
@@ -58,7 +58,7 @@ def run_test(arguments: Sequence[str] | None = None) -> None:
     Raises:
         ImBenchError: Something that the user can mend.
     """
-    options = _test_parser().parse_args(arguments)
+    options = _parsed(_test_parser(), arguments)
     config = _load(options)
     checkpoint = Path(_existing(options.checkpoint))
     configs.without_mask_hooks(config)
@@ -143,6 +143,15 @@ def _test_parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _parsed(parser: argparse.ArgumentParser, arguments: Sequence[str] | None) -> argparse.Namespace:
+    try:
+        return parser.parse_args(arguments)
+    except (SyntaxError, ValueError) as error:  # by MMEngine's reading of KEY=VALUE
+        raise ImBenchError(
+            f"--cfg-options cannot be read ({error}): write KEY=VALUE, as in train_cfg.max_iters=10"
+        ) from error
+
+
 def _load(options: argparse.Namespace) -> Any:
     """Return the config that the options name, in a process that is ready for it."""
     os.environ.setdefault("LOCAL_RANK", str(options.local_rank))
@@ -168,7 +177,7 @@ def _prepare_process() -> None:
     # MMEngine's own loader admits `getattr` of any object.
     CheckpointLoader.register_scheme(
         prefixes="",
-        loader=lambda filename, map_location: read_checkpoint(Path(filename).expanduser()),
+        loader=lambda filename, map_location: read_checkpoint(Path(_existing(filename))),
         force=True,
     )
     with contextlib.redirect_stdout(io.StringIO()):  # it prints that optional packages are missing
@@ -196,9 +205,25 @@ def _explained(what: str) -> Iterator[None]:
 
 
 def _existing(checkpoint: str) -> str:
-    if not Path(checkpoint).expanduser().is_file():
+    path = Path(checkpoint).expanduser()
+    if not path.is_file():
         raise ImBenchError(f"checkpoint {checkpoint} does not exist: name a file")
-    return checkpoint
+    return str(path)
+
+
+def _resumable(checkpoint: str) -> str:
+    from im_bench.plugin.checkpoints import read_checkpoint
+
+    path = _existing(checkpoint)
+    needed = {"meta", "message_hub", "optimizer", "state_dict"}
+    missing = needed - read_checkpoint(Path(path)).keys()
+    if missing:
+        raise ImBenchError(
+            f"checkpoint {checkpoint} holds no training that could be resumed (it lacks "
+            f"{', '.join(sorted(missing))}): name one that the training has left, or begin with "
+            f"its weights by --cfg-options load_from={checkpoint}"
+        )
+    return path
 
 
 def _load_weights(model: Any, path: Path) -> None:
@@ -213,7 +238,7 @@ def _load_weights(model: Any, path: Path) -> None:
     weights = segmentor_weights(read_checkpoint(path), part, path)
     try:
         deployed(model).load_state_dict(weights)
-    except RuntimeError as error:
+    except (RuntimeError, ImBenchError) as error:
         reason = str(error).splitlines()[-1].strip()
         raise ImBenchError(
             f"checkpoint {path} does not fit the network of the config ({reason}): name the config "

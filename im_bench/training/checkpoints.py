@@ -31,7 +31,8 @@ def load_checkpoint(path: Path, device: str | torch.device = "cpu") -> dict[str,
         content = torch.load(path, map_location=device, weights_only=True)
     except FileNotFoundError:
         raise ImBenchError(f"checkpoint {path} does not exist: run its training first") from None
-    except pickle.UnpicklingError:
+    except (pickle.UnpicklingError, AttributeError, LookupError, TypeError):
+        # A file of anything else is read as instructions, which fail in many ways.
         raise ImBenchError(
             f"checkpoint {path} is broken or holds objects that could run code, "
             "so it is not loaded: remove it and train again"

@@ -96,7 +96,7 @@ def test_weights_for_another_stem_are_refused(v1c: bool) -> None:
     if not v1c:  # as torchvision has it
         other = {name: value for name, value in other.items() if not name.startswith("stem.")}
         other["conv1.weight"] = torch.zeros(8, 3, 7, 7)
-    with pytest.raises(ImBenchError, match=r"stem of (4|no such) channels, not 8: give other"):
+    with pytest.raises(ImBenchError, match=r"stem of (4|no such) channels, not 8: set backbone"):
         load_state_dict(tiny(), other)
 
 

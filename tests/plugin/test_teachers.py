@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import shutil
 from pathlib import Path
 
 import pytest
@@ -80,9 +81,10 @@ def test_teachers_may_stand_in_checkpoints_of_mmengine(tmp_path: Path):
     semi |= {f"companion.{key}": each for key, each in built(CUSTOM, 2).state_dict().items()}
     torch.save({"state_dict": semi}, tmp_path / "semi.pth")
     files = [str(tmp_path / "mmengine.pth"), str(tmp_path / "semi.pth")]
+    torch.save({"state_dict": semi, "meta": {"iter": 3}}, tmp_path / "later.pth")
     student = Student.of(built(CUSTOM))
     for part, expected in (("student", model), ("companion", built(CUSTOM, 2))):
-        ensemble = CheckpointTeachers([files[1]] * 2, part=part)
+        ensemble = CheckpointTeachers([files[1], str(tmp_path / "later.pth")], part=part)
         ensemble.prepare(student)
         for mine, theirs in zip(
             ensemble.teachers[0].network.parameters(), expected.parameters(), strict=True
@@ -133,8 +135,23 @@ def test_a_teacher_of_other_classes_is_refused(tmp_path: Path):
         ensemble.prepare(Student.of(built(CUSTOM)))
 
 
+def test_a_teacher_named_twice_is_refused(tmp_path: Path):
+    files = [checkpoint(tmp_path / "a.pth", CUSTOM, 0), str(tmp_path / "copy.pth")]
+    shutil.copy(*files)
+    with pytest.raises(ImBenchError, match=r"a\.pth, .*copy\.pth are the same file"):
+        CheckpointTeachers(files).prepare(Student.of(built(CUSTOM)))
+
+
+def test_a_part_that_a_checkpoint_lacks_is_refused(tmp_path: Path):
+    weights = {f"student.{key}": each for key, each in built(CUSTOM).state_dict().items()}
+    torch.save({"state_dict": weights}, tmp_path / "a.pth")
+    files = [str(tmp_path / "a.pth"), checkpoint(tmp_path / "b.pth", CUSTOM, 0)]
+    with pytest.raises(ImBenchError, match=r"a\.pth holds no network 'companion', only student"):
+        CheckpointTeachers(files, part="companion").prepare(Student.of(built(CUSTOM)))
+
+
 def test_auxiliary_heads_may_be_missing(tmp_path: Path):
-    files = [checkpoint(tmp_path / "a.pth", PSPNET, 0)] * 2
+    files = [checkpoint(tmp_path / f"{seed}.pth", PSPNET, seed) for seed in (1, 2)]
     bare = {key: each for key, each in PSPNET.items() if key != "auxiliary_head"}
     ensemble = CheckpointTeachers(files, [model_config(bare), None])
     ensemble.prepare(Student.of(built(PSPNET)))

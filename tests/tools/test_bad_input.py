@@ -169,6 +169,20 @@ def test_a_checkpoint_must_exist_and_fit(tmp_path: Path) -> None:
     refused("does not fit", config, str(other), *options, command=run_test)
 
 
+def test_a_checkpoint_without_its_training_cannot_be_resumed(tmp_path: Path) -> None:
+    config, *options = small(FIXMATCH, options=[f"work_dir={tmp_path}"])
+    path = tmp_path / "weights.pth"
+    torch.save({"state_dict": {}, "meta": {}}, path)
+    refused(
+        r"no training that could be resumed \(it lacks message_hub, optimizer\)",
+        *(config, *options, "--resume", str(path)),
+    )
+
+
+def test_an_option_without_value_is_refused() -> None:
+    refused("write KEY=VALUE", FIXMATCH, "--cfg-options", "train_cfg.max_iters")
+
+
 def test_a_batch_that_cannot_be_divided_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WORLD_SIZE", "3")
     refused("a batch of 8 images cannot be divided among 3", FIXMATCH, "--launcher", "pytorch")

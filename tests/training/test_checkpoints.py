@@ -59,7 +59,8 @@ def test_code_is_not_run_by_mmengine_either(trap: Path, monkeypatch: pytest.Monk
 
 
 @pytest.mark.parametrize(
-    "content", [b"", b"not a checkpoint", pickle.dumps([1, 2]), pickle.dumps({"a": 1})[:-3]]
+    "content",
+    [b"", b"not a checkpoint", b"hello", pickle.dumps([1, 2]), pickle.dumps({"a": 1})[:-3]],
 )
 def test_broken_files_are_named(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "broken.pth"

@@ -116,6 +116,7 @@ class SemiSupervisedSegmentor(BaseSegmentor):
         self.clock = Clock()
         self.masking = None
         self._follow(0.0, buffers=True)
+        self.to(memory_format=torch.channels_last)
 
     @property
     def deployed(self) -> Any:

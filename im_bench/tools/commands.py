@@ -39,9 +39,11 @@ def run_training(arguments: Sequence[str] | None = None) -> None:
         configs.set_amp(config)
     config.resume = options.resume is not None
     if config.resume:
-        config.load_from = None if options.resume == "auto" else _resumable(options.resume)
+        config.load_from = None if options.resume == "auto" else _existing(options.resume)
     with connected(config):
         runner = _runner(config)
+        if config.resume:
+            _check_resumable(runner)
         with _explained("the config cannot be built"):
             runner._train_loop = runner.build_train_loop(runner._train_loop)
         runner.train()
@@ -146,7 +148,7 @@ def _test_parser() -> argparse.ArgumentParser:
 def _parsed(parser: argparse.ArgumentParser, arguments: Sequence[str] | None) -> argparse.Namespace:
     try:
         return parser.parse_args(arguments)
-    except (SyntaxError, ValueError) as error:  # by MMEngine's reading of KEY=VALUE
+    except (AssertionError, SyntaxError, ValueError) as error:  # by MMEngine's reading of KEY=VALUE
         raise ImBenchError(
             f"--cfg-options cannot be read ({error}): write KEY=VALUE, as in train_cfg.max_iters=10"
         ) from error
@@ -211,19 +213,37 @@ def _existing(checkpoint: str) -> str:
     return str(path)
 
 
-def _resumable(checkpoint: str) -> str:
-    from im_bench.plugin.checkpoints import read_checkpoint
+def _check_resumable(runner: Any) -> None:
+    """Raise an ImBenchError if the checkpoint to resume from is not one of such a training.
 
-    path = _existing(checkpoint)
-    needed = {"meta", "message_hub", "optimizer", "state_dict"}
-    missing = needed - read_checkpoint(Path(path)).keys()
+    MMEngine only logs weights that do not fit, and goes on without what is missing.
+    """
+    from mmengine.runner import find_latest_checkpoint
+
+    from im_bench.plugin.checkpoints import read_checkpoint
+    from im_bench.plugin.networks import unwrapped
+
+    path = runner._load_from or find_latest_checkpoint(runner.work_dir)
+    if path is None:
+        return
+    content = read_checkpoint(Path(_existing(path)))
+    missing = {"meta", "message_hub", "optimizer", "state_dict"} - content.keys()
     if missing:
         raise ImBenchError(
-            f"checkpoint {checkpoint} holds no training that could be resumed (it lacks "
-            f"{', '.join(sorted(missing))}): name one that the training has left, or begin with "
-            f"its weights by --cfg-options load_from={checkpoint}"
+            f"checkpoint {path} holds no training that could be resumed (it lacks "
+            f"{', '.join(sorted(missing))}): name one that the training has left (iter_*.pth), or "
+            f"begin with its weights by --cfg-options load_from={path}"
         )
-    return path
+    here, there = (
+        {name.removeprefix("module."): value.shape for name, value in weights.items()}
+        for weights in (unwrapped(runner.model).state_dict(), content["state_dict"])
+    )
+    odd = sorted(name for name in here.keys() | there.keys() if here.get(name) != there.get(name))
+    if odd:
+        raise ImBenchError(
+            f"checkpoint {path} is one of another model ({odd[0]} and {len(odd) - 1} more weights "
+            "differ): resume by the config of its training, with the same --cfg-options"
+        )
 
 
 def _load_weights(model: Any, path: Path) -> None:

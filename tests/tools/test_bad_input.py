@@ -172,15 +172,19 @@ def test_a_checkpoint_must_exist_and_fit(tmp_path: Path) -> None:
 def test_a_checkpoint_without_its_training_cannot_be_resumed(tmp_path: Path) -> None:
     config, *options = small(FIXMATCH, options=[f"work_dir={tmp_path}"])
     path = tmp_path / "weights.pth"
-    torch.save({"state_dict": {}, "meta": {}}, path)
+    content = {"state_dict": {}, "meta": {}}
+    torch.save(content, path)
     refused(
         r"no training that could be resumed \(it lacks message_hub, optimizer\)",
         *(config, *options, "--resume", str(path)),
     )
+    torch.save({**content, "message_hub": {}, "optimizer": {}}, path)
+    refused("is one of another model", config, *options, "--resume", str(path))
 
 
-def test_an_option_without_value_is_refused() -> None:
-    refused("write KEY=VALUE", FIXMATCH, "--cfg-options", "train_cfg.max_iters")
+@pytest.mark.parametrize("option", ["train_cfg.max_iters", "train_cfg.max_iters=[1,2"])
+def test_an_option_that_cannot_be_read_is_refused(option: str) -> None:
+    refused("write KEY=VALUE", FIXMATCH, "--cfg-options", option)
 
 
 def test_a_batch_that_cannot_be_divided_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -46,6 +46,7 @@ def run_training(arguments: Sequence[str] | None = None) -> None:
             _check_resumable(runner)
         with _explained("the config cannot be built"):
             runner._train_loop = runner.build_train_loop(runner._train_loop)
+            runner.optim_wrapper = runner.build_optim_wrapper(runner.optim_wrapper)
         runner.train()
 
 

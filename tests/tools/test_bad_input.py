@@ -114,6 +114,7 @@ def test_a_missing_folder_of_images_is_named(tmp_path: Path) -> None:
         (["model.segmentor.type=EncoderDecodr"], "cannot be built .*EncoderDecodr"),
         (["param_scheduler.3.type=X"], "--cfg-options do not fit"),
         (["train_cfg.type=NoLoop"], "cannot be built .*NoLoop"),
+        (["optim_wrapper.type=NoWrapper"], "cannot be built .*NoWrapper"),
     ],
 )
 def test_wrong_options_are_refused(options: list[str], message: str, tmp_path: Path) -> None:

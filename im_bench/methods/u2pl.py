@@ -179,10 +179,19 @@ class U2PL(OnlineMethod):
         return {
             "labelled.loss": self.labelled_loss(step, student, logits),
             "unlabelled.loss": self.unlabelled_weight
+            * self.share_left(label)
             * reliability.unlabelled_loss(unlabelled, reliable),
             "contrastive.loss": self.contrastive_weight
             * self.contrast(step, student, teacher, target, entropy, (low, high)),
         }
+
+    def share_left(self, label: PseudoLabel) -> Tensor | float:
+        """Return the share of pixels that Inconsistency Masks leave.
+
+        U2PL weighs the remaining pixels up for those that it drops itself, and for nothing else:
+        without this factor its loss would grow with the masks.
+        """
+        return 1.0 if self.mix == "cutout" else label.kept.float().mean()
 
     def labelled_only(self, step: Step) -> dict[str, Tensor]:
         """Return the losses before unlabelled images come in.

@@ -224,3 +224,15 @@ def test_no_part_of_a_step_waits_for_the_device(build, batch):
         step.labels = mode.from_tensor(inputs["data_samples"])
         losses = model.method.losses(step)
     assert all(each.shape == () for each in losses.values())
+
+
+def test_the_loss_does_not_grow_with_the_masks(build, batch):
+    method = {"name": "u2pl", "features": 8, "capacity": 64, "capacity_first": 64, "queries": 8}
+    found = []
+    for share in (0.0, 0.9):
+        raw = batch(masks=True)
+        masks = raw["data_samples"]["unlabelled"]["inconsistent"]
+        drawn = torch.rand(masks.shape, generator=torch.Generator().manual_seed(0))
+        raw["data_samples"]["unlabelled"]["inconsistent"] = drawn < share
+        found.append(losses_of(build(method=method, im={"labels": "own"}), raw)["unlabelled.loss"])
+    assert 0.5 < found[1] / found[0] < 2

@@ -174,7 +174,7 @@ class U2PL(OnlineMethod):
         ).unbind()
         reliable = reliability.without_unreliable(target, entropy, drop)
         step.log("reliable", (reliable != label_spaces.IGNORED).float().mean())
-        logits = representation.resized(step.student, student.logits, images.shape[-2:])
+        logits = step.student.resize(student.logits, images.shape[-2:])
         unlabelled = step.space.categorical(logits[len(step.labelled) :])
         return {
             "labelled.loss": self.labelled_loss(step, student, logits),
@@ -200,7 +200,7 @@ class U2PL(OnlineMethod):
         """
         self.read_teacher(step, step.labelled)
         student = representation.read(step.student, step.state["representation"], step.labelled)
-        logits = representation.resized(step.student, student.logits, step.labelled.shape[-2:])
+        logits = step.student.resize(student.logits, step.labelled.shape[-2:])
         return {
             "labelled.loss": self.labelled_loss(step, student, logits),
             # Distributed training wants a gradient for every parameter.
@@ -242,7 +242,7 @@ class U2PL(OnlineMethod):
     def entropy(self, step: Step, teacher: Reading) -> Tensor:
         """Return the teacher's entropy on the mixed images, float32 (B * G, H, W)."""
         logits = teacher.logits[len(step.labelled) :]
-        logits = representation.resized(teacher_of(step), logits, step.labelled.shape[-2:])
+        logits = teacher_of(step).resize(logits, step.labelled.shape[-2:])
         return reliability.entropy(step.space.categorical(logits))
 
     def labelled_loss(self, step: Step, student: Reading, logits: Tensor) -> Tensor:

@@ -42,7 +42,7 @@ class Network:
 
     def decode(self, features: Features, size: Sequence[int]) -> Tensor:
         """Return float32 logits (B, C, *size)."""
-        return self._resized(self._logits(features), size)
+        return self.resize(self._logits(features), size)
 
     def decode_with_embedding(self, features: Features) -> tuple[Tensor, Tensor]:
         """Return logits and the map that they are computed from, both at their own resolution.
@@ -67,7 +67,14 @@ class Network:
         with self._autocast(features[0]):
             heads = heads if isinstance(heads, nn.ModuleList) else [heads]
             logits = [head(features) for head in heads]
-        return [self._resized(each, size) for each in logits]
+        return [self.resize(each, size) for each in logits]
+
+    def resize(self, logits: Tensor, size: Sequence[int]) -> Tensor:
+        """Return logits (B, C, h', w') as float32 (B, C, *size), as the decode head resizes."""
+        if tuple(logits.shape[-2:]) == tuple(size):
+            return logits.float()
+        corners = self.segmentor.decode_head.align_corners
+        return F.interpolate(logits.float(), tuple(size), mode="bilinear", align_corners=corners)
 
     def predict(self, images: Tensor) -> Tensor:
         """Return logits of the network in evaluation mode, without gradient.
@@ -105,12 +112,6 @@ class Network:
                 f"{type(logits).__name__}: use a head whose forward does"
             )
         return logits
-
-    def _resized(self, logits: Tensor, size: Sequence[int]) -> Tensor:
-        if tuple(logits.shape[-2:]) == tuple(size):
-            return logits.float()
-        corners = self.segmentor.decode_head.align_corners
-        return F.interpolate(logits.float(), tuple(size), mode="bilinear", align_corners=corners)
 
     def _autocast(self, like: Tensor) -> AbstractContextManager[object]:
         if isinstance(self.segmentor, LabelSpaceSegmentor):

@@ -84,14 +84,6 @@ def read(network: Network, head: nn.Module, images: Tensor) -> Reading:
     return Reading(features, logits, head(embedding, images.shape[-2:]))
 
 
-def resized(network: Network, logits: Tensor, size: Sequence[int]) -> Tensor:
-    """Return logits (B, C, h', w') as (B, C, *size), resized as the network's head does."""
-    if logits.shape[-2:] == tuple(size):
-        return logits
-    corners = network.segmentor.decode_head.align_corners
-    return F.interpolate(logits, tuple(size), mode="bilinear", align_corners=corners)
-
-
 @contextmanager
 def training_mode(*modules: nn.Module) -> Iterator[None]:
     """Put modules into training mode for a while; the mode of every layer is as before then."""

@@ -11,7 +11,6 @@ from im_bench.semi.representation import (
     classifier_channels,
     pooled,
     read,
-    resized,
     training_mode,
 )
 
@@ -60,9 +59,7 @@ def test_resized_logits_are_the_networks_own(build):
     network = Network(build(method="supervised").student.eval())
     features = network.encode(torch.rand(1, 3, 32, 32))
     logits, _ = network.decode_with_embedding(features)
-    torch.testing.assert_close(
-        resized(network, logits, (48, 40)), network.decode(features, (48, 40))
-    )
+    torch.testing.assert_close(network.resize(logits, (48, 40)), network.decode(features, (48, 40)))
 
 
 def test_training_mode_ends_even_after_an_error():

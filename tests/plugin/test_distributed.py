@@ -8,7 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-import torch
+from im_bench.plugin.checkpoints import read_checkpoint
 
 from .trainings import PSPNET, checkpoint
 
@@ -45,5 +45,5 @@ def test_two_processes_train_together(pictures: Path, tmp_path: Path):
     for folder in ("cache", "method-cache"):
         assert len(list((tmp_path / folder).glob("*.png"))) == 4
     assert ranks[0]["method_student"] == ranks[1]["method_student"]
-    state = torch.load(tmp_path / "ema" / "iter_2.pth", weights_only=False)
+    state = read_checkpoint(tmp_path / "ema" / "iter_2.pth")
     assert len(state["inconsistency_masks"]["networks"]) == 2

@@ -87,6 +87,9 @@ def main() -> None:
         "average": total(hook.ensemble.teachers[1].network),
     }
     (work_dir / f"rank{get_rank()}.json").write_text(json.dumps(report))
+    # Whoever leaves with the connection's threads still running can abort on its way out.
+    torch.distributed.barrier()
+    torch.distributed.destroy_process_group()
 
 
 if __name__ == "__main__":

@@ -33,6 +33,49 @@ DataOption = Annotated[
 SeedsOption = Annotated[
     str | None, typer.Option("--seeds", metavar="1,2", help="Instead of the suite's own seeds.")
 ]
+EngineOption = Annotated[
+    str,
+    typer.Option(
+        "--engine", help="local, ray, slurm, print (the commands), or a YAML file with its options."
+    ),
+]
+SlotsOption = Annotated[
+    int | None,
+    typer.Option(
+        "--slots", min=1, help="Stages at a time. Default: the GPUs' slots, or one per CPU core."
+    ),
+]
+GpusOption = Annotated[
+    str | None, typer.Option("--gpus", metavar="0,1", help="Only these GPUs. Default: all.")
+]
+SlotsPerGpuOption = Annotated[
+    int | None,
+    typer.Option("--slots-per-gpu", min=1, help="Stages that share a GPU. Default: 1."),
+]
+AddressOption = Annotated[
+    str | None, typer.Option("--address", help="Of a Ray cluster. Default: auto.")
+]
+PartitionOption = Annotated[str | None, typer.Option("--partition", help="Of a Slurm cluster.")]
+RunDeviceOption = Annotated[
+    str | None, typer.Option("--device", help="auto, cpu, cuda or cuda:N. Default: auto.")
+]
+AttemptsOption = Annotated[
+    int,
+    typer.Option(
+        "--attempts",
+        min=1,
+        help="How often a stage is tried in this run, with growing waits between.",
+    ),
+]
+TimeLimitOption = Annotated[
+    float | None,
+    typer.Option(
+        "--time-limit",
+        min=0,
+        metavar="MINUTES",
+        help="Of one attempt at a stage for which the suite says nothing else.",
+    ),
+]
 DeviceOption = Annotated[str, typer.Option("--device", help="auto, cpu, cuda or cuda:N.")]
 
 OUT = Path("runs")
@@ -47,8 +90,19 @@ def load_plan(
     methods: str | None = None,
     data: str | None = None,
     seeds: str | None = None,
+    time_limit: float | None = None,
 ) -> Plan:
     """Return the plan that the options ask for.
+
+    Args:
+        suite: Name or file of the suite.
+        out: The results folder.
+        data_root: Where prepared data sets lie.
+        budget: Instead of the suite's own.
+        methods: Names of methods, separated by commas.
+        data: Names of data sets, likewise.
+        seeds: Numbers, likewise.
+        time_limit: Minutes for stages that have no limit of their own.
 
     Raises:
         ImBenchError: If the suite is wrong or a name or number is not known.
@@ -68,6 +122,7 @@ def load_plan(
         methods=listed("--methods", methods, str),
         data=listed("--data", data, str),
         seeds=listed("--seeds", seeds, _seed),
+        minutes=time_limit,
     )
 
 

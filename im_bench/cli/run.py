@@ -6,6 +6,7 @@ import re
 import shlex
 import shutil
 import sys
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -14,14 +15,23 @@ import typer
 from im_bench.cli.options import (
     DATA_ROOT,
     OUT,
+    AddressOption,
+    AttemptsOption,
     BudgetOption,
     DataOption,
     DataRootOption,
-    DeviceOption,
+    EngineOption,
+    GpusOption,
     MethodsOption,
     OutOption,
+    PartitionOption,
+    RunDeviceOption,
     SeedsOption,
+    SlotsOption,
+    SlotsPerGpuOption,
     SuiteOption,
+    TimeLimitOption,
+    listed,
     load_plan,
 )
 from im_bench.errors import unknown_name
@@ -29,6 +39,7 @@ from im_bench.errors import unknown_name
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from im_bench.runner.engines.options import EngineOptions
     from im_bench.runner.events import Summary
     from im_bench.runner.scheduler import Policy
     from im_bench.runner.store import Store
@@ -43,17 +54,21 @@ def run(
     methods: MethodsOption = None,
     data: DataOption = None,
     seeds: SeedsOption = None,
-    slots: Annotated[
-        int | None,
-        typer.Option(min=1, help="Stages at a time. Default: one per GPU, or per CPU core."),
-    ] = None,
-    device: DeviceOption = "auto",
+    engine: EngineOption = "local",
+    slots: SlotsOption = None,
+    gpus: GpusOption = None,
+    slots_per_gpu: SlotsPerGpuOption = None,
+    address: AddressOption = None,
+    partition: PartitionOption = None,
+    device: RunDeviceOption = None,
     policy: Annotated[
         str,
         typer.Option(
             help="only-missing, retry-failed, always (redo all) or never (only the table)."
         ),
     ] = "only-missing",
+    attempts: AttemptsOption = 2,
+    time_limit: TimeLimitOption = None,
     tracking: Annotated[bool, typer.Option(help="Mirror the run to Weights & Biases.")] = True,
     table: Annotated[bool, typer.Option(help="End with the results table.")] = True,
 ) -> None:
@@ -62,10 +77,16 @@ def run(
     The same command continues after a stop. Exit status: 0 done, 1 something failed, 2 wrong
     input, 130 interrupted.
 
-    Example: im-bench run --suite quickstart
+    Examples: im-bench run --suite quickstart
+
+    im-bench run --suite from-scratch --gpus 0,1 --slots-per-gpu 4
+
+    im-bench run --suite cityscapes --engine slurm --partition gpu
     """
     from rich.console import Console
 
+    from im_bench.runner.engines.choice import engine_options
+    from im_bench.runner.engines.options import PrintOptions
     from im_bench.runner.scheduler import Policy
     from im_bench.runner.store import Store
 
@@ -73,39 +94,74 @@ def run(
     if policy not in names:
         raise unknown_name("policy", policy, names)
     console = Console()
-    plan = load_plan(suite, out, data_root, budget, methods, data, seeds)
+    options = engine_options(
+        engine,
+        {
+            "slots": slots,
+            "gpus": listed("--gpus", gpus, str),
+            "slots_per_gpu": slots_per_gpu,
+            "address": address,
+            "partition": partition,
+            "device": device,
+        },
+    )
+    plan = load_plan(suite, out, data_root, budget, methods, data, seeds, time_limit)
     store = Store(out)
-    summary = _run(plan, store, Policy(policy), slots, device, tracking, console)
+    if isinstance(options, PrintOptions):
+        _print_commands(plan, store)
+        return
+    summary = run_cells(plan, store, options, Policy(policy), attempts, tracking, console)
     _tell(summary, Policy(policy), console)
     if table:
         _show_table(plan, store, console)
     raise typer.Exit(summary.exit_code)
 
 
-def _run(
+def run_cells(
     plan: Plan,
     store: Store,
+    options: EngineOptions,
     policy: Policy,
-    slots: int | None,
-    device: str,
+    attempts: int,
     tracking: bool,
     console: Console,
 ) -> Summary:
+    """Run a plan on an engine, with a view on the console and a mirror on Weights & Biases.
+
+    Raises:
+        ImBenchError: Nothing can run, or the engine is not to be had.
+    """
     from im_bench.report.mirror import Mirror
-    from im_bench.runner.engine import LocalEngine
+    from im_bench.runner.engines.choice import make_engine
     from im_bench.runner.events import Summary
     from im_bench.runner.interrupt import stop_on_signals
     from im_bench.runner.progress import make_view
-    from im_bench.runner.scheduler import Policy, run_plan, wanted_stages
+    from im_bench.runner.scheduler import Policy, Retries, run_plan, wanted_stages
 
     if policy is Policy.NEVER:
         return Summary(refused={cell.name: cell.problem for cell in plan.cells if cell.problem})
     total = len(wanted_stages(plan))
     store.make()
-    with stop_on_signals() as stop:
-        engine = LocalEngine(slots, device)
-        with Mirror(store.out, plan, tracking), make_view(store, total, console) as view:
-            return run_plan(plan, store, engine, policy, view, stop)
+    with (
+        stop_on_signals() as stop,
+        closing(make_engine(options)) as engine,
+        Mirror(store.out, plan, tracking),
+        make_view(store, total, console) as view,
+    ):
+        retries = Retries(attempts)
+        return run_plan(plan, store, engine, policy, view, stop, retries=retries)
+
+
+def _print_commands(plan: Plan, store: Store) -> None:
+    from im_bench.runner.engines.commands import waves
+    from im_bench.runner.scheduler import wanted_stages
+
+    stages = wanted_stages(plan)
+    store.make()
+    for number, commands in enumerate(waves(plan, store, stages), 1):
+        after = f", after all of wave {number - 1}" if number > 1 else ""
+        sys.stdout.write(f"# wave {number}: {len(commands)} commands in any order{after}\n")
+        sys.stdout.writelines(f"{command}\n" for command in commands)
 
 
 def _tell(summary: Summary, policy: Policy, console: Console) -> None:

@@ -16,9 +16,10 @@ from typing import Any
 
 from im_bench.errors import ImBenchError
 from im_bench.files import write_json
-from im_bench.runner.failures import bounded_traceback, explain
+from im_bench.runner.failures import Failure, bounded_traceback, explain, overran
 from im_bench.runner.folder import Spec, StageFolder
 from im_bench.runner.job import SCRATCH, Job, StageInterrupted
+from im_bench.runner.limits import TimeLimit
 from im_bench.runner.locks import Lock, LockedError
 from im_bench.runner.provenance import provenance
 
@@ -41,27 +42,67 @@ def run_attempt(path: Path, stop: threading.Event) -> int:
     folder = StageFolder(path)
     try:
         spec = folder.spec()
-        with Lock(path / "lock", on_lost=stop.set):
+        with Lock(path / "lock", on_lost=stop.set) as lock:
             # Only under the lock is this certain: another may just have finished.
             if folder.result() is not None:
                 return DONE
-            return _attempt(folder, spec, stop)
+            return _Attempt(folder, spec, stop, lock).run()
     except LockedError as error:
         log.info("%s", error)
         return INTERRUPTED
     except (ImBenchError, OSError) as error:
-        log.error("%s", explain(error, path))
+        log.error("%s", explain(error, path).message)
         return FAILED
 
 
-def _attempt(folder: StageFolder, spec: Spec, stop: threading.Event) -> int:
-    number, restarts, settings = folder.attempts + 1, folder.restarts, folder.settings()
-    log.info("attempt %d at %s", number, spec.slug)
-    began = time.monotonic()
-    try:
+class _Attempt:
+    """One attempt, under the stage's lock."""
+
+    def __init__(self, folder: StageFolder, spec: Spec, stop: threading.Event, lock: Lock) -> None:
+        self.folder = folder
+        self.spec = spec
+        self.stop = stop
+        self.lock = lock
+        self.settings = folder.settings()
+        self.number, self.restarts = folder.attempts + 1, folder.restarts
+        self.began = time.monotonic()
+
+    @property
+    def seconds(self) -> float:
+        """How long it has taken so far."""
+        return round(time.monotonic() - self.began, 3)
+
+    def run(self) -> int:
+        """Do the work, and say how it went."""
+        log.info("attempt %d at %s", self.number, self.spec.slug)
+        minutes = self.settings.minutes
+        limit = TimeLimit(
+            minutes and minutes * 60, self.settings.grace, self.stop, self._overran, FAILED
+        )
+        try:
+            with limit:
+                self._work()
+        except BaseException as error:
+            if isinstance(error, StageInterrupted) and self.stop.is_set():
+                if limit.passed and minutes:
+                    self._record(overran(minutes, stopped=True), "TimeLimit")
+                    return FAILED
+                log.info("stopped as asked after %.1f s", self.seconds)
+                return INTERRUPTED
+            log.exception("failed after %.1f s", self.seconds)
+            failure = explain(error, self.folder.path)
+            self._record(failure, type(error).__name__, bounded_traceback(error))
+            return FAILED
+        log.info("done in %.1f s", self.seconds)
+        return DONE
+
+    def _work(self) -> None:
+        folder, spec, settings = self.folder, self.spec, self.settings
+        spent = folder.seconds_spent()  # before what says so is overwritten
         (folder.path / "progress.json").unlink(missing_ok=True)
         limit_threads(settings.threads)
-        write_json(folder.path / f"provenance-{number}.json", provenance(settings))
+        origin = {**provenance(settings), "spent_before": spent}
+        write_json(folder.path / f"provenance-{self.number}.json", origin)
         stages = _root(folder.path, spec.slug)
         job = Job(
             folder=folder.path,
@@ -69,36 +110,40 @@ def _attempt(folder: StageFolder, spec: Spec, stop: threading.Event) -> int:
             inputs={role: [stages / name for name in names] for role, names in spec.inputs.items()},
             settings=settings,
             paths=spec.paths,
-            stop=stop,
+            stop=self.stop,
         )
-        outcome = _function(spec.target)(job)
+        outcome = _checked(_function(spec.target)(job), spec.target)
+        if not self.lock.held:
+            # This process was suspended so long that another took over: the result is the other's.
+            self.stop.set()
+            raise StageInterrupted
         result = {
             "key": spec.key,
             "slug": spec.slug,
             "kind": spec.kind,
-            "outcome": _checked(outcome, spec.target),
-            "seconds": round(time.monotonic() - began, 3),
-            "attempts": number,
-            "restarts": restarts,
+            "outcome": outcome,
+            "seconds": self.seconds,
+            "seconds_in_all": round(spent + self.seconds, 3),
+            "attempts": self.number,
+            "restarts": self.restarts,
             "finished": datetime.now(timezone.utc).isoformat(timespec="seconds"),
         }
         write_json(folder.path / "result.json", result)
         shutil.rmtree(folder.path / SCRATCH, ignore_errors=True)
-    except BaseException as error:
-        if isinstance(error, StageInterrupted) and stop.is_set():
-            log.info("stopped as asked after %.1f s", time.monotonic() - began)
-            return INTERRUPTED
-        log.exception("failed after %.1f s", time.monotonic() - began)
-        folder.record_error(
-            number,
-            type=type(error).__name__,
-            message=explain(error, folder.path),
-            traceback=bounded_traceback(error),
-            seconds=round(time.monotonic() - began, 3),
+
+    def _overran(self) -> None:
+        self._record(overran(self.settings.minutes or 0, stopped=False), "TimeLimit")
+
+    def _record(self, failure: Failure, kind: str, traceback: str = "") -> None:
+        log.error("%s", failure.message)
+        self.folder.record_error(
+            self.number,
+            type=kind,
+            cause=failure.cause.value,
+            message=failure.message,
+            traceback=traceback,
+            seconds=self.seconds,
         )
-        return FAILED
-    log.info("done in %.1f s", result["seconds"])
-    return DONE
 
 
 def limit_threads(count: int) -> None:

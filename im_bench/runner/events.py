@@ -17,6 +17,8 @@ class Happening(str, Enum):
     FAILED = "failed"
     SKIPPED = "skipped"
     INTERRUPTED = "interrupted"
+    RETRYING = "retrying"
+    LOST = "lost"
     ELSEWHERE = "elsewhere"
     WARNING = "warning"
 

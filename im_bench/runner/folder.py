@@ -13,6 +13,7 @@ from typing import Any
 
 from im_bench.errors import ImBenchError
 from im_bench.files import read_json, write_json
+from im_bench.runner.failures import Cause, Failure
 from im_bench.runner.job import Settings
 from im_bench.runner.locks import Lock, LockedError, LockWatch
 
@@ -140,7 +141,8 @@ class StageFolder:
     def errors(self) -> list[dict[str, Any]]:
         """Return the errors of failed attempts, oldest first, each with its ``attempt``."""
         found = [(k, _read(self.path / f"error-{k}.json")) for k in self._numbers("error")]
-        return [{"type": "unknown", "message": "not recorded", "attempt": k, **e} for k, e in found]
+        unknown = {"type": "unknown", "cause": Cause.ERROR.value, "message": "not recorded"}
+        return [{**unknown, "attempt": k, **error} for k, error in found]
 
     def provenances(self) -> list[dict[str, Any]]:
         """Return where and with what each attempt ran, oldest first, each with its ``attempt``."""
@@ -148,6 +150,13 @@ class StageFolder:
             {"attempt": k, **_read(self.path / f"provenance-{k}.json")}
             for k in self._numbers("provenance")
         ]
+
+    def seconds_spent(self) -> float:
+        """Return the seconds that all attempts have taken, of a killed one as far as it told."""
+        last: dict[str, Any] = next(reversed(self.provenances()), {})
+        ended = {error["attempt"]: error.get("seconds") for error in self.errors()}
+        seconds = ended.get(last.get("attempt")) or (self.progress() or {}).get("seconds")
+        return float(last.get("spent_before") or 0) + float(seconds or 0)
 
     @property
     def attempts(self) -> int:
@@ -165,14 +174,15 @@ class StageFolder:
         """Write ``error-<attempt>.json``."""
         write_json(self.path / f"error-{attempt}.json", {**error, "attempt": attempt})
 
-    def record_death(self, message: str) -> None:
+    def record_death(self, failure: Failure) -> None:
         """Write the error of an attempt whose process could not do so itself."""
         recorded = self._numbers("error")
         attempt = max(self.attempts, 1)
         self.record_error(
             attempt + 1 if attempt in recorded else attempt,
             type="ProcessDied",
-            message=message,
+            cause=failure.cause.value,
+            message=failure.message,
             traceback="",
             seconds=None,
         )

@@ -23,10 +23,14 @@ class Settings:
     Attributes:
         device: A torch device, or ``"auto"`` for CUDA where there is one.
         threads: CPU threads that the stage may use.
+        minutes: Longest time of the attempt, or None for no limit.
+        grace: Seconds that a stage has to stop after that, before its process ends.
     """
 
     device: str = "auto"
     threads: int = 1
+    minutes: float | None = None
+    grace: float = 60.0
 
 
 class StageInterrupted(Exception):  # noqa: N818 - a request, not an error
@@ -52,6 +56,7 @@ class Job:
     settings: Settings = field(default_factory=Settings)
     paths: Mapping[str, str] = field(default_factory=dict)
     stop: threading.Event = field(default_factory=threading.Event)
+    _began: float = field(default_factory=time.monotonic)
     _told: float = 0.0
 
     @property
@@ -73,5 +78,7 @@ class Job:
             return
         self._told = now
         finite = {name: float(value) for name, value in numbers.items() if math.isfinite(value)}
-        content = {"step": step, "total": total, **finite}
+        # How long the attempt has taken, for those that are killed before they can say.
+        seconds = round(now - self._began, 3)
+        content = {"step": step, "total": total, **finite, "seconds": seconds}
         write_json(self.folder / "progress.json", content, durable=False)

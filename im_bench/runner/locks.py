@@ -1,9 +1,10 @@
 """Locks that say who holds them and whether the holder still lives, on one machine or on several.
 
-The holder writes a growing number into its lock every two seconds. A holder on the same machine is
-looked up among the processes, so its death is known at once; one on another machine counts as dead
-when its number has stood still for thirty seconds of the observer's own clock. Clocks of different
-machines are never compared.
+The holder writes a growing number into its lock every few seconds. A holder on the same machine is
+looked up among the processes, so its death is known at once; one on another machine, or one that
+was stopped (SIGSTOP), counts as dead when its number has stood still for some time by the
+observer's own clock. Clocks of different machines are never compared. A holder that wakes up after
+that finds its lock taken, and writes nothing any more.
 """
 
 from __future__ import annotations
@@ -23,8 +24,8 @@ from typing_extensions import Self
 
 from im_bench.runner.owner import Owner
 
-HEARTBEAT_SECONDS = 2.0
-STALE_SECONDS = 30.0
+HEARTBEAT_SECONDS = 5.0
+STALE_SECONDS = 45.0
 
 
 @dataclass(frozen=True)
@@ -85,21 +86,27 @@ class LockWatch:
         if seen is None:
             return False
         if seen.owner is not None and seen.owner.is_here:
-            return seen.owner.lives
+            if not seen.owner.lives:
+                return False
+            if not seen.owner.stands_still:
+                return True
         return self._clock() - self._since < self._patience
 
     def wait_until_certain(self, pause: float = 0.2) -> bool:
         """Return `alive`, after watching for as long as it takes to be sure.
 
-        That is no time for a holder on this machine, and for a distant one until its number changes
-        or the patience is over.
+        That is no time for a holder that runs on this machine, and for another until its number
+        changes or the patience is over.
         """
         alive = self.alive()
         first = self._last
-        while alive and self._last == first and not (self.owner and self.owner.is_here):
+        while alive and self._last == first and not self._runs_here():
             time.sleep(pause)
             alive = self.alive()
         return alive
+
+    def _runs_here(self) -> bool:
+        return bool(self.owner and self.owner.is_here and not self.owner.stands_still)
 
     def take(self, text: str) -> int | None:
         """Replace a lock that was found dead; return the new file's descriptor, or None if lost.
@@ -206,14 +213,16 @@ class Lock:
     ) -> None:
         self._released.set()
         self._thread.join()
-        if self._is_mine():
+        if self.held:
             self.path.unlink(missing_ok=True)
         os.close(self._descriptor)
 
     def _text(self) -> str:
         return json.dumps({**asdict(self.owner), "beat": self._beat}) + "\n"
 
-    def _is_mine(self) -> bool:
+    @property
+    def held(self) -> bool:
+        """Whether nobody has taken it over: ask before writing what must not be written twice."""
         try:
             return self.path.stat().st_ino == os.fstat(self._descriptor).st_ino
         except OSError:
@@ -221,7 +230,7 @@ class Lock:
 
     def _live(self) -> None:
         while not self._released.wait(self._heartbeat):
-            if not self._is_mine():
+            if not self.held:
                 if self._on_lost:
                     self._on_lost()
                 return

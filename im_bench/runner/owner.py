@@ -44,6 +44,11 @@ class Owner:
         return (self.host, self.realm) == (socket.gethostname(), _realm())
 
     @property
+    def stands_still(self) -> bool:
+        """Whether the process is stopped, as by Ctrl-Z. Meaningless unless it is here."""
+        return process_state(self.pid) in ("T", "t")
+
+    @property
     def lives(self) -> bool:
         """Whether the process exists. Meaningless unless it is here."""
         return _start(self.pid) == self.start != -1
@@ -58,12 +63,24 @@ def _realm() -> str:
         return ""
 
 
+def process_state(pid: int) -> str:
+    """Return the letter by which the system tells a process' state, or an empty string."""
+    try:
+        return _stat(pid)[0]
+    except OSError:
+        return ""
+
+
+def _stat(pid: int) -> list[str]:
+    # The name in parentheses may itself hold blanks and parentheses.
+    stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
+    return stat.rpartition(")")[2].split()
+
+
 def _start(pid: int) -> int:
     """Return when a process started, 0 where the system does not tell, -1 if there is none."""
     try:
-        # The name in parentheses may itself hold blanks and parentheses.
-        stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
-        state, *rest = stat.rpartition(")")[2].split()
+        state, *rest = _stat(pid)
         return -1 if state in "ZX" else int(rest[18])
     except OSError:
         if Path("/proc/self/stat").exists():

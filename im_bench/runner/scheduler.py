@@ -5,21 +5,27 @@ from __future__ import annotations
 import heapq
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from enum import Enum
 
 from im_bench.errors import ImBenchError
 from im_bench.runner.attempt import INTERRUPTED
-from im_bench.runner.engine import Ended, Engine
+from im_bench.runner.engines.base import Ended, Engine, Task
 from im_bench.runner.events import Event, Happening, Summary
-from im_bench.runner.failures import explain, explain_exit
+from im_bench.runner.failures import Cause, Failure, explain, explain_exit, oom_kills
 from im_bench.runner.folder import StageFolder, Status
 from im_bench.runner.interrupt import StopRequest
+from im_bench.runner.queue import ReadyQueue
 from im_bench.runner.store import Store
 from im_bench.suites.graph import Stage
 from im_bench.suites.plan import Plan
 
-#: Seconds between looks at what other runners do.
+#: Seconds between looks at whether the user wants to stop.
 POLL_SECONDS = 0.5
+#: Looks per second at stages that other runners have: what a network folder is spared.
+LOOKS_PER_SECOND = 20.0
+#: How often the place where a stage runs may be lost, before that counts as its failure.
+MOST_LOSSES = 10
 
 
 class Policy(str, Enum):
@@ -31,6 +37,26 @@ class Policy(str, Enum):
     NEVER = "never"
 
 
+@dataclass(frozen=True)
+class Retries:
+    """How often a stage is tried within one run.
+
+    Attributes:
+        attempts: At most so many, where the cause may pass by itself. What lacks memory is tried
+            once more alone on its GPU or machine, even if that makes one attempt more.
+        pause: Seconds before the second attempt.
+        growth: Factor on each further pause.
+    """
+
+    attempts: int = 2
+    pause: float = 10.0
+    growth: float = 3.0
+
+    def wait(self, failures: int) -> float:
+        """Return the seconds to wait after so many failures."""
+        return self.pause * self.growth ** (failures - 1)
+
+
 def run_plan(
     plan: Plan,
     store: Store,
@@ -39,12 +65,13 @@ def run_plan(
     on_event: Callable[[Event], None] = lambda event: None,
     stop: StopRequest | None = None,
     grace: float = 20.0,
+    retries: Retries | None = None,
 ) -> Summary:
     """Run what a plan needs and has not.
 
     Ready stages with the longest chain of others behind them go first, among these the ones that
-    most cells share. A stage that another living process runs is waited for. A failed one takes
-    with it only those that need it.
+    most cells share. A stage that another living process runs is waited for. A failed one is tried
+    again if that may help, and takes with it only those that need it.
 
     Args:
         plan: What is wanted.
@@ -55,6 +82,7 @@ def run_plan(
         on_event: Told of everything, in order, in this thread.
         stop: Asked all the time whether to end.
         grace: Seconds that running stages have to reach a safe point before they are killed.
+        retries: How often a stage is tried.
 
     Raises:
         ImBenchError: If nothing can run: no cell has its data, the results folder cannot be
@@ -67,12 +95,12 @@ def run_plan(
         summary.present = sum(store.status(stage) is Status.DONE for stage in stages)
         return summary
     store.make()
-    for stage in stages:
+    for stage in store.existing(stages):
         store.check(stage, plan.graph)
         if policy is Policy.ALWAYS:
             store.folder(stage).discard()
     retry = policy is not Policy.ONLY_MISSING
-    run = _Run(plan, store, engine, retry, on_event, summary)
+    run = _Run(plan, store, engine, retry, on_event, summary, retries or Retries())
     run.begin(stages)
     run.loop(stop or StopRequest(), grace)
     return summary
@@ -91,6 +119,23 @@ def wanted_stages(plan: Plan) -> list[Stage]:
     return plan.closure([key for cell in runnable for key in cell.finals.values()])
 
 
+@dataclass
+class _Attempted:
+    """What this run has tried with a stage.
+
+    Attributes:
+        errors: Recorded errors before the attempt that runs.
+        failures: Attempts of this run that failed.
+        losses: Attempts of this run whose place was lost.
+        alone: Whether the next, or running, attempt has its GPU for itself.
+    """
+
+    errors: int = 0
+    failures: int = 0
+    losses: int = 0
+    alone: bool = False
+
+
 class _Run:
     """The state of a plan while it runs."""
 
@@ -102,24 +147,32 @@ class _Run:
         retry: bool,
         on_event: Callable[[Event], None],
         summary: Summary,
+        retries: Retries,
     ) -> None:
+        self.plan = plan
         self.graph = plan.graph
-        self.uses = plan.uses()
         self.store = store
         self.engine = engine
         self.retry = retry
         self.on_event = on_event
         self.summary = summary
+        self.retries = retries
         self.missing: dict[str, set[str]] = {}  # what each waiting stage still lacks
         self.dependants: dict[str, list[str]] = {}
         self.rank: dict[str, tuple[int, int, int]] = {}
-        self.ready: list[tuple[tuple[int, int, int], str]] = []
-        self.begun: dict[StageFolder, tuple[Stage, int]] = {}  # with the number of errors before
-        self.elsewhere: dict[StageFolder, tuple[Stage, int]] = {}
+        self.ready: ReadyQueue[Task] = ReadyQueue()
+        self.stage_in: dict[StageFolder, Stage] = {}  # of the ones below
+        self.tried: dict[StageFolder, _Attempted] = {}
+        self.running: set[StageFolder] = set()
+        self.elsewhere: dict[StageFolder, None] = {}
+        self.pausing: list[tuple[float, int, StageFolder]] = []
+        self.next_look = 0.0
+        self.oom_kills = oom_kills()
 
     def begin(self, stages: list[Stage]) -> None:
         """Find out what is needed, and queue what can start."""
-        needed = self._needed(stages)
+        existing = {stage.key for stage in self.store.existing(stages)}
+        needed = self._needed(stages, existing)
         for stage in stages:
             if stage.key not in needed:
                 self.summary.present += 1
@@ -129,36 +182,33 @@ class _Run:
             self.missing[key] = {k for k in self.graph[key].requires if k in needed}
             for required in self.missing[key]:
                 self.dependants[required].append(key)
+        uses = self.plan.uses()
         height: dict[str, int] = {}
         # The graph's order is topological, so from its end all dependants are known.
         for index, key in reversed(list(enumerate(needed))):
             height[key] = 1 + max((height[k] for k in self.dependants[key]), default=0)
-            self.rank[key] = (-height[key], -self.uses[key], index)
+            self.rank[key] = (-height[key], -uses[key], index)
         for key in needed:
-            self._warn_of_damage(key)
-            folder = self.store.folder(self.graph[key])
-            if not self.retry and folder.status is Status.FAILED:
-                before = folder.errors()[-1]["message"]
-                self._failed(
-                    key, f"{before} (in an earlier run; --policy retry-failed tries again)"
-                )
+            if key in existing:
+                self._take_up(key)
         for key in needed:
             if key in self.missing and not self.missing[key]:
-                self._queue(key)
+                self._queue(self._folder(key))
 
     def loop(self, stop: StopRequest, grace: float) -> None:
         """Start, wait and record until nothing is left, or the user wants to stop."""
         try:
             while not stop.requested:
+                self._resume_paused()
                 self._start_ready()
                 self._look_elsewhere()
-                if not (self.engine.busy or self.elsewhere or self.ready):
-                    return
                 if self.engine.busy:
                     for ended in self.engine.wait(POLL_SECONDS):
                         self._ended(ended)
-                else:
+                elif self.elsewhere or self.pausing or self.ready:
                     time.sleep(POLL_SECONDS / 5)
+                else:
+                    return
             self.engine.terminate()
             deadline = time.monotonic() + grace
             while self.engine.busy and time.monotonic() < deadline and not stop.urgent:
@@ -169,9 +219,9 @@ class _Run:
             while self.engine.busy:
                 for ended in self.engine.wait(POLL_SECONDS):
                     self._ended(ended, asked=True)
-        self.summary.interrupted = bool(self.missing)
+            self.summary.interrupted = bool(self.missing)
 
-    def _needed(self, stages: list[Stage]) -> dict[str, None]:
+    def _needed(self, stages: list[Stage], existing: set[str]) -> dict[str, None]:
         """Return the keys that must be made, in order: what is done needs nothing any more."""
         needed: set[str] = set()
         required = {key for stage in stages for key in stage.requires}
@@ -182,88 +232,157 @@ class _Run:
             if key in seen:
                 continue
             seen.add(key)
-            if self.store.status(self.graph[key]) is not Status.DONE:
+            if key not in existing or self.store.status(self.graph[key]) is not Status.DONE:
                 needed.add(key)
                 waiting += self.graph[key].requires
-        return {stage.key: None for stage in self.graph if stage.key in needed}
+        return {stage.key: None for stage in stages if stage.key in needed}
 
-    def _queue(self, key: str) -> None:
-        heapq.heappush(self.ready, (self.rank[key], key))
+    def _take_up(self, key: str) -> None:
+        """Look at what an earlier run left of a stage that is needed."""
+        stage = self.graph[key]
+        folder = self.store.folder(stage)
+        if damage := folder.damage:
+            self._tell(Happening.WARNING, stage, damage)
+        if not self.retry and folder.status is Status.FAILED:
+            before = folder.errors()[-1]["message"]
+            self._failed(stage, f"{before} (in an earlier run; --policy retry-failed tries again)")
+
+    def _folder(self, key: str) -> StageFolder:
+        stage = self.graph[key]
+        folder = self.store.folder(stage)
+        self.stage_in[folder] = stage
+        return folder
+
+    def _queue(self, folder: StageFolder) -> None:
+        stage = self.stage_in[folder]
+        alone = self.tried.setdefault(folder, _Attempted()).alone
+        task = Task(folder, stage.needs, alone)
+        self.ready.push(self.rank[stage.key], (stage.needs, alone), task)
 
     def _start_ready(self) -> None:
-        while self.ready and self.engine.free:
-            _, key = heapq.heappop(self.ready)
-            stage = self.graph[key]
-            folder = self.store.folder(stage)
-            status = folder.status
-            if status is Status.DONE:
-                self._done(key)
-                continue
-            errors = len(folder.errors())
-            if status is Status.RUNNING:
-                self.elsewhere[folder] = (stage, errors)
-                self._tell(Happening.ELSEWHERE, stage, "another process runs it")
-                continue
-            try:
-                self.store.prepare(stage, self.graph)
-                self.engine.start(folder)
-            except (ImBenchError, OSError, EOFError) as error:
-                self._failed(key, explain(error, folder.path))
-                continue
-            self.begun[folder] = (stage, errors)
-            self._tell(Happening.STARTED, stage)
+        while task := self.ready.pop(self._fits, self.engine.reserve):
+            self._start(task)
+
+    def _fits(self, task: Task) -> bool:
+        try:
+            return self.engine.fits(task)
+        except ImBenchError:
+            return True  # It never will: starting it says why, to the stage that it concerns.
+
+    def _start(self, task: Task) -> None:
+        folder = task.folder
+        stage, tried = self.stage_in[folder], self.tried[folder]
+        status = folder.status
+        if status is Status.DONE:
+            self._done(stage)
+            return
+        tried.errors = len(folder.errors())
+        if status is Status.RUNNING:
+            self.elsewhere[folder] = None
+            self._tell(Happening.ELSEWHERE, stage, "another process runs it")
+            return
+        try:
+            self.store.prepare(stage, self.graph)
+            self.engine.start(task)
+        except (ImBenchError, OSError, EOFError) as error:
+            self._judge(folder, explain(error, folder.path))
+            return
+        self.running.add(folder)
+        self._tell(Happening.STARTED, stage)
 
     def _ended(self, ended: Ended, asked: bool = False) -> None:
         """Find out from the folder how a stage ended."""
         folder = ended.folder
-        stage, errors_before = self.begun.pop(folder)
+        stage, tried = self.stage_in[folder], self.tried[folder]
+        self.running.discard(folder)
         errors = folder.errors()
         if folder.result() is not None:
-            self._done(stage.key)
-        elif len(errors) > errors_before:
-            self._failed(stage.key, errors[-1]["message"])
+            self._done(stage)
+        elif len(errors) > tried.errors:
+            self._judge(folder, _failure(errors[-1]), asked)
         elif asked:
             self._tell(Happening.INTERRUPTED, stage)
+        elif ended.code is None:
+            self._lost(folder, ended.lost)
         elif folder.status is Status.RUNNING or ended.code == INTERRUPTED:
             # Somebody else was faster, or stopped it: what becomes of it will be seen.
-            self.elsewhere[folder] = (stage, errors_before)
+            self.elsewhere[folder] = None
         else:
-            sentence = explain_exit(ended.code, folder.path)
-            try:
-                folder.record_death(sentence)
-            except OSError as error:
-                sentence += f" (not recorded: {error.strerror})"
-            self._failed(stage.key, sentence)
+            self._judge(folder, self._record_death(ended))
+
+    def _record_death(self, ended: Ended) -> Failure:
+        kills = oom_kills()
+        failure = explain_exit(ended.code or 0, ended.folder.path, kills > self.oom_kills)
+        self.oom_kills = kills
+        try:
+            ended.folder.record_death(failure)
+        except OSError as error:
+            return Failure(failure.cause, f"{failure.message} (not recorded: {error.strerror})")
+        return failure
+
+    def _lost(self, folder: StageFolder, why: str) -> None:
+        """Run a stage elsewhere whose place was lost, as soon as its lock says that it is over."""
+        stage, tried = self.stage_in[folder], self.tried[folder]
+        tried.losses += 1
+        if tried.losses > MOST_LOSSES:
+            self._failed(stage, f"{why}, {tried.losses} times: see what ends it there")
+            return
+        self._tell(Happening.LOST, stage, why)
+        self.elsewhere[folder] = None
+
+    def _judge(self, folder: StageFolder, failure: Failure, asked: bool = False) -> None:
+        """Try a stage again where that may help, or give it up."""
+        stage, tried = self.stage_in[folder], self.tried[folder]
+        tried.failures += 1
+        crowded = failure.cause is Cause.MEMORY and not tried.alone
+        again = crowded or (failure.cause.may_pass and tried.failures < self.retries.attempts)
+        if asked or not again:
+            self._failed(stage, failure.message)
+            return
+        tried.alone = tried.alone or crowded
+        wait = self.retries.wait(tried.failures)
+        heapq.heappush(self.pausing, (time.monotonic() + wait, id(folder), folder))
+        how = f"tried again in {wait:.0f} s{', alone' if tried.alone else ''}"
+        self._tell(Happening.RETRYING, stage, f"{failure.message} ({how})")
+
+    def _resume_paused(self) -> None:
+        while self.pausing and self.pausing[0][0] <= time.monotonic():
+            self._queue(heapq.heappop(self.pausing)[2])
 
     def _look_elsewhere(self) -> None:
-        for folder, (stage, errors_before) in list(self.elsewhere.items()):
-            if folder.status is Status.RUNNING:
+        """Look, not too often, at the stages that other runners have."""
+        now = time.monotonic()
+        if now < self.next_look:
+            return
+        self.next_look = now + max(POLL_SECONDS, len(self.elsewhere) / LOOKS_PER_SECOND)
+        for folder in list(self.elsewhere):
+            status = folder.status
+            if status is Status.RUNNING:
                 continue
             del self.elsewhere[folder]
             errors = folder.errors()
-            if folder.status is not Status.DONE and len(errors) > errors_before:
-                self._failed(stage.key, errors[-1]["message"])
+            if status is not Status.DONE and len(errors) > self.tried[folder].errors:
+                self._judge(folder, _failure(errors[-1]))
             else:
-                self._queue(stage.key)
+                self._queue(folder)
 
-    def _done(self, key: str) -> None:
-        stage = self.graph[key]
-        del self.missing[key]
+    def _done(self, stage: Stage) -> None:
+        if self.missing.pop(stage.key, None) is None:
+            return
         self.summary.done.append(stage.slug)
         self._tell(Happening.DONE, stage)
-        for dependant in self.dependants[key]:
+        for dependant in self.dependants[stage.key]:
             if dependant in self.missing:
-                self.missing[dependant].discard(key)
+                self.missing[dependant].discard(stage.key)
                 if not self.missing[dependant]:
-                    self._queue(dependant)
+                    self._queue(self._folder(dependant))
 
-    def _failed(self, key: str, sentence: str) -> None:
-        stage = self.graph[key]
-        if self.missing.pop(key, None) is None:
+    def _failed(self, stage: Stage, sentence: str) -> None:
+        if self.missing.pop(stage.key, None) is None:
             return
         self.summary.failed[stage.slug] = sentence
         self._tell(Happening.FAILED, stage, sentence)
-        waiting = list(self.dependants[key])
+        waiting = list(self.dependants[stage.key])
         while waiting:
             other = waiting.pop()
             if self.missing.pop(other, None) is None:
@@ -273,10 +392,11 @@ class _Run:
             self.summary.skipped[self.graph[other].slug] = reason
             self._tell(Happening.SKIPPED, self.graph[other], reason)
 
-    def _warn_of_damage(self, key: str) -> None:
-        stage = self.graph[key]
-        if damage := self.store.folder(stage).damage:
-            self._tell(Happening.WARNING, stage, damage)
-
     def _tell(self, what: Happening, stage: Stage, detail: str = "") -> None:
         self.on_event(Event(what, stage, detail))
+
+
+def _failure(error: dict[str, object]) -> Failure:
+    """Return what a recorded error says, of whatever version of im-bench."""
+    known = {cause.value: cause for cause in Cause}
+    return Failure(known.get(str(error.get("cause")), Cause.ERROR), str(error["message"]))

@@ -1,4 +1,7 @@
-"""Runs one stage as a process: ``python -m im_bench.runner.stage FOLDER``.
+"""Runs one stage as a process: ``python -m im_bench.runner.stage [--log] [--lifeline] FOLDER``.
+
+With ``--log``, all output goes to the stage's ``log.txt``. With ``--lifeline``, the end of standard
+input asks the stage to stop: whoever started it holds the other end, and so cannot die unnoticed.
 
 Exit status: 0 done, 1 failed, 75 interrupted or busy elsewhere. SIGTERM and SIGINT ask the stage to
 stop at its next safe point; a second one ends it at once, and then what came after its last
@@ -7,6 +10,7 @@ checkpoint is lost.
 
 from __future__ import annotations
 
+import argparse
 import faulthandler
 import logging
 import multiprocessing
@@ -27,9 +31,11 @@ BLOCKED = {signal.SIGINT, signal.SIGTERM}
 
 def main(arguments: list[str]) -> int:
     """Run the stage in the folder that is named, and return the exit status."""
-    if len(arguments) != 1:
-        sys.stderr.write("usage: python -m im_bench.runner.stage FOLDER\n")
-        return os.EX_USAGE
+    parser = argparse.ArgumentParser(prog="python -m im_bench.runner.stage")
+    parser.add_argument("folder", type=Path, help="the stage's folder, with its stage.json")
+    parser.add_argument("--log", action="store_true", help="write to the folder's log.txt")
+    parser.add_argument("--lifeline", action="store_true", help="stop when standard input ends")
+    options = parser.parse_args(arguments)
     stop = threading.Event()
 
     def ask(_number: int, _frame: FrameType | None) -> None:
@@ -39,7 +45,11 @@ def main(arguments: list[str]) -> int:
 
     signal.signal(signal.SIGTERM, ask)
     signal.signal(signal.SIGINT, ask)
-    return _run(Path(arguments[0]), stop)
+    if options.log and options.folder.is_dir():
+        _redirect(options.folder / "log.txt")
+    if options.lifeline:
+        threading.Thread(target=_stop_with_input, args=(stop,), daemon=True).start()
+    return _run(options.folder, stop)
 
 
 def run_in_child(path: Path, environment: Mapping[str, str]) -> None:
@@ -81,6 +91,13 @@ def _stop_with_parent(stop: threading.Event) -> None:
     if parent is not None:
         multiprocessing.connection.wait([parent.sentinel])
         stop.set()
+
+
+def _stop_with_input(stop: threading.Event) -> None:
+    # Not sys.stdin: the interpreter would wait for its lock when it ends.
+    while os.read(0, 1 << 10):
+        pass
+    stop.set()
 
 
 if __name__ == "__main__":

@@ -6,8 +6,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from im_bench.suites.graph import Graph, Stage
-from im_bench.suites.schema import DataSpec, Suite
+from im_bench.suites.resources import ANY, Resources
+from im_bench.suites.schema import DataSpec, Kind, Suite
 from im_bench.suites.seeds import seed_of
+
+_ON_CPU = Resources(gpus=0)
 
 
 class Experiment:
@@ -85,7 +88,7 @@ class Experiment:
             **(extra or {}),
         }
         inputs = {"data": [self.data], **({"pseudo": [pseudo]} if pseudo else {})}
-        return self.graph.add("train", self.slug(name), config, inputs)
+        return self._add("train", name, config, inputs)
 
     def train_online(
         self,
@@ -130,7 +133,7 @@ class Experiment:
             config: How labels are made: see :mod:`im_bench.stages.pseudo_label`.
         """
         inputs = {"data": [self.data], "candidates": list(candidates)}
-        return self.graph.add("pseudo-label", self.slug(name), dict(config), inputs)
+        return self._add("pseudo-label", name, dict(config), inputs)
 
     def evaluate(
         self,
@@ -150,4 +153,23 @@ class Experiment:
         inputs: dict[str, Sequence[Stage]] = {"data": [self.data]}
         inputs.update({f"generation-{g}": s for g, s in enumerate(generations, 1)})
         inputs.update({f"labels-{g}": [s] for g, s in enumerate(labels, 1)})
-        return self.graph.add("evaluate", self.slug(name), {"report": report}, inputs)
+        return self._add("evaluate", name, {"report": report}, inputs)
+
+    def _add(
+        self,
+        kind: Kind,
+        name: str,
+        config: Mapping[str, Any],
+        inputs: Mapping[str, Sequence[Stage]],
+    ) -> Stage:
+        needs = needs_of(kind, self.suite, self.spec)
+        return self.graph.add(kind, self.slug(name), config, inputs, needs=needs)
+
+
+def needs_of(kind: Kind, suite: Suite, spec: DataSpec) -> Resources:
+    """Return what a kind of stage needs of a machine: as the data set says, or else the suite.
+
+    Packing data needs no GPU, unless one of the two says otherwise.
+    """
+    default = _ON_CPU if kind == "data" else ANY
+    return spec.resources.get(kind) or suite.resources.get(kind) or default

@@ -8,6 +8,7 @@ from typing import Any
 
 from im_bench.files import sha256_json
 from im_bench.suites.recipes import RECIPES
+from im_bench.suites.resources import ANY, Resources
 
 
 @dataclass(frozen=True)
@@ -20,6 +21,7 @@ class Stage:
         config: Everything that determines the output, beside the inputs; plain JSON values.
         inputs: Keys of the stages whose artifacts are read, by role.
         paths: Where files outside the results folder lie. Not part of the key.
+        needs: What it needs of a machine. Not part of the key.
         key: SHA-256 of kind, recipe version, config and the keys of the inputs.
     """
 
@@ -29,6 +31,7 @@ class Stage:
     inputs: Mapping[str, tuple[str, ...]]
     key: str
     paths: Mapping[str, str] = field(default_factory=dict)
+    needs: Resources = ANY
 
     @property
     def folder(self) -> str:
@@ -42,10 +45,16 @@ class Stage:
 
 
 class Graph:
-    """Stages by key, each after the ones that it requires."""
+    """Stages by key, each after the ones that it requires.
 
-    def __init__(self) -> None:
+    Args:
+        minutes: Time limit of stages whose needs have none.
+    """
+
+    def __init__(self, minutes: float | None = None) -> None:
+        self._minutes = minutes
         self.stages: dict[str, Stage] = {}
+        self.position: dict[str, int] = {}  # in the order of coming, which can be run
         self.asked = 0
 
     def add(
@@ -55,6 +64,7 @@ class Graph:
         config: Mapping[str, Any],
         inputs: Mapping[str, Sequence[Stage]] | None = None,
         paths: Mapping[str, str] | None = None,
+        needs: Resources = ANY,
     ) -> Stage:
         """Add a stage, or return the one that is already there under the same key."""
         self.asked += 1
@@ -62,7 +72,12 @@ class Graph:
         key = sha256_json(
             {"kind": kind, "recipe": RECIPES[kind].version, "config": config, "inputs": keys}
         )
-        return self.stages.setdefault(key, Stage(kind, slug, config, keys, key, paths or {}))
+        if key not in self.stages:
+            self.position[key] = len(self.stages)
+            if self._minutes and needs.minutes is None:
+                needs = needs.model_copy(update={"minutes": self._minutes})
+            self.stages[key] = Stage(kind, slug, config, keys, key, paths or {}, needs)
+        return self.stages[key]
 
     def __iter__(self) -> Iterator[Stage]:
         return iter(self.stages.values())

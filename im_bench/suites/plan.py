@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from im_bench.errors import unknown_name
-from im_bench.suites.experiment import Experiment
+from im_bench.suites.experiment import Experiment, needs_of
 from im_bench.suites.graph import Graph, Stage
 from im_bench.suites.loading import load_suite
 from im_bench.suites.schema import BudgetName, Suite
@@ -88,7 +88,7 @@ class Plan:
             if key not in needed:
                 needed.add(key)
                 waiting += self.graph[key].requires
-        return [stage for stage in self.graph if stage.key in needed]
+        return sorted((self.graph[key] for key in needed), key=lambda s: self.graph.position[s.key])
 
     def uses(self) -> Counter[str]:
         """Count, for each stage, the cells and seeds that need it."""
@@ -116,6 +116,7 @@ def make_plan(
     methods: Collection[str] | None = None,
     data: Collection[str] | None = None,
     seeds: Collection[int] | None = None,
+    minutes: float | None = None,
 ) -> Plan:
     """Expand a suite, or the part of it that is asked for.
 
@@ -127,13 +128,14 @@ def make_plan(
         methods: Names of methods of the suite; all by default.
         data: Names of data sets of the suite; all by default.
         seeds: Instead of the suite's own.
+        minutes: Time limit of stages whose ``resources`` have none.
 
     Raises:
         ImBenchError: If the suite is wrong or a name does not exist. Missing data are no error
             here: they are the ``problem`` of their cells.
     """
     suite, built = load_suite(path)
-    plan = Plan(suite, path, budget or suite.budget)
+    plan = Plan(suite, path, budget or suite.budget, graph=Graph(minutes))
     for data_name in _chosen("data set", data, suite.data):
         spec = suite.data[data_name]
         source = locate(data_name, spec, path, data_root, out / "file-hashes.json")
@@ -141,7 +143,13 @@ def make_plan(
             "source": source.identity,
             **spec.model_dump(mode="json", include={"size", "labelled", "split_seed", "limit"}),
         }
-        packed = plan.graph.add("data", f"{data_name}/data", packing, paths=source.paths)
+        packed = plan.graph.add(
+            "data",
+            f"{data_name}/data",
+            packing,
+            paths=source.paths,
+            needs=needs_of("data", suite, spec),
+        )
         for name in _chosen("method", methods, built):
             finals = {
                 seed: built[name]

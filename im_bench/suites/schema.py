@@ -7,6 +7,8 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt, model_validator
 from typing_extensions import Self
 
+from im_bench.suites.resources import Resources
+
 Share = Annotated[float, Field(gt=0, le=1)]
 Size = tuple[Annotated[int, Field(ge=16)], Annotated[int, Field(ge=16)]]
 
@@ -194,6 +196,10 @@ class SynthSpec(Strict):
     seed: int = 0
 
 
+Kind = Literal["data", "train", "pseudo-label", "evaluate"]
+Needs = dict[Kind, Resources]
+
+
 class DataSpec(Strict):
     """A data set within a suite, and what the original varies from data set to data set.
 
@@ -220,6 +226,8 @@ class DataSpec(Strict):
         monitor: What chooses the best moment of a training, on validation images. By default the
             data set's headline metric.
         reference: Name of the data set in the reference tables, if it is the real one.
+        resources: What each kind of stage needs of a machine, instead of what the suite says. It
+            changes no result and no key.
     """
 
     synth: SynthSpec | None = None
@@ -238,6 +246,7 @@ class DataSpec(Strict):
     target_scale: tuple[float, ...] | None = None
     monitor: str | None = None
     reference: str | None = None
+    resources: Needs = {}
 
     @model_validator(mode="after")
     def _one_source(self) -> Self:
@@ -264,6 +273,7 @@ class Suite(Strict):
         budgets: Lengths of training under both.
         training: What all trainings have in common.
         data: Data sets by name.
+        resources: What each kind of stage needs of a machine. It changes no result and no key.
         methods: Fields of each method by name. A variant has a name of its own and says which
             method it is: ``im-3: {method: im, teachers: 3}``.
     """
@@ -274,6 +284,7 @@ class Suite(Strict):
     budget: BudgetName = "paper"
     budgets: Budgets = Budgets()
     training: TrainingSpec = TrainingSpec()
+    resources: Needs = {}
     data: dict[Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]*$")], DataSpec] = Field(
         min_length=1
     )

@@ -11,7 +11,7 @@ from typing import Any
 
 from im_bench.cli.app import main
 from im_bench.errors import ImBenchError
-from im_bench.runner import engine
+from im_bench.runner.engines import local
 from im_bench.runner.job import Job, StageInterrupted
 from im_bench.suites.recipes import RECIPES, Recipe
 
@@ -58,5 +58,5 @@ def run(job: Job) -> dict[str, Any]:
 if __name__ == "__main__":
     for name in list(RECIPES):
         RECIPES[name] = Recipe(f"{__package__}.light:run", RECIPES[name].version)
-    engine.PRELOAD = ("im_bench.runner.stage",)
+    local.PRELOAD = ("im_bench.runner.stage",)
     main()

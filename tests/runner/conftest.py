@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from im_bench.runner.engine import LocalEngine
+from im_bench.runner.engines.local import LocalEngine
+from im_bench.runner.engines.options import LocalOptions
 from im_bench.runner.events import Event, Summary
-from im_bench.runner.scheduler import Policy, run_plan
+from im_bench.runner.scheduler import Policy, Retries, run_plan
 from im_bench.runner.store import Store
 from im_bench.suites.plan import Plan
 from im_bench.suites.recipes import RECIPES
@@ -33,7 +34,7 @@ def store(tmp_path: Path) -> Store:
 @pytest.fixture
 def engine() -> LocalEngine:
     """Two slots, without the heavy imports."""
-    return LocalEngine(2, "cpu", preload=LIGHT)
+    return LocalEngine(LocalOptions(slots=2, device="cpu"), LIGHT)
 
 
 Run = Callable[..., tuple[Summary, list[Event]]]
@@ -45,6 +46,7 @@ def run(store: Store, engine: LocalEngine) -> Run:
 
     def run(plan: Plan, policy: Policy = Policy.ONLY_MISSING) -> tuple[Summary, list[Event]]:
         events: list[Event] = []
-        return run_plan(plan, store, engine, policy, events.append), events
+        summary = run_plan(plan, store, engine, policy, events.append, retries=Retries(attempts=1))
+        return summary, events
 
     return run

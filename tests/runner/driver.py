@@ -5,7 +5,8 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from im_bench.runner.engine import LocalEngine
+from im_bench.runner.engines.local import LocalEngine
+from im_bench.runner.engines.options import LocalOptions
 from im_bench.runner.interrupt import stop_on_signals
 from im_bench.runner.scheduler import run_plan
 from im_bench.runner.store import Store
@@ -16,7 +17,7 @@ from . import stage_functions
 def main(out: str, slots: str, seconds: str, width: str = "6", depth: str = "6") -> int:
     stage_functions.register()
     plan = stage_functions.layered_plan(int(width), int(depth), float(seconds), steps=5)
-    engine = LocalEngine(int(slots), "cpu", preload=stage_functions.LIGHT)
+    engine = LocalEngine(LocalOptions(slots=int(slots), device="cpu"), stage_functions.LIGHT)
     with stop_on_signals() as stop:
         summary = run_plan(
             plan,

@@ -78,12 +78,25 @@ def nothing(job: Job) -> dict[str, Any]:
     return {"value": float("nan")} if job.config.get("nan") else None  # type: ignore[return-value]
 
 
+def tell(job: Job) -> dict[str, Any]:
+    """Return where it was told to compute."""
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    return {"value": 0, "visible": visible, "device": job.settings.device}
+
+
+def slow(job: Job) -> dict[str, Any]:
+    """Take longer than any limit; stop when asked if the config says so."""
+    while not (job.config.get("listens") and job.stop_requested):
+        time.sleep(0.01)
+    raise StageInterrupted
+
+
 #: What the stages here need; the real preloading takes seconds.
 LIGHT = ("im_bench.runner.stage", "im_bench.suites.plan")
 
 KINDS = {
     function.__name__: Recipe(f"{__name__}:{function.__name__}", 1)
-    for function in (add, fail, die, stubborn, fill, nothing)
+    for function in (add, fail, die, stubborn, fill, nothing, tell, slow)
 }
 
 

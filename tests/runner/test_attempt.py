@@ -18,12 +18,13 @@ import pytest
 
 from im_bench.files import read_json, write_json
 from im_bench.runner.attempt import DONE, FAILED, INTERRUPTED, run_attempt
-from im_bench.runner.engine import LocalEngine
-from im_bench.runner.failures import TRACEBACK_LIMIT, bounded_traceback, explain_exit
+from im_bench.runner.engines.local import LocalEngine
+from im_bench.runner.engines.options import LocalOptions
+from im_bench.runner.failures import TRACEBACK_LIMIT, Cause, bounded_traceback, explain_exit
 from im_bench.runner.folder import StageFolder, Status
 from im_bench.runner.job import Job, Settings
 from im_bench.runner.locks import Lock
-from im_bench.runner.scheduler import run_plan
+from im_bench.runner.scheduler import Retries, run_plan
 from im_bench.runner.store import Store
 from im_bench.suites.graph import Graph
 
@@ -49,7 +50,17 @@ def test_leaves_result_and_provenance(store: Store) -> None:
     assert result is not None
     assert result["outcome"] == {"value": 3, "threads": 1}
     assert set(result) == {
-        *("key", "slug", "kind", "outcome", "seconds", "attempts", "restarts", "finished")
+        *(
+            "key",
+            "slug",
+            "kind",
+            "outcome",
+            "seconds",
+            "seconds_in_all",
+            "attempts",
+            "restarts",
+            "finished",
+        )
     }
     (provenance,) = folder.provenances()
     assert {"python", "torch", "mmengine", "mmseg", "numpy"} <= set(provenance["versions"])
@@ -160,7 +171,8 @@ def test_a_full_disk_loses_nothing_that_was_finished(small_disk: Path) -> None:
     fill = graph.add("fill", "fill", {}, {"x": [early]})
     late = graph.add("add", "late", {"value": 1}, {"x": [fill]})
     plan = plan_of(graph, {"a": late})
-    summary = run_plan(plan, store, LocalEngine(1, "cpu", preload=LIGHT))
+    engine = LocalEngine(LocalOptions(slots=1, device="cpu"), LIGHT)
+    summary = run_plan(plan, store, engine, retries=Retries(attempts=1))
     assert summary.exit_code == 1
     assert summary.done == ["early"]
     assert "is full: make room" in summary.failed["fill"]
@@ -209,6 +221,7 @@ def test_as_a_process_of_its_own(store: Store) -> None:
 def test_progress_leaves_out_what_is_not_finite(tmp_path: Path) -> None:
     Job(tmp_path, {}).progress(2, 2, loss=float("nan"), images_per_second=3, eta_s=float("inf"))
     said = read_json(tmp_path / "progress.json")
+    assert said.pop("seconds") >= 0
     assert said == {"step": 2, "total": 2, "images_per_second": 3}
 
 
@@ -222,8 +235,10 @@ def test_a_long_traceback_is_cut() -> None:
 
 
 def test_how_a_process_ended(tmp_path: Path) -> None:
-    killed = explain_exit(-9, tmp_path)
-    assert killed.startswith("killed by signal 9 (SIGKILL); probably out of memory")
-    assert "crash in native code" in explain_exit(-11, tmp_path)
-    assert explain_exit(-64, tmp_path).startswith("killed by signal 64")
-    assert "status 3" in explain_exit(3, tmp_path)
+    killed = explain_exit(-9, tmp_path).message
+    assert killed.startswith("killed by signal 9 (SIGKILL); by somebody, or")
+    short = explain_exit(-9, tmp_path, short_of_memory=True)
+    assert (short.cause, "ran out of memory" in short.message) == (Cause.MEMORY, True)
+    assert "crash in native code" in explain_exit(-11, tmp_path).message
+    assert explain_exit(-64, tmp_path).message.startswith("killed by signal 64")
+    assert "status 3" in explain_exit(3, tmp_path).message

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from im_bench.runner.locks import Lock, LockedError, LockWatch
+from im_bench.runner.locks import STALE_SECONDS, Lock, LockedError, LockWatch
 from im_bench.runner.owner import Owner
 
 
@@ -79,12 +81,46 @@ def test_a_distant_holder_is_dead_when_its_number_stands_still(tmp_path: Path) -
         write(path, distant, beat=second // 2)
         assert watch.alive()
     os.utime(path, (0, 0))  # What a clock says is no matter.
-    clock.now = 127
+    clock.now = 98 + STALE_SECONDS - 1
     assert watch.alive()
-    clock.now = 129
+    clock.now += 2
     assert not watch.alive()
     write(path, distant, beat=50)
     assert watch.alive()
+
+
+def test_a_holder_that_was_stopped_is_dead_after_a_while_and_finds_out(tmp_path: Path) -> None:
+    path = tmp_path / "lock"
+    code = (
+        "import sys, time; from pathlib import Path; from im_bench.runner.locks import Lock\n"
+        f"lost = lambda: print('lost', flush=True)\n"
+        f"with Lock(Path({str(path)!r}), lost, heartbeat=0.05) as lock:\n"
+        "    print('held', flush=True); sys.stdin.read(); print(lock.held, flush=True)"
+    )
+    holder = subprocess.Popen(
+        [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    assert holder.stdout is not None
+    assert holder.stdout.readline() == "held\n"
+    holder.send_signal(signal.SIGSTOP)
+    while not Owner(**{**_fields(path)}).stands_still:
+        pass
+    clock = Clock()
+    watch = LockWatch(path, clock)
+    assert watch.alive()
+    clock.now = STALE_SECONDS + 1
+    assert not watch.alive()
+    with Lock(path, patience=0.2):
+        holder.send_signal(signal.SIGCONT)
+        assert holder.stdout.readline() == "lost\n"
+        assert holder.communicate()[0] == "False\n"
+        assert path.exists()
+
+
+def _fields(path: Path) -> dict[str, Any]:
+    content: dict[str, Any] = json.loads(path.read_text())
+    del content["beat"]
+    return content
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"[]", b'{"pid": 1}', b"\xff\x00"])
@@ -94,7 +130,7 @@ def test_an_unreadable_lock_is_dead_only_after_a_while(tmp_path: Path, content: 
     clock = Clock()
     watch = LockWatch(path, clock)
     assert watch.alive()
-    clock.now = 31
+    clock.now = STALE_SECONDS + 1
     assert not watch.alive()
 
 

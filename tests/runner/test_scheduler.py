@@ -8,7 +8,9 @@ import pytest
 
 from im_bench.errors import ImBenchError
 from im_bench.files import write_json
-from im_bench.runner.engine import Ended, LocalEngine
+from im_bench.runner.engines.base import Ended, Task
+from im_bench.runner.engines.local import LocalEngine
+from im_bench.runner.engines.options import LocalOptions
 from im_bench.runner.events import Event, Happening
 from im_bench.runner.folder import StageFolder
 from im_bench.runner.interrupt import StopRequest
@@ -64,7 +66,7 @@ def test_longest_chain_first_then_the_most_shared(store: Store) -> None:
         "e": graph.add("add", "e", {"value": 9}, {"x": [middle]}),
     }
     events: list = []
-    engine = LocalEngine(1, "cpu", preload=LIGHT)
+    engine = LocalEngine(LocalOptions(slots=1, device="cpu"), LIGHT)
     run_plan(plan_of(graph, finals), store, engine, on_event=events.append)
     assert [s for s in starts(events) if len(s) > 1] == [
         "long",
@@ -111,7 +113,7 @@ def test_a_killed_stage_says_so(store: Store, run: Run) -> None:
     graph = Graph()
     killed = graph.add("die", "killed", {})
     summary, _ = run(plan_of(graph, {"a": killed}))
-    assert summary.failed["killed"].startswith("killed by signal 9 (SIGKILL); probably out of mem")
+    assert summary.failed["killed"].startswith("killed by signal 9 (SIGKILL); by somebody, or")
     (error,) = store.errors(killed)
     assert error["message"] == summary.failed["killed"]
     assert error["attempt"] == 1
@@ -200,7 +202,7 @@ def test_a_results_folder_that_cannot_be_written_is_one_sentence(tmp_path: Path)
     plan = layered_plan(1, 1)
     assert {store.status(stage) for stage in plan.graph} == {Status.PLANNED}
     with pytest.raises(ImBenchError, match=r"file/runs cannot be written \(Not a dir.*--out"):
-        run_plan(plan, store, LocalEngine(1, "cpu", preload=LIGHT))
+        run_plan(plan, store, LocalEngine(LocalOptions(slots=1, device="cpu"), LIGHT))
 
 
 def test_a_stage_that_another_process_runs_is_waited_for(store: Store, run: Run) -> None:
@@ -218,7 +220,9 @@ def test_a_stage_that_another_process_runs_is_waited_for(store: Store, run: Run)
             assert store.status(stage) is Status.RUNNING
             lock.__exit__(None, None, None)
 
-    summary = run_plan(plan, store, LocalEngine(1, "cpu", preload=LIGHT), on_event=release)
+    summary = run_plan(
+        plan, store, LocalEngine(LocalOptions(slots=1, device="cpu"), LIGHT), on_event=release
+    )
     assert seen == [Happening.ELSEWHERE, Happening.STARTED, Happening.DONE]
     assert summary.exit_code == 0
 
@@ -230,16 +234,18 @@ class Unhurried:
         self.running: list[StageFolder] = []
         self.asked = False
 
-    @property
-    def free(self) -> int:
-        return 1 - len(self.running)
+    def fits(self, task: Task) -> bool:
+        return not self.running
+
+    def reserve(self, task: Task | None) -> None:
+        raise AssertionError
 
     @property
     def busy(self) -> bool:
         return bool(self.running)
 
-    def start(self, folder: StageFolder) -> None:
-        self.running.append(folder)
+    def start(self, task: Task) -> None:
+        self.running.append(task.folder)
 
     def wait(self, timeout: float) -> list[Ended]:
         if not self.asked:
@@ -253,6 +259,9 @@ class Unhurried:
 
     def kill(self) -> None:
         self.asked = True
+
+    def close(self) -> None:
+        raise AssertionError
 
 
 @pytest.mark.parametrize("depth", [0, 1])

@@ -26,6 +26,7 @@ class ReadyQueue(Generic[Item]):
         self._patience = patience
         self._pushed = 0
         self._overtaken = 0
+        self._kept_for: Item | None = None
 
     def __len__(self) -> int:
         return sum(map(len, self._heaps.values()))
@@ -44,21 +45,20 @@ class ReadyQueue(Generic[Item]):
             fits: Whether there is room for an item now.
             reserve: Told to keep room for an item that was overtaken too often, or for none.
         """
-        heads = sorted((heap[0][:2], shape) for shape, heap in self._heaps.items() if heap)
-        for position, (_, shape) in enumerate(heads):
-            item = self._heaps[shape][0][2]
-            if not fits(item):
-                continue
-            heapq.heappop(self._heaps[shape])
-            if not self._heaps[shape]:
-                del self._heaps[shape]
-            if position == 0:
-                if self._overtaken >= self._patience:
-                    reserve(None)
-                self._overtaken = 0
-            else:
-                self._overtaken += 1
-                if self._overtaken == self._patience:
-                    reserve(self._heaps[heads[0][1]][0][2])
-            return item
+        heads = sorted((heap[0][:2], shape) for shape, heap in self._heaps.items())
+        urgent = self._heaps[heads[0][1]][0][2] if heads else None
+        # Only now, not when it was overtaken: whoever did that had yet to be started.
+        keep_for = urgent if self._overtaken >= self._patience else None
+        if keep_for is not self._kept_for:
+            self._kept_for = keep_for
+            reserve(keep_for)
+        for _, shape in heads:
+            heap = self._heaps[shape]
+            item = heap[0][2]
+            if fits(item):
+                heapq.heappop(heap)
+                if not heap:
+                    del self._heaps[shape]
+                self._overtaken = 0 if item is urgent else self._overtaken + 1
+                return item
         return None

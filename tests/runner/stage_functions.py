@@ -53,6 +53,25 @@ def fail(job: Job) -> dict[str, Any]:
     }[job.config["how"]]
 
 
+def falter(job: Job) -> dict[str, Any]:
+    """Fail as often as the config says, with what it says, then return."""
+    past = len(list(job.folder.glob("error-*.json")))
+    if past < job.config["times"]:
+        raise {"cuda": RuntimeError("CUDA out of memory"), "bug": ValueError("flaky")}[
+            job.config["how"]
+        ]
+    return {"value": past, "threads": job.settings.threads}
+
+
+def vanish(job: Job) -> dict[str, Any]:
+    """Stand still the first time, as if somebody had stopped the process; then return."""
+    if (job.folder / "stood").exists():
+        return {"value": 1}
+    (job.folder / "stood").touch()
+    os.kill(os.getpid(), signal.SIGSTOP)
+    raise AssertionError
+
+
 def die(job: Job) -> dict[str, Any]:
     """End like a process that the system kills."""
     os.kill(os.getpid(), job.config.get("signal", signal.SIGKILL))
@@ -96,7 +115,7 @@ LIGHT = ("im_bench.runner.stage", "im_bench.suites.plan")
 
 KINDS = {
     function.__name__: Recipe(f"{__name__}:{function.__name__}", 1)
-    for function in (add, fail, die, stubborn, fill, nothing, tell, slow)
+    for function in (add, fail, falter, vanish, die, stubborn, fill, nothing, tell, slow)
 }
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,14 +12,19 @@ from im_bench.errors import ImBenchError
 from im_bench.files import write_json
 from im_bench.runner.engines.base import Ended, Task
 from im_bench.runner.engines.local import LocalEngine
+from im_bench.runner.engines.machine import Machine
 from im_bench.runner.engines.options import LocalOptions
-from im_bench.runner.events import Event, Happening
+from im_bench.runner.events import Event, Happening, Summary
 from im_bench.runner.folder import StageFolder
 from im_bench.runner.interrupt import StopRequest
+from im_bench.runner.job import Settings
 from im_bench.runner.locks import Lock
-from im_bench.runner.scheduler import Policy, run_plan
+from im_bench.runner.queue import PATIENCE
+from im_bench.runner.scheduler import Policy, Retries, run_plan
 from im_bench.runner.store import Status, Store
 from im_bench.suites.graph import Graph
+from im_bench.suites.plan import Plan
+from im_bench.suites.resources import Resources
 
 from .conftest import Run
 from .stage_functions import LIGHT, layered_plan, plan_of
@@ -280,3 +287,133 @@ def test_a_run_that_was_asked_to_stop_is_interrupted_if_anything_is_left(
     summary = run_plan(plan_of(graph, {"a": last}), store, Unhurried(), on_event=ask, stop=stop)
     assert summary.done == ["first"]
     assert (summary.interrupted, summary.exit_code) == ((True, 130) if depth else (False, 0))
+
+
+def tried(
+    store: Store, plan: Plan, attempts: int, slots: int = 2
+) -> tuple[Summary, list[Event], list[Task]]:
+    """Run a plan with hardly any pauses, and return what was started as well."""
+    engine = LocalEngine(LocalOptions(slots=slots, device="cpu"), LIGHT)
+    events: list[Event] = []
+    tasks: list[Task] = []
+    start = engine.start
+
+    def spied(task: Task) -> None:
+        tasks.append(task)
+        start(task)
+
+    engine.start = spied  # type: ignore[method-assign]
+    retries = Retries(attempts, pause=0.05)
+    return run_plan(plan, store, engine, on_event=events.append, retries=retries), events, tasks
+
+
+def test_what_may_pass_is_tried_again_and_each_attempt_is_recorded(store: Store) -> None:
+    graph = Graph()
+    flaky = graph.add("falter", "flaky", {"how": "bug", "times": 2})
+    plan = plan_of(graph, {"a": graph.add("add", "next", {"value": 1}, {"x": [flaky]})})
+    summary, events, _ = tried(store, plan, attempts=3)
+    assert summary.exit_code == 0
+    assert summary.done == ["flaky", "next"]
+    again = [event.detail for event in events if event.what is Happening.RETRYING]
+    assert again == [f"ValueError: flaky (tried again in {n:.0f} s)" for n in (0.05, 0.15)]
+    assert [error["attempt"] for error in store.errors(flaky)] == [1, 2]
+    result = store.result(flaky)
+    assert result is not None
+    assert (result["attempts"], result["restarts"]) == (3, 0)
+    assert result["seconds_in_all"] > result["seconds"]
+
+
+def test_attempts_end_and_waits_grow(store: Store) -> None:
+    graph = Graph()
+    flaky = graph.add("falter", "flaky", {"how": "bug", "times": 9})
+    summary, _, tasks = tried(store, plan_of(graph, {"a": flaky}), attempts=2)
+    assert summary.failed == {"flaky": "ValueError: flaky"}
+    assert len(tasks) == 2
+    assert [Retries().wait(failures) for failures in (1, 2, 3)] == [10, 30, 90]
+
+
+def test_what_the_user_must_mend_is_not_tried_again(store: Store) -> None:
+    graph = Graph()
+    bad = graph.add("fail", "bad", {"how": "user"})
+    summary, _, tasks = tried(store, plan_of(graph, {"a": bad}), attempts=5)
+    assert summary.failed == {"bad": "the masks are upside down: turn them"}
+    assert len(tasks) == 1
+
+
+def test_what_lacks_memory_is_tried_once_more_alone(store: Store) -> None:
+    graph = Graph()
+    finals = {
+        "large": graph.add("falter", "large", {"how": "cuda", "times": 1}),
+        "huge": graph.add("falter", "huge", {"how": "cuda", "times": 9}),
+        "small": graph.add("add", "small", {"value": 1}),
+    }
+    summary, events, tasks = tried(store, plan_of(graph, finals), attempts=1)
+    assert sorted(summary.done) == ["large", "small"]
+    assert "the GPU has too little memory" in summary.failed["huge"]
+    alone = [task.folder for task in tasks if task.alone]
+    assert sorted(folder.spec().slug for folder in alone) == ["huge", "large"]
+    result = store.result(finals["large"])
+    assert result is not None
+    assert result["outcome"]["threads"] >= len(os.sched_getaffinity(0))
+    assert {e.detail.endswith("s, alone)") for e in events if e.what is Happening.RETRYING} == {
+        True
+    }
+
+
+def test_a_limit_of_time_stops_a_stage_and_then_ends_it(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    graph = Graph()
+    limit = Resources(minutes=0.005)
+    finals = {
+        "soft": graph.add("slow", "soft", {"listens": True}, needs=limit),
+        "hard": graph.add("slow", "hard", {}, needs=limit),
+    }
+    engine = LocalEngine(LocalOptions(slots=2, device="cpu"), LIGHT)
+    write = StageFolder.write_settings
+
+    def impatient(folder: StageFolder, settings: Settings) -> None:
+        write(folder, replace(settings, grace=0.5))
+
+    monkeypatch.setattr(StageFolder, "write_settings", impatient)
+    summary = run_plan(plan_of(graph, finals), store, engine, retries=Retries(attempts=3))
+    assert "limit of 0.005 minutes, and stopped at its last checkpoint" in summary.failed["soft"]
+    assert "limit of 0.005 minutes, and did not stop when asked" in summary.failed["hard"]
+    for stage in finals.values():
+        (error,) = store.errors(stage)
+        assert (error["type"], error["cause"]) == ("TimeLimit", "time")
+
+
+def test_a_stage_that_somebody_stopped_is_ended_and_runs_again(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("im_bench.runner.engines.local.LOOK_SECONDS", 0.1)
+    monkeypatch.setattr("im_bench.runner.engines.local.STALE_SECONDS", 0.5)
+    graph = Graph()
+    stage = graph.add("vanish", "one", {})
+    summary, events, _ = tried(store, plan_of(graph, {"a": stage}), attempts=1)
+    assert summary.done == ["one"]
+    (lost,) = [event for event in events if event.what is Happening.LOST]
+    assert "stood still" in lost.detail
+    assert store.errors(stage) == []
+    result = store.result(stage)
+    assert result is not None
+    assert (result["attempts"], result["restarts"]) == (2, 1)
+
+
+def test_a_large_stage_is_not_overtaken_for_ever(store: Store) -> None:
+    graph = Graph()
+    finals = {
+        f"small{i}": graph.add("add", f"small{i}", {"value": i, "seconds": 0.02}) for i in range(60)
+    }
+    # One core is always busy with a small one when the other becomes free.
+    finals["large"] = graph.add("add", "large", {"value": -1}, needs=Resources(cpus=2))
+    finals["behind"] = graph.add("add", "behind", {"value": -2}, {"x": [finals["large"]]})
+    engine = LocalEngine(LocalOptions(slots=2, device="cpu"), LIGHT)
+    engine.machine = Machine(gpus=0, slots_per_gpu=1, slots=2, cores=2, memory=1)
+    engine.start(Task(store.prepare(finals["small0"], graph)))
+    events: list[Event] = []
+    summary = run_plan(plan_of(graph, finals), store, engine, on_event=events.append)
+    assert summary.exit_code == 0
+    order = starts(events)
+    assert order.index("large") <= PATIENCE + 2

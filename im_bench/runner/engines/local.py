@@ -6,9 +6,11 @@ import multiprocessing
 import os
 import signal
 import sys
+import time
 import types
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from multiprocessing import forkserver, resource_tracker
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import ForkServerProcess
@@ -20,10 +22,35 @@ from im_bench.runner.engines.machine import Machine, Place
 from im_bench.runner.engines.options import LocalOptions
 from im_bench.runner.folder import StageFolder
 from im_bench.runner.job import Settings
+from im_bench.runner.locks import STALE_SECONDS
+from im_bench.runner.owner import process_state
 from im_bench.runner.stage import BLOCKED, run_in_child
 
 #: What stages need and take seconds to import.
 PRELOAD = ("im_bench.stages.preload",)
+
+
+#: Between two looks at whether stages stand still.
+LOOK_SECONDS = 5.0
+
+
+@dataclass
+class _Running:
+    """A stage that runs.
+
+    Attributes:
+        process: Its process.
+        folder: Its folder.
+        place: What it occupies.
+        looks: How often in a row it was found standing still.
+        lost: Why the engine has ended it itself, or an empty string.
+    """
+
+    process: ForkServerProcess
+    folder: StageFolder
+    place: Place
+    looks: int = 0
+    lost: str = ""
 
 
 class LocalEngine:
@@ -58,7 +85,8 @@ class LocalEngine:
             self._device = options.device
         else:
             self._device = "cuda" if self._gpus else "cpu"
-        self._running: dict[int, tuple[ForkServerProcess, StageFolder, Place]] = {}
+        self._running: dict[int, _Running] = {}
+        self._next_look = 0.0
 
     @property
     def busy(self) -> bool:
@@ -90,31 +118,47 @@ class LocalEngine:
         except BaseException:
             self.machine.release(place)
             raise
-        self._running[process.sentinel] = (process, task.folder, place)
+        self._running[process.sentinel] = _Running(process, task.folder, place)
 
     def wait(self, timeout: float) -> list[Ended]:
         """Return the stages that ended, as soon as there is one, or none after so many seconds."""
+        self._end_what_stands_still()
         ended = []
         for sentinel in wait(list(self._running), timeout):
-            process, folder, place = self._running.pop(cast(int, sentinel))
-            process.join()
-            ended.append(Ended(folder, process.exitcode or 0))
-            process.close()
-            self.machine.release(place)
+            one = self._running.pop(cast(int, sentinel))
+            one.process.join()
+            code = None if one.lost else one.process.exitcode or 0
+            ended.append(Ended(one.folder, code, one.lost))
+            one.process.close()
+            self.machine.release(one.place)
         return ended
 
     def terminate(self) -> None:
         """Ask all stages to stop at their next safe point."""
-        for process, _, _ in self._running.values():
-            process.terminate()
+        for one in self._running.values():
+            one.process.terminate()
 
     def kill(self) -> None:
         """End all stages at once."""
-        for process, _, _ in self._running.values():
-            process.kill()
+        for one in self._running.values():
+            one.process.kill()
 
     def close(self) -> None:
         """Do nothing: the server ends with this process."""
+
+    def _end_what_stands_still(self) -> None:
+        """Kill stages that somebody has stopped (SIGSTOP): others may have taken them over."""
+        now = time.monotonic()
+        if now < self._next_look:
+            return
+        # This process may have been stopped itself, and its stages with it: count looks, not time.
+        self._next_look = now + LOOK_SECONDS
+        for one in self._running.values():
+            still = process_state(one.process.pid or 0) == "T"
+            one.looks = one.looks + 1 if still else 0
+            if one.looks > STALE_SECONDS / LOOK_SECONDS:
+                one.lost = f"its process stood still for {STALE_SECONDS:.0f} s and was ended"
+                one.process.kill()
 
     def _fork(self, task: Task, place: Place) -> ForkServerProcess:
         device = self._device if place.gpus or not self._gpus else "cpu"

@@ -12,6 +12,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+# Made once: a plan of 100,000 cells asks for half a million hashes.
+_CANONICAL = json.JSONEncoder(sort_keys=True, separators=(",", ":"), allow_nan=False)
+
 
 @contextmanager
 def atomic_path(path: Path) -> Iterator[Path]:
@@ -61,8 +64,7 @@ def read_json(path: Path) -> Any:
 
 def sha256_json(value: Any) -> str:
     """Return the SHA-256 of the canonical JSON form of ``value`` (sorted keys, no blanks)."""
-    text = json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
-    return hashlib.sha256(text.encode()).hexdigest()
+    return hashlib.sha256(_CANONICAL.encode(value).encode()).hexdigest()
 
 
 def sha256_file(path: Path) -> str:

@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 from datetime import datetime, timezone
+from functools import cache
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -31,7 +32,7 @@ def provenance(settings: Settings) -> dict[str, Any]:
     return {
         "commit": commit,
         "dirty": dirty,
-        "versions": versions(),
+        "versions": dict(versions()),
         "device": device_name(settings.device),
         "host": socket.gethostname(),
         "threads": settings.threads,
@@ -40,9 +41,11 @@ def provenance(settings: Settings) -> dict[str, Any]:
     }
 
 
+@cache
 def code_state() -> tuple[str | None, bool | None]:
     """Return the commit of im-bench's own checkout and whether files differ from it.
 
+    Asked for once per process, at best when the code is loaded: later edits are not what runs.
     Both are None where im-bench is installed without its repository.
     """
     root = Path(__file__).resolve().parents[2]
@@ -59,6 +62,7 @@ def code_state() -> tuple[str | None, bool | None]:
     return commit, bool(dirty)
 
 
+@cache
 def versions() -> dict[str, str | None]:
     """Return the versions of im-bench, Python and the libraries that make the numbers."""
     return {

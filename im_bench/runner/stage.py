@@ -52,8 +52,8 @@ def main(arguments: list[str]) -> int:
     return _run(options.folder, stop)
 
 
-def run_in_child(path: Path, environment: Mapping[str, str]) -> None:
-    """Run a stage in a process that a runner forked; does not return.
+def run_in_child(path: Path, environment: Mapping[str, str]) -> int:
+    """Run a stage in a process that a runner forked, and return the exit status.
 
     Output goes to ``log.txt``. The terminal's Ctrl-C, which reaches all its processes, is ignored:
     the runner asks by SIGTERM, and kills if that does not help. A runner that dies counts as
@@ -70,7 +70,7 @@ def run_in_child(path: Path, environment: Mapping[str, str]) -> None:
     _redirect(path / "log.txt")
     os.environ.update(environment)
     threading.Thread(target=_stop_with_parent, args=(stop,), daemon=True).start()
-    sys.exit(_run(path, stop))
+    return _run(path, stop)
 
 
 def _run(path: Path, stop: threading.Event) -> int:

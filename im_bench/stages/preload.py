@@ -5,6 +5,7 @@ Nothing here may start threads or initialise CUDA: neither survives a fork.
 
 from __future__ import annotations
 
+import gc
 import os
 import warnings
 
@@ -22,4 +23,14 @@ with warnings.catch_warnings():
     import torch
     import torch._dynamo  # noqa: F401 - an optimiser's first step imports it, which takes a second
 
-    import im_bench.training.runner  # noqa: F401
+    import im_bench.stages.data
+    import im_bench.stages.evaluate
+    import im_bench.stages.pseudo_label
+    import im_bench.stages.train  # noqa: F401
+    from im_bench.runner.provenance import code_state, versions
+
+# The code that is loaded now is what all stages run, whatever is edited meanwhile.
+code_state()
+versions()
+# What stages share with the server stays shared: their garbage collection does not touch it.
+gc.freeze()

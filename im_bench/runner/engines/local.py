@@ -2,34 +2,29 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import os
-import signal
-import sys
 import time
-import types
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
-from multiprocessing import forkserver, resource_tracker
 from multiprocessing.connection import Connection, wait
-from multiprocessing.context import ForkServerProcess
 from typing import cast
 
 from im_bench.errors import ImBenchError
 from im_bench.runner.engines.base import Ended, Task
+from im_bench.runner.engines.forks import Child, Forks
 from im_bench.runner.engines.machine import Machine, Place
 from im_bench.runner.engines.options import LocalOptions
 from im_bench.runner.folder import StageFolder
 from im_bench.runner.job import Settings
 from im_bench.runner.locks import STALE_SECONDS
 from im_bench.runner.owner import process_state
-from im_bench.runner.stage import BLOCKED, run_in_child
 
 #: What stages need and take seconds to import.
 PRELOAD = ("im_bench.stages.preload",)
 
 
+#: Processes that wait for the next stages.
+AHEAD = 2
 #: Between two looks at whether stages stand still.
 LOOK_SECONDS = 5.0
 
@@ -39,14 +34,14 @@ class _Running:
     """A stage that runs.
 
     Attributes:
-        process: Its process.
+        child: Its process.
         folder: Its folder.
         place: What it occupies.
         looks: How often in a row it was found standing still.
         lost: Why the engine has ended it itself, or an empty string.
     """
 
-    process: ForkServerProcess
+    child: Child
     folder: StageFolder
     place: Place
     looks: int = 0
@@ -68,10 +63,8 @@ class LocalEngine:
     def __init__(
         self, options: LocalOptions | None = None, preload: Sequence[str] | None = None
     ) -> None:
-        self._context = multiprocessing.get_context("forkserver")
-        self._context.set_forkserver_preload(list(PRELOAD if preload is None else preload))
-        _start_server()
         options = options or LocalOptions()
+        self._forks = Forks(PRELOAD if preload is None else preload, ahead=AHEAD)
         self._gpus = self._visible_gpus(options)
         named = options.device not in ("auto", "cpu", "cuda")
         self.machine = Machine(
@@ -85,7 +78,7 @@ class LocalEngine:
             self._device = options.device
         else:
             self._device = "cuda" if self._gpus else "cpu"
-        self._running: dict[int, _Running] = {}
+        self._running: dict[Connection | int, _Running] = {}
         self._next_look = 0.0
 
     @property
@@ -114,37 +107,40 @@ class LocalEngine:
         """
         place = self.machine.take(task)
         try:
-            process = self._fork(task, place)
+            child = self._fork(task, place)
         except BaseException:
             self.machine.release(place)
             raise
-        self._running[process.sentinel] = _Running(process, task.folder, place)
+        # A GPU is free only when the process has gone, a core already when its work is done.
+        sign = child.process.sentinel if place.gpus else child.line
+        self._running[sign] = _Running(child, task.folder, place)
 
     def wait(self, timeout: float) -> list[Ended]:
         """Return the stages that ended, as soon as there is one, or none after so many seconds."""
+        self._forks.refill()
         self._end_what_stands_still()
         ended = []
-        for sentinel in wait(list(self._running), timeout):
-            one = self._running.pop(cast(int, sentinel))
-            one.process.join()
-            code = None if one.lost else one.process.exitcode or 0
-            ended.append(Ended(one.folder, code, one.lost))
-            one.process.close()
+        for sign in wait(list(self._running), timeout):
+            one = self._running.pop(cast("Connection | int", sign))
+            code = one.child.status()
+            ended.append(Ended(one.folder, None if one.lost else code, one.lost))
+            self._forks.dismiss(one.child)
             self.machine.release(one.place)
         return ended
 
     def terminate(self) -> None:
         """Ask all stages to stop at their next safe point."""
         for one in self._running.values():
-            one.process.terminate()
+            one.child.process.terminate()
 
     def kill(self) -> None:
         """End all stages at once."""
         for one in self._running.values():
-            one.process.kill()
+            one.child.process.kill()
 
     def close(self) -> None:
-        """Do nothing: the server ends with this process."""
+        """End the processes that wait for stages; the server ends with this process."""
+        self._forks.close()
 
     def _end_what_stands_still(self) -> None:
         """Kill stages that somebody has stopped (SIGSTOP): others may have taken them over."""
@@ -154,27 +150,19 @@ class LocalEngine:
         # This process may have been stopped itself, and its stages with it: count looks, not time.
         self._next_look = now + LOOK_SECONDS
         for one in self._running.values():
-            still = process_state(one.process.pid or 0) == "T"
+            still = process_state(one.child.process.pid or 0) == "T"
             one.looks = one.looks + 1 if still else 0
             if one.looks > STALE_SECONDS / LOOK_SECONDS:
                 one.lost = f"its process stood still for {STALE_SECONDS:.0f} s and was ended"
-                one.process.kill()
+                one.child.process.kill()
 
-    def _fork(self, task: Task, place: Place) -> ForkServerProcess:
+    def _fork(self, task: Task, place: Place) -> Child:
         device = self._device if place.gpus or not self._gpus else "cpu"
         settings = Settings(device=device, threads=place.cpus, minutes=task.needs.minutes)
         task.folder.write_settings(settings)
         visible = ",".join(self._gpus[i] for i in place.gpus)
-        process = self._context.Process(
-            target=run_in_child,
-            args=(
-                task.folder.path.absolute(),
-                {"CUDA_VISIBLE_DEVICES": visible} if self._gpus else {},
-            ),
-        )
-        with _without_main():
-            process.start()
-        return process
+        environment = {"CUDA_VISIBLE_DEVICES": visible} if self._gpus else {}
+        return self._forks.run(task.folder.path.absolute(), environment)
 
     def _visible_gpus(self, options: LocalOptions) -> list[str]:
         """Return the GPUs to use, as ``CUDA_VISIBLE_DEVICES`` names them."""
@@ -184,7 +172,7 @@ class LocalEngine:
                     f"--gpus and --device {options.device} contradict each other: leave one out"
                 )
             return []
-        there = self._count_gpus()
+        there = self._forks.count_gpus()
         visible = [name for name in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if name]
         names = visible[:there] or [str(i) for i in range(there)]
         if options.device == "cuda" and not names:
@@ -197,42 +185,6 @@ class LocalEngine:
                 )
         return list(dict.fromkeys(options.gpus)) if options.gpus else names
 
-    def _count_gpus(self) -> int:
-        """Return how many GPUs PyTorch sees, without loading it here."""
-        ours, theirs = self._context.Pipe()
-        process = self._context.Process(target=_count_gpus, args=(theirs,))
-        with _without_main():
-            process.start()
-        theirs.close()
-        try:
-            count: int = ours.recv()
-        except EOFError:
-            raise ImBenchError(
-                "PyTorch does not start (see above): repair the installation"
-            ) from None
-        process.join()
-        return count
-
-
-def _start_server() -> None:
-    """Start the server from which stages are forked, unless it runs, with signals blocked.
-
-    So a signal to the whole process group, such as Ctrl-C, ends neither the server nor a stage that
-    cannot handle it yet. The server ends when its runner does.
-    """
-    resource_tracker.ensure_running()  # It would unblock the signals if the server started it.
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, BLOCKED)
-    try:
-        forkserver.ensure_running()
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
-def _count_gpus(answer: Connection) -> None:
-    import torch
-
-    answer.send(torch.cuda.device_count())
-
 
 def _memory() -> float:
     """Return the machine's main memory in GiB."""
@@ -244,17 +196,3 @@ def _cores() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
-
-
-@contextmanager
-def _without_main() -> Iterator[None]:
-    """Keep multiprocessing from running the program's main module once more in each child.
-
-    Stages need nothing of it, and importing it costs each of them time.
-    """
-    main = sys.modules["__main__"]
-    sys.modules["__main__"] = types.ModuleType("__main__")
-    try:
-        yield
-    finally:
-        sys.modules["__main__"] = main

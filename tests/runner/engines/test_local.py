@@ -11,6 +11,7 @@ import pytest
 
 from im_bench.errors import ImBenchError
 from im_bench.runner.engines.base import Task
+from im_bench.runner.engines.forks import Forks
 from im_bench.runner.engines.local import LocalEngine
 from im_bench.runner.engines.machine import Place
 from im_bench.runner.engines.options import LocalOptions
@@ -39,7 +40,7 @@ def test_one_slot_per_core_with_one_thread_or_the_cores_divided(store: Store) ->
 
 
 def test_gpus_are_chosen_by_name(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(LocalEngine, "_count_gpus", lambda self: 2)
+    monkeypatch.setattr(Forks, "count_gpus", lambda self: 2)
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,GPU-7")
     assert LocalEngine(LocalOptions(), LIGHT)._gpus == ["4", "GPU-7"]
     assert LocalEngine(LocalOptions(gpus=("GPU-7",)), LIGHT)._gpus == ["GPU-7"]
@@ -50,7 +51,7 @@ def test_gpus_are_chosen_by_name(store: Store, monkeypatch: pytest.MonkeyPatch) 
     three = LocalEngine(LocalOptions(slots=3, device="cuda"), LIGHT)
     assert sorted(placed(three, store).gpus for _ in range(3)) == [(0,), (0,), (1,)]
     assert LocalEngine(LocalOptions(device="cuda:1"), LIGHT).machine.slots == 1
-    monkeypatch.setattr(LocalEngine, "_count_gpus", lambda self: 0)
+    monkeypatch.setattr(Forks, "count_gpus", lambda self: 0)
     with pytest.raises(ImBenchError, match="PyTorch sees no GPU here: use --device cpu"):
         LocalEngine(LocalOptions(device="cuda"), LIGHT)
 
@@ -58,7 +59,7 @@ def test_gpus_are_chosen_by_name(store: Store, monkeypatch: pytest.MonkeyPatch) 
 def test_a_stage_is_shown_its_gpus_and_no_others(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(LocalEngine, "_count_gpus", lambda self: 2)
+    monkeypatch.setattr(Forks, "count_gpus", lambda self: 2)
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,GPU-7")
     engine = LocalEngine(LocalOptions(), LIGHT)
     graph = Graph()

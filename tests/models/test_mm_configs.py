@@ -100,6 +100,11 @@ def test_every_pixel_teaches_where_the_originals_say_so() -> None:
         assert load(method, method, "1-8").model.method.threshold == threshold
 
 
+def test_imas_shows_batchnorm_cutmix_only_where_it_is_drawn() -> None:
+    """As in its code; by default the view always passes, so that Python never waits."""
+    assert load("imas", "imas", "1-8").model.method.skip_undrawn
+
+
 def test_families_of_partitions_have_lists_of_their_own(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PARTITIONS", "unimatch")
     config = load("im", "u2pl", "1-4")

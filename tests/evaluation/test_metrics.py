@@ -148,6 +148,18 @@ def test_official_rounding_rounds_images_then_their_mean():
     assert evaluate(BinaryMetric(), data)["iou"] == pytest.approx(2 / 3, abs=1e-6)
 
 
+def test_official_rounding_gives_halves_to_the_even_digit():
+    """Of 0.1 and 0.055, as numpy does; Python's own rounding of their mean gives 0.077."""
+    data = [
+        {
+            "pred_sem_seg": {"data": (torch.arange(200) < pixels).byte().view(1, 10, 20)},
+            "gt_sem_seg": {"data": torch.ones(1, 10, 20).byte()},
+        }
+        for pixels in (20, 11)
+    ]
+    assert evaluate(BinaryMetric(official_rounding=True), data)["iou"] == 0.078
+
+
 def test_cells_are_counted():
     truth = torch.zeros(64, 64).byte()
     truth[8:20, 8:20] = 0b101  # a living cell

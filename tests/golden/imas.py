@@ -89,10 +89,13 @@ def image_hardness(recording: Recording) -> Outputs:
             mean_iou(by_student, by_teacher, classes, *flags),
             mean_iou(by_teacher, by_student, classes, *flags),
         ]
+        shares = [confident_share(each, threshold) for each in (student, teacher)]
+        normalised = hardness(student, teacher, threshold, *flags, True)
         outputs |= {
             f"{prefix}out_hardness_v1": hardness(student, teacher, threshold, *flags),
-            f"{prefix}out_hardness_v2": hardness(student, teacher, threshold, *flags, True),
-            f"{prefix}out_ratio_student": confident_share(student, threshold),
+            # Without a confident pixel: NaN in the original, 0 here.
+            f"{prefix}out_hardness_v2": normalised.where(sum(shares) > 0, torch.nan),
+            f"{prefix}out_ratio_student": shares[0],
             f"{prefix}out_iou_tea_stu": torch.stack(ious),
         }
     return outputs

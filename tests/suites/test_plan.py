@@ -185,6 +185,9 @@ def test_study_a_has_each_method_without_and_with_masks(tmp_path: Path) -> None:
     student = plan.closure([masked.finals[1]])[-2].config
     assert student["crop"] == (769, 769)
     assert student["evaluation"]["mode"] == "slide"
+    imas = plan.cell("cityscapes-1-8/file/imas")
+    # As in its code, and unlike the default, which never waits for the device.
+    assert plan.closure([imas.finals[1]])[-2].config["method"]["skip_undrawn"]
 
 
 def test_variants_of_a_method_can_be_told_apart(make: Make) -> None:

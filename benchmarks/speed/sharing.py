@@ -1,8 +1,8 @@
 """What it saves to run a suite as a whole: ``python -m benchmarks.speed.sharing``.
 
-Runs a part of a suite once as one plan, whose cells share stages, and once cell by cell into folders
-of their own, on the same slots, and compares the trainings and the time. With ``--count``, only
-counts the trainings of the whole suite, which needs no data.
+Runs a part of a suite once as one plan, whose cells share stages, and once cell by cell into
+folders of their own, on the same slots, and compares the trainings and the time. With ``--count``,
+only counts the trainings of the whole suite, which needs no data.
 """
 
 from __future__ import annotations

@@ -25,6 +25,9 @@ from im_bench.suites.graph import Stage
 #: Seconds between two summaries where there is no terminal.
 SUMMARY_SECONDS = 10.0
 
+#: Running stages that are shown, and asked how far they are at each redrawing.
+LISTENED = 16
+
 _OVER = (Happening.PRESENT, Happening.DONE, Happening.FAILED, Happening.SKIPPED)
 
 
@@ -63,8 +66,10 @@ class Board:
         self.store = store
         self.total = total
         self.running: dict[str, Stage] = {}
+        self.said: dict[str, dict[str, Any]] = {}
         self.counts: Counter[Happening] = Counter()
         self.failures: deque[tuple[str, str]] = deque(maxlen=3)
+        self._turn = 0
         self._clock = clock
         self._start = clock()
 
@@ -79,6 +84,17 @@ class Board:
             self.counts[event.what] += 1
         if event.what is Happening.FAILED:
             self.failures.append((stage.slug, event.detail))
+
+    def listen(self) -> None:
+        """Read what some of the running stages say of themselves, others at the next call."""
+        running = list(self.running.values())
+        first = self._turn % max(len(running), 1)
+        for stage in (running[first:] + running[:first])[:LISTENED]:
+            if said := self.store.progress(stage):
+                self.said[stage.key] = said
+        self._turn = first + LISTENED
+        for key in set(self.said).difference(self.running):
+            del self.said[key]
 
     @property
     def done(self) -> int:
@@ -96,7 +112,8 @@ class Board:
 
     def seconds_left(self) -> float | None:
         """Return the time that the rest takes at the pace so far, if there is a pace."""
-        part = sum(share(self.store.progress(stage)) for stage in list(self.running.values()))
+        said = list(self.said.items())
+        part = sum(share(one) for key, one in said if key in self.running)
         begun = self.counts[Happening.DONE] + part
         left = self.total - self._over - part
         return (self._clock() - self._start) / begun * left if begun > 0 else None
@@ -170,8 +187,12 @@ class LiveView:
         running.add_column("running", overflow="ellipsis", no_wrap=True)
         for name in ("step", "loss", "images/s", "left"):
             running.add_column(name, justify="right", no_wrap=True)
-        for stage in list(self.board.running.values()):
-            running.add_row(stage.slug, *_said(self.board.store.progress(stage)))
+        self.board.listen()
+        shown = sorted(self.board.running.values(), key=lambda stage: stage.slug)
+        for stage in shown[:LISTENED]:
+            running.add_row(stage.slug, *_said(self.board.said.get(stage.key)))
+        if len(shown) > LISTENED:
+            running.add_row(f"and {len(shown) - LISTENED} more")
         bar = Table.grid()  # A bar alone does not end its line.
         bar.add_row(ProgressBar(total=max(self.board.total, 1), completed=self.board.done))
         return Group(running, bar, Text(self.board.line(), style="bold"))
@@ -221,6 +242,7 @@ class PlainView:
 
     def _summaries(self) -> None:
         while not self._over.wait(SUMMARY_SECONDS):
+            self.board.listen()
             self._say(self.board.line())
 
     def _say(self, text: str) -> None:

@@ -9,9 +9,17 @@ from rich.console import Console
 
 from im_bench.files import write_json
 from im_bench.runner.events import Event, Happening
-from im_bench.runner.progress import Board, LiveView, PlainView, duration, make_view, share
+from im_bench.runner.progress import (
+    LISTENED,
+    Board,
+    LiveView,
+    PlainView,
+    duration,
+    make_view,
+    share,
+)
 from im_bench.runner.store import Store
-from im_bench.suites.graph import Stage
+from im_bench.suites.graph import Graph, Stage
 
 from .stage_functions import layered_plan
 
@@ -57,6 +65,7 @@ def test_counts_and_time_left(store: Store, stages: list[Stage]) -> None:
     clock.now = 60
     progress(store, left, 1, 2)
     progress(store, right, 1, 2)
+    board.listen()
     # Two stages' worth of work in 60 s, two to go.
     assert board.seconds_left() == pytest.approx(60)
     assert board.line() == ("1 of 4 stages done, 2 running, 1 waiting; about 1 min 00 s left")
@@ -94,6 +103,23 @@ def test_plain_lines_without_control_characters(store: Store, stages: list[Stage
         "1 of 4 stages done, 0 running, 2 waiting, 1 failed",
     ]
     assert all(character.isprintable() or character == "\n" for character in said)
+
+
+def test_of_many_running_stages_some_are_asked_at_a_time_and_all_in_turn(store: Store) -> None:
+    graph = Graph()
+    stages = [graph.add("add", f"s{i:03}", {"value": i}) for i in range(3 * LISTENED)]
+    board = Board(store, len(stages))
+    for stage in stages:
+        board.note(Event(Happening.STARTED, stage))
+        progress(store, stage, 1, 2)
+    for calls in (1, 2, 3):
+        board.listen()
+        assert len(board.said) == calls * LISTENED
+    view = LiveView(store, len(stages), console(terminal=True))
+    view.board = board
+    with view:
+        view._live.refresh()
+    assert f"and {2 * LISTENED} more" in text(view)
 
 
 def test_the_live_view_has_a_line_for_each_running_stage(store: Store, stages: list[Stage]) -> None:

@@ -165,7 +165,7 @@ class SemiSupervisedSegmentor(BaseSegmentor):
             labels=data_samples,
             views=views,
             student=Network(self.student),
-            companion=None if self.companion is None else Network(self.companion),
+            second=None if self.companion is None else Network(self.companion),
             state=self.state,
             space=self.space,
             clock=self.clock,

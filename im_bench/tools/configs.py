@@ -2,16 +2,29 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from im_bench.errors import ImBenchError
+from im_bench.errors import ImBenchError, unknown_name
 
 ROOT = Path(__file__).resolve().parents[2]
 """The checkout that holds ``mm_configs``."""
 
 _MASK_HOOK = "InconsistencyMaskHook"
+_READ_BESIDE_ARGUMENTS = {
+    "activation_checkpointing",
+    "batch_is_total",
+    "compile",
+    "custom_imports",
+    "efficient_conv_bn_eval",
+    "find_unused_parameters",
+    "model_wrapper_cfg",
+    "runner_type",
+    "sync_bn",
+}
+"""The keys of a config that count, beside the arguments of MMEngine's Runner."""
 
 
 def find_config(name: str) -> Path:
@@ -45,8 +58,10 @@ def load_config(name: str, options: Mapping[str, Any] | None = None) -> Any:
         config = Config.fromfile(path)
     except Exception as error:  # whatever the Python code of a config may raise
         raise ImBenchError(f"config {path} cannot be read: {_reason(error)}: correct it") from error
+    options = dict(options or {})
+    _check_effect(config, options)
     try:
-        config.merge_from_dict(dict(options or {}))
+        config.merge_from_dict(options)
     except (AttributeError, IndexError, KeyError, TypeError) as error:
         raise ImBenchError(
             f"--cfg-options do not fit {path}: {_reason(error)}: name keys of the config"
@@ -140,6 +155,24 @@ def check_data(config: Any, loaders: Sequence[str]) -> None:
             _check_dataset(part, loader)
 
 
+def check_work_dir(config: Any) -> None:
+    """Raise an ImBenchError if a file stands where the folder of logs and checkpoints belongs."""
+    path = Path(config.work_dir)
+    found = next((each for each in (path, *path.parents) if each.exists()), Path())
+    if not found.is_dir():
+        raise ImBenchError(f"work dir {path} cannot be, since {found} is a file: name another one")
+
+
+def check_optimizer(config: Any) -> None:
+    """Raise an ImBenchError for an optimiser that is not registered; MMEngine does not name it."""
+    from mmengine.registry import OPTIMIZERS as ALL
+    from mmseg.registry import OPTIMIZERS
+
+    kind = ((config.get("optim_wrapper") or {}).get("optimizer") or {}).get("type")
+    if isinstance(kind, str) and OPTIMIZERS.get(kind) is None:
+        raise unknown_name("optimiser", kind, ALL.module_dict)
+
+
 def set_amp(config: Any) -> None:
     """Train in bfloat16.
 
@@ -153,6 +186,26 @@ def set_amp(config: Any) -> None:
         raise ImBenchError(
             f"--amp is for the optim_wrapper OptimWrapper, not {kind}: leave one of them out"
         )
+
+
+def _check_effect(config: Any, options: Mapping[str, Any]) -> None:
+    """Raise an ImBenchError for options that would change nothing.
+
+    Variables with which the file of a config was computed are no longer read.
+    """
+    from mmengine.runner import Runner
+
+    if "runner_type" in config:  # it may read anything
+        return
+    known = {*inspect.signature(Runner).parameters, *_READ_BESIDE_ARGUMENTS}
+    for key in options:
+        name = key.partition(".")[0]
+        if name not in known:
+            kind = "a variable of the config's file" if name in config else "not known"
+            raise ImBenchError(
+                f"--cfg-options {key} would change nothing, since {name!r} is {kind}: name what is "
+                "built, such as model, optim_wrapper, train_dataloader or train_cfg"
+            )
 
 
 def _reason(error: Exception) -> str:

@@ -149,12 +149,14 @@ def _maker(ensemble: CheckpointTeachers, student: Student) -> dict[str, Any]:
         return [round(float(number), 6) for number in tensor.flatten()]
 
     teachers = []
-    for digest, teacher in zip(ensemble.hashes, ensemble.teachers, strict=True):
+    for digest, part, teacher in zip(
+        ensemble.hashes, ensemble.parts, ensemble.teachers, strict=True
+    ):
         normalisation = teacher.normalisation or student.normalisation
         teachers.append(
             {
                 "checkpoint": digest,
-                "part": ensemble.part,
+                "part": part,
                 "network": type(teacher.network).__name__,
                 "mean": numbers(normalisation.mean),
                 "std": numbers(normalisation.std),

@@ -11,10 +11,12 @@ from typing import Any
 
 import pytest
 import torch
+from mmengine.runner import save_checkpoint
 from torch import Tensor
 
 from im_bench.plugin.checkpoints import read_checkpoint
 from im_bench.tools.commands import run_test, run_training
+from im_bench.tools.configs import load_config
 
 from .conftest import ROOT, UNLABELLED, small
 
@@ -107,6 +109,29 @@ def test_resuming_takes_the_latest_checkpoint_of_the_work_dir(tmp_path: Path) ->
     (tmp_path / "last_checkpoint").write_text(str(tmp_path / "iter_1.pth"))
     train(tmp_path, FIXMATCH, "--resume")
     assert same(weights(tmp_path, 2), expected)
+
+
+def test_a_kill_while_a_checkpoint_is_written_loses_no_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept = load_config(FIXMATCH).default_hooks.checkpoint.max_keep_ckpts
+    shrunk: dict[str, Any] = {
+        "iterations": 4,
+        "options": [f"default_hooks.checkpoint.max_keep_ckpts={kept}"],
+    }
+
+    def cut(checkpoint: Any, filename: str, *args: Any, **kwargs: Any) -> None:
+        if "iter_3" in filename:
+            Path(filename).write_bytes(b"half")
+            raise KeyboardInterrupt
+        save_checkpoint(checkpoint, filename, *args, **kwargs)
+
+    with monkeypatch.context() as patch:
+        patch.setattr("mmengine.runner.runner.save_checkpoint", cut)
+        with pytest.raises(KeyboardInterrupt):
+            train(tmp_path, FIXMATCH, **shrunk)
+    train(tmp_path, FIXMATCH, "--resume", **shrunk)
+    assert (tmp_path / "iter_4.pth").is_file()
 
 
 def test_amp_computes_in_bfloat16_and_keeps_weights_in_float32(

@@ -13,8 +13,8 @@ from mmengine.logging import print_log
 from mmseg.registry import DATASETS
 from numpy.typing import NDArray
 
+from im_bench.data.description import IGNORED
 from im_bench.data.image_files import is_deep
-from im_bench.data.label_spaces import IGNORED
 from im_bench.data.transforms import transforms_of
 from im_bench.errors import ImBenchError
 

@@ -34,6 +34,7 @@ def run_training(arguments: Sequence[str] | None = None) -> None:
     configs.check_work_dir(config)
     configs.check_optimizer(config)
     configs.set_teachers(config, options.teachers or ())
+    configs.check_mask_hook(config)
     configs.check_data(config, ("train_dataloader", "val_dataloader"))
     configs.seed_model(config)
     divide_batch(config, count_processes(options.launcher))

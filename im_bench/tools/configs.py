@@ -132,6 +132,17 @@ def set_teachers(config: Any, checkpoints: Sequence[str]) -> None:
             hook.setdefault("cache_dir", str(Path(config.work_dir, "pseudo-labels")))
 
 
+def check_mask_hook(config: Any) -> None:
+    """Raise an ImBenchError if nothing would label the unlabelled images of a plain segmentor."""
+    dataset = (config.get("train_dataloader") or {}).get("dataset") or {}
+    kind = str(dataset.get("type")).rpartition(".")[2]
+    if kind == "LabelledAndUnlabelled" and not mask_hooks(config):
+        raise ImBenchError(
+            "the training data have unlabelled images, but the config has no InconsistencyMaskHook "
+            "to label them: add one to custom_hooks"
+        )
+
+
 def seed_model(config: Any) -> None:
     """Let a semi-supervised model's draws follow the seed of the training."""
     seed = (config.get("randomness") or {}).get("seed")

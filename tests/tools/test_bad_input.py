@@ -163,6 +163,11 @@ def test_teachers_must_exist_and_be_wanted(config: str, teachers: list[str], mes
     refused(message, config, *(["--teachers", *teachers] if teachers else []))
 
 
+def test_unlabelled_images_of_a_plain_segmentor_need_the_hook() -> None:
+    example = "examples/plain_segmentor/with_ema_teachers.py"
+    refused("no InconsistencyMaskHook to label", example, "--cfg-options", "custom_hooks=[]")
+
+
 def test_trained_teachers_must_be_named() -> None:
     option = "custom_hooks.0.teachers.type=CheckpointTeachers"
     refused("none are named: give --teachers A.pth B.pth", MASKED, "--cfg-options", option)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -14,6 +15,7 @@ import torch
 from mmengine.runner import save_checkpoint
 from torch import Tensor
 
+from im_bench.methods import registry
 from im_bench.plugin.checkpoints import read_checkpoint
 from im_bench.tools.commands import run_test, run_training
 from im_bench.tools.configs import load_config
@@ -21,6 +23,7 @@ from im_bench.tools.configs import load_config
 from .conftest import ROOT, UNLABELLED, small
 
 METHODS = ("supervised", "fixmatch", "fpl", "crossmatch", "imas", "u2pl", "unimatch")
+MASKS = "_base_/inconsistency_masks.py"
 FIXMATCH = "mm_configs/fixmatch/fixmatch_r50_cs_1-16.py"
 _names = itertools.count()
 
@@ -100,6 +103,23 @@ def test_without_trained_teachers_averages_of_the_student_are_asked(tmp_path: Pa
     resume = ("--resume", str(tmp_path / "whole/iter_1.pth"))
     train(tmp_path / "resumed", config, *resume, options=options)
     assert same(weights(tmp_path / "resumed", 2), weights(tmp_path / "whole", 2))
+
+
+def test_a_method_of_ones_own_trains_by_the_config_of_the_page(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(ROOT / "examples" / "mean_teacher")
+    monkeypatch.setitem(registry.BUILT_IN, "mean-teacher", "mean_teacher:MeanTeacher")
+    monkeypatch.setattr(registry, "_entry_points", registry._entry_points.__wrapped__)
+    page = (ROOT / "docs" / "your-own-method.md").read_text(encoding="utf-8")
+    *_, code = re.findall(r"```python\n(.*?)```", page, flags=re.DOTALL)
+    config, masked = tmp_path / "mean_teacher.py", tmp_path / "masked.py"
+    config.write_text(code.replace("/path/to/im-bench", str(ROOT)))
+    masked.write_text(f"_base_ = ['mean_teacher.py', '{ROOT}/mm_configs/{MASKS}']")
+    train(tmp_path / "out", str(config), iterations=1)
+    train(tmp_path / "im", str(masked), iterations=1)
+    assert "inconsistency_masks" not in read_checkpoint(tmp_path / "out" / "iter_1.pth")
+    assert "inconsistency_masks" in read_checkpoint(tmp_path / "im" / "iter_1.pth")
 
 
 def test_resuming_takes_the_latest_checkpoint_of_the_work_dir(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from im_bench.plugin.cache import PseudoLabelCache
 from im_bench.plugin.data import reading_cache
 from im_bench.plugin.masking import TeacherMasks
 
-from .test_hook import parts, trained_batches
+from .hooks import parts, trained_batches
 from .trainings import CUSTOM, checkpoint, model_config, relatives, runner
 
 

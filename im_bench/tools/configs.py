@@ -52,8 +52,11 @@ def load_config(name: str, options: Mapping[str, Any] | None = None) -> Any:
         ImBenchError: The file does not exist or is no config, or an option has no place in it.
     """
     from mmengine.config import Config
+    from mmengine.config.utils import MODULE2PACKAGE
 
     path = find_config(name)
+    # For `_base_ = "mmseg::..."`: MMEngine looks for the package under its former name.
+    MODULE2PACKAGE["mmseg"] = "onedl-mmsegmentation"
     try:
         config = Config.fromfile(path)
     except Exception as error:  # whatever the Python code of a config may raise

@@ -58,6 +58,12 @@ def test_what_masks_block_is_said_as_the_page_says() -> None:
     assert Masking(**config.model.im) == Masking(labels="own", block_input=False)
 
 
+def test_a_config_may_build_on_those_of_mmsegmentation(tmp_path: Path) -> None:
+    path = tmp_path / "own.py"
+    path.write_text("_base_ = 'mmseg::pspnet/pspnet_r18-d8_4xb2-80k_cityscapes-512x1024.py'")
+    assert load_config(str(path)).model.decode_head.type == "PSPHead"
+
+
 def test_hooks_of_masks_are_found_among_default_hooks_too() -> None:
     hook = {"type": "mmseg.InconsistencyMaskHook", "teachers": {"type": "EmaTeachers"}}
     other = {"type": "EMAHook"}

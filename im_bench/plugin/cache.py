@@ -51,7 +51,7 @@ class PseudoLabelCache:
         manifest = folder / "manifest.json"
         if not manifest.is_file():
             write_json(manifest, maker)
-        elif read_json(manifest) != maker:
+        elif _read(manifest) != maker:
             raise ImBenchError(
                 f"the pseudo-labels in {folder} were made by other teachers, or in other windows: "
                 "name another cache_dir, or remove the folder"
@@ -134,6 +134,16 @@ def image_reader(dataset: Any) -> Callable[[str], Pixels]:
         return pixels
 
     return read
+
+
+def _read(manifest: Path) -> Any:
+    try:
+        return read_json(manifest)
+    except ValueError as error:
+        raise ImBenchError(
+            f"{manifest} is damaged ({error}), so that nobody knows whose pseudo-labels the folder "
+            "holds: remove the folder, or name another cache_dir"
+        ) from error
 
 
 def _labels(pixels: Pixels, masks: TeacherMasks, student: Student) -> Pixels:

@@ -31,6 +31,7 @@ def run_training(arguments: Sequence[str] | None = None) -> None:
     """
     options = _parsed(_train_parser(), arguments)
     config = _load(options)
+    configs.check_parts(config, ("model", "train_dataloader", "train_cfg", "optim_wrapper"))
     configs.check_work_dir(config)
     configs.check_optimizer(config)
     configs.set_teachers(config, options.teachers or ())
@@ -65,11 +66,14 @@ def run_test(arguments: Sequence[str] | None = None) -> None:
     options = _parsed(_test_parser(), arguments)
     config = _load(options)
     checkpoint = Path(_existing(options.checkpoint))
+    configs.check_parts(config, ("model", "test_dataloader", "test_cfg", "test_evaluator"))
     configs.without_mask_hooks(config)
     configs.check_data(config, ("test_dataloader",))
     config.load_from, config.resume = None, False
     if options.out:
-        config.test_evaluator["output_dir"] = options.out
+        evaluators = config.test_evaluator
+        for evaluator in evaluators if isinstance(evaluators, list) else [evaluators]:
+            evaluator["output_dir"] = options.out
     if options.show_dir:
         _draw(config, options.show_dir)
     with connected(config):

@@ -169,6 +169,16 @@ def check_data(config: Any, loaders: Sequence[str]) -> None:
             _check_dataset(part, loader)
 
 
+def check_parts(config: Any, names: Sequence[str]) -> None:
+    """Raise an ImBenchError if a config lacks one of its parts, unless a runner of its own runs."""
+    missing = [name for name in names if config.get(name) is None]
+    if missing and "runner_type" not in config:
+        raise ImBenchError(
+            f"config {config.filename} has no {' and no '.join(missing)}: add what is missing, as "
+            "the configs of MMSegmentation have it"
+        )
+
+
 def check_work_dir(config: Any) -> None:
     """Raise an ImBenchError if a file stands where the folder of logs and checkpoints belongs."""
     path = Path(config.work_dir)

@@ -82,6 +82,13 @@ def test_labels_of_other_teachers_are_refused(teachers, pictures: Path, tmp_path
         train(pictures, tmp_path / "b", {"teachers": teachers}, tmp_path / "cache")
 
 
+def test_a_damaged_manifest_is_named(teachers, pictures: Path, tmp_path: Path):
+    (tmp_path / "cache").mkdir()
+    (tmp_path / "cache" / "manifest.json").write_text('{"format": ')
+    with pytest.raises(ImBenchError, match=r"cache/manifest.json is damaged \(.*remove the folder"):
+        train(pictures, tmp_path / "run", {"teachers": teachers}, tmp_path / "cache")
+
+
 def test_hook_and_data_set_do_not_name_two_folders(teachers, pictures: Path, tmp_path: Path):
     hook = {"teachers": teachers, "cache_dir": str(tmp_path / "cache")}
     training = runner(pictures, tmp_path / "run", model_config(CUSTOM), hook, cache_dir="other")

@@ -146,6 +146,16 @@ def test_a_work_dir_that_is_a_file_is_refused(below: str, tmp_path: Path) -> Non
     refused(f"since {path} is a file: name another", *small(FIXMATCH), f"--work-dir={path}{below}")
 
 
+def test_a_config_needs_its_parts(tmp_path: Path) -> None:
+    path = tmp_path / "config.py"
+    path.write_text("model = dict(type='EncoderDecoder')\ntrain_dataloader = dict()")
+    refused("config .*config.py has no train_cfg and no optim_wrapper", str(path), "--amp")
+    checkpoint = tmp_path / "a.pth"
+    checkpoint.touch()
+    arguments = [str(path), str(checkpoint), "--out", str(tmp_path)]
+    refused("has no test_dataloader and no test_cfg and no", *arguments, command=run_test)
+
+
 def test_a_broken_config_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "config.py"
     path.write_text("model = dict(")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import platform
+import re
+import shutil
 import socket
 import subprocess
 import sys
@@ -80,13 +82,37 @@ def _version(module: str) -> str | None:
 
 
 def device_name(device: str) -> str:
-    """Return the name of the GPU, or of the processor and its number of cores."""
-    if device.startswith("cuda"):
+    """Return the name of the GPU, or of the processor and its number of cores.
+
+    Args:
+        device: A torch device, or ``"auto"`` for CUDA where there is one.
+    """
+    if device.startswith("cuda") or (device == "auto" and shutil.which("nvidia-smi")):
         import torch
 
         if torch.cuda.is_available():
-            return str(torch.cuda.get_device_name(device))
+            return str(torch.cuda.get_device_name(None if device == "auto" else device))
     return f"{_processor()}, {os.cpu_count()} cores"
+
+
+def is_processor(name: str) -> bool:
+    """Return whether `device_name` has named a processor rather than a GPU."""
+    return re.search(r", \d+ cores$", name) is not None
+
+
+def devices_here() -> list[str]:
+    """Return the names of this machine's GPUs, then of its processor, without loading PyTorch."""
+    return [*gpus_here(), device_name("cpu")]
+
+
+def gpus_here() -> list[str]:
+    """Return the names of the GPUs that the driver of this machine sees."""
+    ask = ["nvidia-smi", "--query-gpu=name", "--format=csv,noheader"]
+    try:
+        done = subprocess.run(ask, capture_output=True, text=True, timeout=20)
+    except (OSError, subprocess.TimeoutExpired):
+        return []
+    return [] if done.returncode else done.stdout.split("\n")[:-1]
 
 
 def _processor() -> str:

@@ -135,6 +135,7 @@ def run_cells(
         return Summary(refused={cell.name: cell.problem for cell in plan.cells if cell.problem})
     total = len(wanted_stages(plan))
     store.make()
+    store.remember(plan.path)
     with (
         stop_on_signals() as stop,
         closing(make_engine(options)) as engine,
@@ -152,6 +153,7 @@ def print_commands(plan: Plan, store: Store) -> None:
 
     stages = wanted_stages(plan)
     store.make()
+    store.remember(plan.path)
     for number, commands in enumerate(waves(plan, store, stages), 1):
         after = f", after all of wave {number - 1}" if number > 1 else ""
         sys.stdout.write(f"# wave {number}: {len(commands)} commands in any order{after}\n")

@@ -7,6 +7,7 @@ import sys
 import typer
 
 from im_bench.cli import data
+from im_bench.cli.diff import diff
 from im_bench.cli.gc import gc
 from im_bench.cli.logs import logs
 from im_bench.cli.methods import methods
@@ -27,7 +28,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(data.app, name="data")
-for command in (run, retry, plan, status, logs, table, show, predict, methods, gc):
+for command in (run, retry, plan, status, logs, table, show, diff, predict, methods, gc):
     app.command()(command)
 
 

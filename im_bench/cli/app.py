@@ -8,6 +8,7 @@ import typer
 
 from im_bench.cli import data
 from im_bench.cli.diff import diff
+from im_bench.cli.doctor import doctor
 from im_bench.cli.gc import gc
 from im_bench.cli.logs import logs
 from im_bench.cli.methods import methods
@@ -28,7 +29,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(data.app, name="data")
-for command in (run, retry, plan, status, logs, table, show, diff, predict, methods, gc):
+for command in (run, retry, plan, status, logs, table, show, diff, predict, methods, gc, doctor):
     app.command()(command)
 
 

@@ -19,7 +19,8 @@ from im_bench.runner.job import Settings
 
 #: Modules whose versions are recorded. The OpenMMLab ones come from several distributions.
 MODULES = ("torch", "mmengine", "mmcv", "mmseg", "numpy", "cv2")
-_DISTRIBUTIONS = {
+#: The distributions that may bring a module, the first being the one that is installed with ours.
+DISTRIBUTIONS = {
     "mmengine": ("onedl-mmengine", "mmengine"),
     "mmcv": ("onedl-mmcv", "mmcv", "mmcv-lite"),
     "mmseg": ("onedl-mmsegmentation", "mmsegmentation"),
@@ -73,7 +74,7 @@ def versions() -> dict[str, str | None]:
 def _version(module: str) -> str | None:
     if loaded := getattr(sys.modules.get(module), "__version__", None):
         return str(loaded)
-    for distribution in _DISTRIBUTIONS.get(module, (module,)):
+    for distribution in DISTRIBUTIONS.get(module, (module,)):
         try:
             return metadata.version(distribution)
         except metadata.PackageNotFoundError:

@@ -14,7 +14,9 @@ from im_bench.runner.cost import (
     measure,
     nearest_device,
     needed,
+    takes_gpu,
     total,
+    unfinished,
     wall_seconds,
     what_is_left,
 )
@@ -60,15 +62,20 @@ def show_cost(
     chosen = nearest_device(devices, here)
     processor = nearest_device(devices_of(measured, gpu=False), here)
     estimator = Estimator(measured, chosen, processor, slots_per_gpu)
-    left = what_is_left(plan, store, estimator)
+    open_stages = unfinished(plan, store)
+    left = what_is_left(plan, open_stages, estimator)
     if not left:
         say(f"nothing is left of {plan.name}")
         return
     console.print(cost_table(plan, left, estimator.on_gpu))
     console.print(basis_table(left.values()))
-    unknown = Counter(one.stage.kind for one in left.values() if one.basis is Basis.UNKNOWN)
-    for kind, count in unknown.items():
-        say(f"unknown: {count} stages of kind {kind}, of which none was measured yet")
+    unknown = Counter(
+        (one.stage.kind, estimator.devices[takes_gpu(one.stage)] or "any device")
+        for one in left.values()
+        if one.basis is Basis.UNKNOWN
+    )
+    for (kind, device), count in unknown.items():
+        say(f"unknown: {count} stages of kind {kind}, none of which was measured on {device}")
     say(_total_line(total(left.values()), left, estimator.on_gpu))
     if slots is not None:
         seconds = wall_seconds(left, estimator, slots)
@@ -77,7 +84,7 @@ def show_cost(
     for other in devices:
         if other != chosen:
             again = Estimator(measured, other, processor, slots_per_gpu)
-            rest = what_is_left(plan, store, again)
+            rest = what_is_left(plan, open_stages, again)
             say(f"as measured on {other}: {_total_line(total(rest.values()), rest, again.on_gpu)}")
     if estimator.on_gpu and any(one.stage.needs.gpus is None for one in left.values()):
         say(

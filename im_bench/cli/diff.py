@@ -49,13 +49,14 @@ def diff(
         str | None, typer.Option("--budget2", help="Of the second cell. Default: the first's.")
     ] = None,
 ) -> None:
-    """Show what differs between two cells: configs, code and device, results. What is equal is
-    left out.
+    """Show what differs between two cells, from configs and versions to results.
+
+    What is equal is left out.
 
     Examples: im-bench diff lesions/0.1/im lesions/0.1/me --suite quickstart
 
     im-bench diff lesions/0.1/im/s1 --suite quickstart --out runs --out2 runs-on-gpu
-    """  # noqa: D205 - Typer shows the first paragraph, and it is one sentence
+    """
     from rich.console import Console
 
     from im_bench.runner.comparison import Side, compare

@@ -212,8 +212,12 @@ def _names(stage: Stage) -> dict[Basis, tuple[bool | str, ...]]:
     }
 
 
-def what_is_left(plan: Plan, store: Store, estimator: Estimator) -> dict[str, Left]:
-    """Return by key what is left of a plan's cells that have their data, in the graph's order."""
+def unfinished(plan: Plan, store: Store) -> dict[str, float | None]:
+    """Return by key what must be made for a plan's cells that have their data, in graph order.
+
+    Returns:
+        For a running stage the part of it that is done, 0 to 1, and None for the others.
+    """
     existing = {stage.key for stage in store.existing(plan.graph)}
     known: dict[str, Status] = {}
 
@@ -224,12 +228,20 @@ def what_is_left(plan: Plan, store: Store, estimator: Estimator) -> dict[str, Le
         return known[stage.key] is Status.DONE
 
     finals = [key for cell in plan.cells if not cell.problem for key in cell.finals.values()]
-    left = {}
-    for stage in needed(plan, finals, done):
-        running = known.get(stage.key) is Status.RUNNING
-        part = share(store.progress(stage)) if running else 0.0
-        left[stage.key] = estimator.estimate(stage, part, running)
-    return left
+    return {
+        stage.key: share(store.progress(stage)) if known.get(stage.key) is Status.RUNNING else None
+        for stage in needed(plan, finals, done)
+    }
+
+
+def what_is_left(
+    plan: Plan, unfinished: Mapping[str, float | None], estimator: Estimator
+) -> dict[str, Left]:
+    """Return an estimate of each stage that `unfinished` has told of."""
+    return {
+        key: estimator.estimate(plan.graph[key], part or 0.0, part is not None)
+        for key, part in unfinished.items()
+    }
 
 
 def total(left: Iterable[Left]) -> Amount:

@@ -8,10 +8,12 @@ from im_bench.files import read_json, write_json
 from im_bench.runner.cost import (
     Basis,
     Estimator,
+    Left,
     devices_of,
     measure,
     nearest_device,
     total,
+    unfinished,
     wall_seconds,
     what_is_left,
 )
@@ -44,6 +46,10 @@ def graph() -> Graph:
     return Graph()
 
 
+def left_of(plan: Plan, store: Store, by: Estimator) -> dict[str, Left]:
+    return what_is_left(plan, unfinished(plan, store), by)
+
+
 def estimator(store: Store, graph: Graph, device: str = CPU, slots_per_gpu: int = 1) -> Estimator:
     measured, _ = measure(graph, store)
     return Estimator(measured, device, CPU, slots_per_gpu)
@@ -61,7 +67,7 @@ def test_the_nearest_done_stages_count(store: Store, run: Run, graph: Graph) -> 
         "d/0.1/s1/m/scores": (Basis.UNKNOWN, 0),
     }
     plan = plan_of(graph, {slug: add(graph, slug) for slug in (*like, *done)})
-    left = what_is_left(plan, store, estimator(store, graph))
+    left = left_of(plan, store, estimator(store, graph))
     said = {one.stage.slug: (one.basis, one.amount.slot_seconds) for one in left.values()}
     assert said == like
     assert total(left.values()).slot_seconds == pytest.approx(410)
@@ -76,7 +82,7 @@ def test_what_a_done_stage_needed_is_not_needed_any_more(
     plan = plan_of(graph, {"m": final})
     run(plan)
     (store.folder(below).path / "result.json").unlink()
-    assert what_is_left(plan, store, estimator(store, graph)) == {}
+    assert left_of(plan, store, estimator(store, graph)) == {}
 
 
 def test_of_a_running_stage_the_rest_counts(store: Store, run: Run, graph: Graph) -> None:
@@ -87,10 +93,10 @@ def test_of_a_running_stage_the_rest_counts(store: Store, run: Run, graph: Graph
     write_json(folder.path / "progress.json", {"step": 3, "total": 4})
     plan = plan_of(graph, {"m": runs})
     with folder.lock():
-        (left,) = what_is_left(plan, store, estimator(store, graph)).values()
+        (left,) = left_of(plan, store, estimator(store, graph)).values()
         assert (left.running, left.amount.slot_seconds) == (True, 10)
     # It starts anew, as far as is known: its checkpoint may be older than its last progress.
-    (left,) = what_is_left(plan, store, estimator(store, graph)).values()
+    (left,) = left_of(plan, store, estimator(store, graph)).values()
     assert (left.running, left.amount.slot_seconds) == (False, 40)
 
 
@@ -119,13 +125,13 @@ def test_devices_are_not_mixed_and_shares_of_a_gpu_count(
     other = add(graph, "e/data", needs=Resources(gpus=0))
     plan = plan_of(graph, {s.slug: s for s in (slot, half, two, other)})
     on_gpu = estimator(store, graph, GPU, slots_per_gpu=4)
-    left = what_is_left(plan, store, on_gpu)
+    left = left_of(plan, store, on_gpu)
     assert [left[s.key].amount.gpu_seconds for s in (slot, half, two, other)] == [2, 4, 16, 0]
     assert [left[s.key].amount.slot_seconds for s in (slot, half, two, other)] == [8, 8, 8, 7]
     assert left[slot.key].amount.core_seconds == 32
     assert [on_gpu.slots(s) for s in (slot, half, two, other)] == [1, 2, 8, 1]
 
-    amount = total(what_is_left(plan, store, estimator(store, graph)).values())
+    amount = total(left_of(plan, store, estimator(store, graph)).values())
     assert (amount.slot_seconds, amount.gpu_seconds, amount.core_seconds) == (307, 0, 607)
 
 
@@ -147,12 +153,12 @@ def test_wall_time_keeps_the_order_and_the_slots(
     last = add(graph, "d/0.1/s2/m/c", *middle)
     plan = plan_of(graph, {"m": last, "n": add(graph, "d/0.1/s9/m/a")})
     by = estimator(store, graph)
-    assert wall_seconds(what_is_left(plan, store, by), by, slots) == seconds
+    assert wall_seconds(left_of(plan, store, by), by, slots) == seconds
 
 
 def test_nothing_measured_is_unknown(store: Store, graph: Graph) -> None:
     plan: Plan = plan_of(graph, {"m": add(graph, "d/0.1/s1/m/a")})
     by = Estimator([], None, None)
-    left = what_is_left(plan, store, by)
+    left = left_of(plan, store, by)
     assert [one.basis for one in left.values()] == [Basis.UNKNOWN]
     assert wall_seconds(left, by, 2) == 0

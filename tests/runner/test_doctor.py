@@ -68,6 +68,7 @@ def test_a_gpu_that_pytorch_does_not_see_is_a_problem() -> None:
     assert found.mend
     here = devices_here()
     assert here == ["NVIDIA Imaginary", device_name("cpu")]
+    assert device_name("auto") == device_name("cpu")
     assert [is_processor(name) for name in here] == [False, True]
 
 

@@ -64,6 +64,9 @@ def show_cost(
     estimator = Estimator(measured, chosen, processor, slots_per_gpu)
     open_stages = unfinished(plan, store)
     left = what_is_left(plan, open_stages, estimator)
+    if all(cell.problem for cell in plan.cells):
+        say(f"nobody can tell what is left of {plan.name}: none of its data sets is there")
+        return
     if not left:
         say(f"nothing is left of {plan.name}")
         return

@@ -75,4 +75,5 @@ def test_tells_what_the_rest_takes(command: Command, light: Command) -> None:
 
     light("run", "--data", "lesions", *LIGHT)
     assert "nothing is left of tiny-equal" in command("plan", "--cost", "--data", "lesions").stdout
+    assert "none of its data sets is there" in command("plan", "--cost", "--data", "absent").stdout
     assert command("plan", "--slots", "2").returncode == 2

@@ -7,9 +7,14 @@ import sys
 import typer
 
 from im_bench.cli import data
+from im_bench.cli.diff import diff
+from im_bench.cli.doctor import doctor
+from im_bench.cli.gc import gc
+from im_bench.cli.logs import logs
 from im_bench.cli.methods import methods
 from im_bench.cli.plan import plan
 from im_bench.cli.predict import predict
+from im_bench.cli.retry import retry
 from im_bench.cli.run import run
 from im_bench.cli.show import show
 from im_bench.cli.status import status
@@ -24,7 +29,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(data.app, name="data")
-for command in (run, plan, status, table, show, predict, methods):
+for command in (run, retry, plan, status, logs, table, show, diff, predict, methods, gc, doctor):
     app.command()(command)
 
 

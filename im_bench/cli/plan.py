@@ -16,9 +16,11 @@ from im_bench.cli.options import (
     MethodsOption,
     OutOption,
     SeedsOption,
+    SlotsPerGpuOption,
     SuiteOption,
     load_plan,
 )
+from im_bench.errors import ImBenchError
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -37,19 +39,40 @@ def plan(
     data: DataOption = None,
     seeds: SeedsOption = None,
     stages: Annotated[bool, typer.Option("--stages", help="List every stage.")] = False,
+    cost: Annotated[
+        bool,
+        typer.Option("--cost", help="What the rest takes, by what was measured so far."),
+    ] = False,
+    slots: Annotated[
+        int | None,
+        typer.Option("--slots", min=1, help="With --cost: how long it takes, so many at a time."),
+    ] = None,
+    slots_per_gpu: SlotsPerGpuOption = None,
 ) -> None:
     """Show what would run, what exists and what is shared. Runs nothing.
 
-    Example: im-bench plan --suite from-scratch --methods im,me
+    Examples: im-bench plan --suite from-scratch --methods im,me
+
+    im-bench plan --suite from-scratch --cost --slots 8 --slots-per-gpu 4
     """
     from rich.console import Console
 
     from im_bench.runner.store import Status, Store
 
+    if not cost and (slots or slots_per_gpu):
+        raise ImBenchError("--slots and --slots-per-gpu say something with --cost only: add it")
+    if cost and stages:
+        raise ImBenchError("--cost and --stages are two views: give one of them")
     console = Console()
     made = load_plan(suite, out, data_root, budget, methods, data, seeds)
     store = Store(out)
-    if stages:
+    if cost:
+        from im_bench.cli.cost import show_cost
+
+        whole = load_plan(suite, out, data_root, budget)  # The rest of the suite tells as well.
+        alike = {stage.key: stage for stage in (*whole.graph, *made.graph)}
+        show_cost(made, alike.values(), store, slots, slots_per_gpu or 1, console)
+    elif stages:
         for stage in made.graph:
             line = f"{store.status(stage).value:8} {stage.kind:13} {stage.folder}"
             console.print(line, markup=False, highlight=False, soft_wrap=True)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from im_bench.cli.listing import draw, print_rows
 from im_bench.cli.options import (
     DATA_ROOT,
     OUT,
@@ -25,15 +26,13 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
 
     from rich.console import Console, RenderableType
-    from rich.table import Table
-    from rich.text import Text
 
     from im_bench.runner.store import Status, Store
     from im_bench.runner.watch import Watch
     from im_bench.suites.graph import Stage
     from im_bench.suites.plan import Cell, Plan
 
-_STYLES = {"done": "green", "running": "cyan", "failed": "red", "planned": "dim"}
+_STYLES = {"done": "green", "running": "cyan", "failed": "red", "planned": "dim", "no": "yellow"}
 #: Lines that `watch` needs on a terminal beside cells and running stages.
 _FRAME = 7
 
@@ -77,7 +76,8 @@ def status(
         follow = _redraw if console.is_terminal and not console.is_dumb_terminal else _tell_changes
         follow(plan, store, seen, every or 5.0, console)
         return
-    console.print(cells_table(plan, seen.known, plan.cells))
+    names, rows = cell_rows(plan, seen.known, plan.cells)
+    print_rows(console, plan.name, names, rows, _STYLES)
 
     def say(text: str) -> None:
         console.print(text, markup=False, highlight=False, soft_wrap=True)
@@ -155,33 +155,30 @@ def _picture(plan: Plan, store: Store, seen: Watch, console: Console) -> Rendera
         }
         urgent = set(sorted(stands, key=stands.__getitem__)[: room - len(running)])
         cells = [cell for cell in plan.cells if cell.name in urgent]
-    table = cells_table(plan, seen.known, cells)
+    names, rows = cell_rows(plan, seen.known, cells)
+    table = draw(plan.name, names, rows, _STYLES)
     if more := len(plan.cells) - len(cells):
         table.caption = f"and {more} more cells"
     lines = (Text(line, no_wrap=True, overflow="ellipsis") for line in running)
     return Group(table, *lines, Text(f"{time.strftime('%H:%M:%S')}  {seen.counts()}"))
 
 
-def cells_table(plan: Plan, known: dict[str, Status], cells: Collection[Cell]) -> Table:
-    """Return a line per cell with the state of each of its seeds."""
-    from rich.table import Table
-
-    every_seed = sorted({seed for cell in plan.cells for seed in cell.finals})
-    table = Table("cell", *(f"s{seed}" for seed in every_seed), title=plan.name)
-    for cell in cells:
-        table.add_row(cell.name, *(_entry(plan, cell, seed, known) for seed in every_seed))
-    return table
+def cell_rows(
+    plan: Plan, known: dict[str, Status], cells: Collection[Cell]
+) -> tuple[list[str], list[list[str]]]:
+    """Return the names of columns, and a row per cell with the state of each of its seeds."""
+    seeds = sorted({seed for cell in plan.cells for seed in cell.finals})
+    rows = [[cell.name, *(_entry(plan, cell, seed, known) for seed in seeds)] for cell in cells]
+    return ["cell", *(f"s{seed}" for seed in seeds)], rows
 
 
-def _entry(plan: Plan, cell: Cell, seed: int, known: dict[str, Status]) -> Text:
+def _entry(plan: Plan, cell: Cell, seed: int, known: dict[str, Status]) -> str:
     """Return the state of one seed of a cell, with stages done of all if it is under way."""
-    from rich.text import Text
-
     stages = plan.closure([cell.finals[seed]])
     state = state_of(cell, seed, stages, known)
     done = sum(known[stage.key].value == "done" for stage in stages)
     count = f" {done}/{len(stages)}" if state in ("running", "failed", "planned") and done else ""
-    return Text(state + count, style=_STYLES.get(state, "yellow"))
+    return state + count
 
 
 def state_of(cell: Cell, seed: int, stages: list[Stage], known: dict[str, Status]) -> str:

@@ -60,6 +60,13 @@ class Store:
         """Return where the stage stands."""
         return self.folder(stage).status
 
+    def statuses(self, stages: Iterable[Stage]) -> dict[str, Status]:
+        """Return where each of the stages stands, by key; cheap where little exists yet."""
+        stages = list(stages)
+        known = dict.fromkeys((stage.key for stage in stages), Status.PLANNED)
+        known.update((stage.key, self.status(stage)) for stage in self.existing(stages))
+        return known
+
     def result(self, stage: Stage) -> dict[str, Any] | None:
         """Return the content of the stage's ``result.json``, or None if it is not done."""
         return self.folder(stage).result()

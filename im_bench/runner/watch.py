@@ -33,13 +33,11 @@ class Watch:
         self._plan = plan
         self._store = store
         self._most = most
-        self.known: dict[str, Status] = {stage.key: Status.PLANNED for stage in plan.graph}
+        self.known = store.statuses(plan.graph)
         self._dependants: dict[str, list[str]] = {key: [] for key in self.known}
         for stage in plan.graph:
             for key in set(stage.requires):
                 self._dependants[key].append(stage.key)
-        for stage in store.existing(plan.graph):
-            self.known[stage.key] = store.status(stage)
         self._lacking = {
             stage.key: sum(self.known[key] is not Status.DONE for key in set(stage.requires))
             for stage in plan.graph

@@ -87,11 +87,15 @@ def tell(job: Job) -> dict[str, Any]:
 def train(job: Job) -> dict[str, Any]:
     """Go through steps that lean on each other, with a checkpoint after each; stop when asked.
 
+    Half-way it waits until the file exists that the config names, if it does.
     ``steps.txt`` tells of each step which process took it, and which Ray node that was on.
     """
     checkpoint = job.folder / "scratch" / "last.json"
     done, value = read_json(checkpoint) if checkpoint.exists() else (0, 1)
-    for step in range(done, job.config["steps"]):
+    steps, gate = job.config["steps"], job.config.get("gate")
+    for step in range(done, steps):
+        while step == steps // 2 and gate and not Path(gate).exists() and not job.stop_requested:
+            time.sleep(0.01)
         if job.stop_requested:
             raise StageInterrupted
         with (job.folder / "steps.txt").open("a") as file:

@@ -151,9 +151,12 @@ class RayEngine:
         minutes = task.needs.minutes
         task.folder.write_settings(Settings(device, max(1, int(needs.cpus)), minutes))
         path = str(task.folder.path.absolute())
+        flight = _Flight(task.folder, needs)
+        if task.alone or needs.gpus > 1:
+            flight.attempts = task.folder.attempts  # before it can begin
+            self._next_look = 0.0
         self._send(Start(path, needs))
-        large = task.alone or needs.gpus > 1
-        self._running[path] = _Flight(task.folder, needs, task.folder.attempts if large else None)
+        self._running[path] = flight
 
     def wait(self, timeout: float) -> list[Ended]:
         """Return the stages that ended, as soon as there is one, or none after so many seconds.
@@ -252,10 +255,11 @@ class RayEngine:
         )
 
     def _last_words(self) -> str:
-        """Return the last line that the driver wrote."""
+        """Return what the driver said at last, without when and where."""
         self._words.seek(0)
         lines = self._words.read().decode(errors="replace").splitlines()
-        return next((line for line in reversed(lines) if line.strip()), "without a word")
+        last = next((line for line in reversed(lines) if line.strip()), "without a word")
+        return last.rpartition("] ")[2].partition(". ")[0]
 
     def _has_gpus(self) -> bool:
         return any(node.gpus for node in (*self._seen, self._cluster.possible))

@@ -16,7 +16,7 @@ from im_bench.errors import ImBenchError
 from im_bench.runner.engines.commands import stage_command
 
 #: Seconds until a folder that was just written is visible on every machine that shares it.
-VISIBLE_SECONDS = 10.0
+VISIBLE_SECONDS = 5.0
 
 
 def run_stage(path: str) -> int:

@@ -1,14 +1,16 @@
 """A Ray cluster of several nodes on this machine, in a process of its own.
 
-It is told on standard input what to do, and answers each line with one: ``add {...}`` starts a node
-and answers with the process number of its raylet; ``kill PID`` kills a raylet. At the end of the
-input the cluster ends.
+It is told on standard input what to do, and answers each line with one: ``add {...}`` starts a
+node and answers with the process number of its raylet; ``kill PID`` kills a raylet, ``lose PID``
+also its workers, at the same moment, as when the machine fails. At the end of the input the cluster
+ends.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import signal
 import sys
 from pathlib import Path
 from typing import Any
@@ -21,7 +23,7 @@ def main(folder: str) -> None:
     Path(folder, "ray").mkdir()
     from ray.cluster_utils import Cluster
 
-    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, **SMALL})
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, **SMALL})
     answer(cluster.address)
     nodes = {}
     for line in sys.stdin:
@@ -32,9 +34,18 @@ def main(folder: str) -> None:
             nodes[pid] = node
             answer(pid)
         else:
+            if what == "lose":
+                lose(int(argument))
             cluster.remove_node(nodes.pop(int(argument)), allow_graceful=False)
             answer("killed")
     cluster.shutdown()
+
+
+def lose(raylet: int) -> None:
+    """Kill a raylet and the workers that it started, before either can do anything about it."""
+    children = Path(f"/proc/{raylet}/task/{raylet}/children").read_text().split()
+    for pid in (raylet, *map(int, children)):
+        os.kill(pid, signal.SIGKILL)
 
 
 def answer(value: Any) -> None:

@@ -70,4 +70,8 @@ def make_engine(options: EngineOptions) -> Engine:
         from im_bench.runner.engines.local import LocalEngine
 
         return LocalEngine(options)
+    if isinstance(options, RayOptions):
+        from im_bench.runner.engines.ray import RayEngine
+
+        return RayEngine(options)
     raise ImBenchError(f"the engine {options.engine!r} runs nothing")

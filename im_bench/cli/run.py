@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from im_bench.runner.engines.options import EngineOptions
-    from im_bench.runner.events import Summary
+    from im_bench.runner.events import Event, Summary
     from im_bench.runner.scheduler import Policy
     from im_bench.runner.store import Store
     from im_bench.suites.plan import Plan
@@ -70,6 +70,10 @@ def run(
     attempts: AttemptsOption = 2,
     time_limit: TimeLimitOption = None,
     tracking: Annotated[bool, typer.Option(help="Mirror the run to Weights & Biases.")] = True,
+    log_checkpoints: Annotated[
+        bool,
+        typer.Option("--log-checkpoints", help="Mirror the network of each training, too."),
+    ] = False,
     table: Annotated[bool, typer.Option(help="End with the results table.")] = True,
 ) -> None:
     """Run a suite: whatever is missing is made, then the results are shown.
@@ -110,7 +114,9 @@ def run(
     if isinstance(options, PrintOptions):
         _print_commands(plan, store)
         return
-    summary = run_cells(plan, store, options, Policy(policy), attempts, tracking, console)
+    summary = run_cells(
+        plan, store, options, Policy(policy), attempts, tracking, console, log_checkpoints
+    )
     _tell(summary, Policy(policy), console)
     if table:
         _show_table(plan, store, console)
@@ -125,6 +131,7 @@ def run_cells(
     attempts: int,
     tracking: bool,
     console: Console,
+    checkpoints: bool = False,
 ) -> Summary:
     """Run a plan on an engine, with a view on the console and a mirror on Weights & Biases.
 
@@ -145,11 +152,15 @@ def run_cells(
     with (
         stop_on_signals() as stop,
         closing(make_engine(options)) as engine,
-        Mirror(store.out, plan, tracking),
+        Mirror(store.out, plan, tracking, checkpoints) as mirror,
         make_view(store, total, console) as view,
     ):
-        retries = Retries(attempts)
-        return run_plan(plan, store, engine, policy, view, stop, retries=retries)
+
+        def tell(event: Event) -> None:
+            view(event)
+            mirror(event)
+
+        return run_plan(plan, store, engine, policy, tell, stop, retries=Retries(attempts))
 
 
 def _print_commands(plan: Plan, store: Store) -> None:

@@ -65,7 +65,10 @@ class Tracker:
             dir=str(self._out),
             id=run_id,
             mode=self.mode,
-            resume="allow" if self.mode == "online" else None,
+            # Offline, too: recorded with the run, it lets `wandb sync` append a second part to the
+            # first one instead of writing over it.
+            resume="allow",
+            allow_val_change=True,
             reinit="create_new",
             settings=settings,
             **described,

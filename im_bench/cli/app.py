@@ -13,6 +13,7 @@ from im_bench.cli.predict import predict
 from im_bench.cli.run import run
 from im_bench.cli.show import show
 from im_bench.cli.status import status
+from im_bench.cli.sync import sync
 from im_bench.cli.table import table
 from im_bench.errors import ImBenchError
 
@@ -24,7 +25,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(data.app, name="data")
-for command in (run, plan, status, table, show, predict, methods):
+for command in (run, plan, status, table, show, predict, methods, sync):
     app.command()(command)
 
 

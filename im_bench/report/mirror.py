@@ -154,7 +154,8 @@ class Mirror:
                 "what": event.what.value,
                 "id": identity,
                 **({"card": asdict(card)} if card else {}),
-                **({"slug": stage.slug, "detail": event.detail} if event.detail else {}),
+                **({"slug": stage.slug} if event.what is Happening.FAILED else {}),
+                **({"detail": event.detail} if event.detail else {}),
             }
 
     def _stop(self, process: subprocess.Popen[bytes]) -> None:

@@ -15,8 +15,9 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Any
@@ -82,7 +83,7 @@ def mirror(out: Path, report: Path, inbox: Inbox, haste: bool = True) -> int:
         haste: Whether to leave, at the end, what takes long to another time.
 
     Returns:
-        The number of stages that could not be sent.
+        The number of runs that could not be sent.
 
     Raises:
         Exception: Whatever W&B raises, when it fails again and again.
@@ -99,20 +100,30 @@ def mirror(out: Path, report: Path, inbox: Inbox, haste: bool = True) -> int:
     suite = SuiteRun(told["suite"], out, tracker)
     sent = sent_file(out, told["checkpoints"])
     stages = StageQueue(out / "stages", tracker, told["checkpoints"], sent)
+    broken = False
 
     def listen() -> None:
         for message in inbox.take():
             suite.note(message)
             stages.note(message)
 
-    looks = int(LOOKS_PER_SECOND * POLL_SECONDS)
+    def tell_suite(tell: Callable[[], None]) -> None:
+        """Its failure, unlike that of several stages in a row, does not end the mirror."""
+        nonlocal broken
+        try:
+            if not broken:
+                tell()
+        except Exception:
+            logger.exception("the suite's own run could not be mirrored")
+            broken = True
+
     ended = False
     while not ended:
         ended = inbox.ended.wait(POLL_SECONDS)
         listen()
         if not ended:
-            left = stages.look(looks, inbox.ended.is_set)
-            suite.update(left)
+            left = stages.look(int(LOOKS_PER_SECOND * POLL_SECONDS), inbox.ended.is_set)
+            tell_suite(partial(suite.update, left))
     deadline = time.monotonic() + CATCH_UP_SECONDS
 
     def enough() -> bool:
@@ -120,8 +131,9 @@ def mirror(out: Path, report: Path, inbox: Inbox, haste: bool = True) -> int:
 
     stages.look(None, enough)
     stages.close()
-    suite.finish(read_json(report) if report.exists() else None, enough)
-    return stages.failures
+    ending = read_json(report) if report.exists() else None
+    tell_suite(lambda: suite.finish(ending, enough))
+    return stages.failures + broken
 
 
 @contextmanager

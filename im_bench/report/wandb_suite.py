@@ -113,6 +113,7 @@ class SuiteRun:
         self._unread: deque[CellRow] = deque()
         self._state: dict[str, str] = {}  # what each stage of which something was told counts as
         self._failures: dict[str, list[str]] = {}
+        self._live = False  # whether anything of the suite has run
         self._events = 0
         self._counted = (0.0, "")
         self._shown = (0.0, 0)
@@ -130,9 +131,10 @@ class SuiteRun:
         if what not in COUNTED:
             return
         self._events += what != "present"
+        self._live = self._live or COUNTED[what] == "running"
         self._state[identity] = COUNTED[what]
         if what == "failed":
-            self._failures[identity] = [message["slug"], identity, message["detail"]]
+            self._failures[identity] = [message["slug"], identity, message.get("detail", "")]
         for row in self._rows_of.get(identity, ()):
             if identity == row.final or row.state in ("planned", "running"):
                 self._judge(row, message)
@@ -156,7 +158,7 @@ class SuiteRun:
             looks: At most so many files are read.
         """
         self._read(looks)
-        if not self._events:
+        if not self._live:
             return
         now = time.time()
         counts = self._counts()
@@ -178,7 +180,7 @@ class SuiteRun:
         while self._unread and not enough():
             self._read(100)
         told = self._fingerprint(report) if report else self._memory.told
-        if told != self._memory.told or self._events:
+        if told != self._memory.told or self._run is not None:
             self._open().log({**self._counts(), "hours": self._hours})
             self._show(None)
         if report and told != self._memory.told:
@@ -254,7 +256,8 @@ class SuiteRun:
     def _fingerprint(self, report: dict[str, Any]) -> str:
         page = Path(report["page"])
         seen = sha256_file(page) if page.is_file() else ""
-        return sha256_json([self._about["id"], report["tables"], seen])
+        failures = sorted(self._failures.values())
+        return sha256_json([self._about["id"], report["tables"], failures, seen])
 
     def _log_report(self, report: dict[str, Any]) -> None:
         run = self._open()

@@ -85,19 +85,29 @@ def pick_mode(settings: Any) -> Mode:
         return "disabled"
     if settings.mode in ("offline", "dryrun"):
         return "offline"
-    has_key = settings.api_key or settings.identity_token_file or _netrc_key(settings.base_url)
-    return "online" if has_key and _reachable(settings.base_url) else "offline"
+    return "online" if has_key(settings) and reachable(settings.base_url) else "offline"
 
 
-def _netrc_key(url: str) -> bool:
+def has_key(settings: Any) -> bool:
+    """Return whether W&B's settings, or ``.netrc``, hold something to identify oneself by."""
+    return bool(find_key(settings) or settings.identity_token_file)
+
+
+def find_key(settings: Any) -> str:
+    """Return the key, or an empty string."""
+    if settings.api_key:
+        return str(settings.api_key)
     path = Path(os.environ.get("NETRC", "~/.netrc")).expanduser()
+    host = urlsplit(settings.base_url).hostname or ""
     try:
-        return netrc.netrc(str(path)).authenticators(urlsplit(url).hostname or "") is not None
+        found = netrc.netrc(str(path)).authenticators(host)
     except (OSError, netrc.NetrcParseError):
-        return False
+        return ""
+    return (found[2] or "") if found else ""
 
 
-def _reachable(url: str) -> bool:
+def reachable(url: str) -> bool:
+    """Return whether a server takes connections."""
     parts = urlsplit(url)
     port = parts.port or (80 if parts.scheme == "http" else 443)
     try:

@@ -43,15 +43,15 @@ def memory(pid: int) -> int:
     return 0
 
 
-def file_operations(pid: int, seconds: float) -> float:
-    """Return a process's operations on files by name per second, by strace."""
+def file_operations(pid: int, folder: Path, seconds: float) -> float:
+    """Return a process's operations per second on files in a folder, by strace."""
     with tempfile.NamedTemporaryFile("r") as file:
         command = ["strace", "-f", "-e", "trace=%file", "-o", file.name, "-p", str(pid)]
         tracer = subprocess.Popen(command, stderr=subprocess.DEVNULL)
         time.sleep(seconds)
         tracer.send_signal(signal.SIGINT)
         tracer.wait()
-        return sum(1 for line in file if "(" in line) / seconds
+        return sum(str(folder) in line for line in file) / seconds
 
 
 def main() -> None:
@@ -92,8 +92,8 @@ def main() -> None:
                 f"the first table stood there after {shown:.1f} s"
             )
             if shutil.which("strace"):
-                rate = file_operations(process.pid, options.seconds)
-                print(f"{rate:.0f} operations on files by name per second")
+                rate = file_operations(process.pid, store.out, options.seconds)
+                print(f"{rate:.0f} operations per second on files by name")
             print(f"the mirror has {memory(process.pid)} MiB")
             began = time.perf_counter()
         print(f"the end took {time.perf_counter() - began:.1f} s")

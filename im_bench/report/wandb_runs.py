@@ -95,7 +95,7 @@ class StageMirror:
         Args:
             may_open: Whether a run may be opened that will stay open.
         """
-        if self.finished or not self._folder.path.is_dir():
+        if self.finished:
             return
         status = self._status = self._folder.status
         if status is Status.PLANNED and not self.is_open:

@@ -180,7 +180,7 @@ class SuiteRun:
         while self._unread and not enough():
             self._read(100)
         told = self._fingerprint(report) if report else self._memory.told
-        if told != self._memory.told or self._run is not None:
+        if told != self._memory.told or self._live:
             self._open().log({**self._counts(), "hours": self._hours})
             self._show(None)
         if report and told != self._memory.told:

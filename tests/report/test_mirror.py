@@ -7,6 +7,7 @@ import json
 import logging
 import os
 import signal
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -371,6 +372,24 @@ def test_a_server_that_is_not_there_leaves_offline_runs(
     with Mirror(store.out, plan) as mirror:
         told(mirror, Happening.PRESENT, member)
     assert len(read_runs(store.out)) == 2
+
+
+def test_a_server_that_never_answers_is_given_up(
+    plan: Plan,
+    store: Store,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    member = stage(plan, "isic/0.1/s1/ldt/member1")
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        monkeypatch.setenv("WANDB_BASE_URL", f"http://127.0.0.1:{silent.getsockname()[1]}")
+        monkeypatch.setenv("WANDB_API_KEY", "0" * 40)
+        with Mirror(store.out, plan, patience=3) as mirror:
+            leave_training(store, plan, member, range(1, 21))
+            for _ in range(20_000):  # More than a pipe holds: the suite does not wait for it.
+                told(mirror, Happening.STARTED, member)
+            told(mirror, Happening.DONE, member)
+    assert ["gave up waiting" in record.message for record in caplog.records] == [True]
 
 
 def test_a_broken_wandb_is_one_warning(

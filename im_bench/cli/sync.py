@@ -24,6 +24,14 @@ def sync(
     log_checkpoints: Annotated[
         bool, typer.Option("--log-checkpoints", help="With --suite: the networks, too.")
     ] = False,
+    page: Annotated[
+        Path | None,
+        typer.Option(
+            "--page",
+            metavar="FILE",
+            help="With --suite: the report to attach. Default: OUT/report/index.html, if there.",
+        ),
+    ] = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Only say what would be uploaded.")
     ] = False,
@@ -38,6 +46,10 @@ def sync(
 
     if not out.is_dir():
         raise ImBenchError(f"there is no results folder {out}: name it with --out")
+    if not suite and (page or log_checkpoints):
+        raise ImBenchError("--page and --log-checkpoints need --suite: they are part of its record")
+    if page and not page.is_file():
+        raise ImBenchError(f"there is no page {page}: `im-bench report` writes one")
     plan = load_plan(suite, out, data_root) if suite else None
     if dry_run:
         parts = OfflineRuns(out).unsent()
@@ -47,7 +59,7 @@ def sync(
         return
     url = check_server()
     if plan:
-        record(plan, out, log_checkpoints)
+        record(plan, out, log_checkpoints, page)
     offline = OfflineRuns(out)
     if not offline.unsent():
         typer.echo("nothing is left to upload")
@@ -61,14 +73,14 @@ def sync(
         raise typer.Exit(1)
 
 
-def record(plan: Plan, out: Path, checkpoints: bool) -> None:
+def record(plan: Plan, out: Path, checkpoints: bool, page: Path | None) -> None:
     """Mirror what lies in the stages' folders and is not yet mirrored, however long that takes."""
     from im_bench.report.mirror import Mirror
     from im_bench.runner.events import Event, Happening
     from im_bench.runner.store import Status, Store
 
     store = Store(out)
-    with Mirror(out, plan, checkpoints=checkpoints, patience=None) as mirror:
+    with Mirror(out, plan, checkpoints=checkpoints, patience=None, page=page) as mirror:
         for stage in store.existing(plan.graph):
             status = store.status(stage)
             if status is Status.DONE:

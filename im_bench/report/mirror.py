@@ -54,6 +54,7 @@ class Mirror:
         enabled: Whether to do anything; ``WANDB_MODE=disabled`` says no as well.
         checkpoints: Whether to log the network of each training.
         patience: Seconds that the mirror has at the end; without limit if None.
+        page: The report for a browser that is attached at the end, if it is there.
     """
 
     def __init__(
@@ -63,12 +64,14 @@ class Mirror:
         enabled: bool = True,
         checkpoints: bool = False,
         patience: float | None = WAIT_SECONDS,
+        page: Path | None = None,
     ) -> None:
         self._out = out
         self._plan = plan
         self._enabled = enabled and os.environ.get("WANDB_MODE") != "disabled"
         self._checkpoints = checkpoints
         self._patience = patience
+        self._page = page or out / PAGE
         self._folder = out / "wandb"
         self._log = self._folder / "mirror.log"
         self._report = self._folder / f"{plan.name}-report.json"
@@ -98,7 +101,8 @@ class Mirror:
             return
         try:
             if kind is None:
-                write_json(self._report, report(self._plan, self._out))
+                ending = {**report(self._plan, self._out), "page": str(self._page)}
+                write_json(self._report, ending)
         except Exception as problem:
             logger.warning("Weights & Biases: the tables are not mirrored: %r", problem)
         self._stop(self._process)
@@ -182,6 +186,7 @@ def wandb_environment(out: Path) -> dict[str, str]:
     return {
         "WANDB_SILENT": "true",
         "WANDB_ERROR_REPORTING": "false",  # Else W&B reports on itself, even without a key.
+        "WANDB_DIR": str(out.resolve()),
         "WANDB_DATA_DIR": folder,
         "WANDB_CACHE_DIR": folder,
         **os.environ,
@@ -239,7 +244,6 @@ def report(plan: Plan, out: Path) -> dict[str, Any]:
             "best": _columns(best),
         },
         "files": {"results.csv": render_csv(results), "generations.csv": render_csv(generations)},
-        "page": str(out / PAGE),
     }
 
 

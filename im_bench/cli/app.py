@@ -18,6 +18,7 @@ from im_bench.cli.retry import retry
 from im_bench.cli.run import run
 from im_bench.cli.show import show
 from im_bench.cli.status import status
+from im_bench.cli.sync import sync
 from im_bench.cli.table import table
 from im_bench.errors import ImBenchError
 
@@ -29,7 +30,10 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(data.app, name="data")
-for command in (run, retry, plan, status, logs, table, show, diff, predict, methods, gc, doctor):
+COMMANDS = (
+    *(run, retry, plan, status, logs, table, show, diff, predict, methods, sync, gc, doctor),
+)
+for command in COMMANDS:
     app.command()(command)
 
 

@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from im_bench.runner.engines.options import EngineOptions
-    from im_bench.runner.events import Summary
+    from im_bench.runner.events import Event, Summary
     from im_bench.runner.scheduler import Policy
     from im_bench.runner.store import Store
     from im_bench.suites.plan import Plan
@@ -72,6 +72,10 @@ def run(
     attempts: AttemptsOption = 2,
     time_limit: TimeLimitOption = None,
     tracking: TrackingOption = True,
+    log_checkpoints: Annotated[
+        bool,
+        typer.Option("--log-checkpoints", help="Mirror the network of each training, too."),
+    ] = False,
     table: TableOption = True,
 ) -> None:
     """Run a suite: whatever is missing is made, then the results are shown.
@@ -101,7 +105,9 @@ def run(
     if isinstance(options, PrintOptions):
         print_commands(plan, store)
         return
-    summary = run_cells(plan, store, options, Policy(policy), attempts, tracking, console)
+    summary = run_cells(
+        plan, store, options, Policy(policy), attempts, tracking, console, log_checkpoints
+    )
     # What "always" discarded is missing now; to discard again would lose what was redone.
     go_on = _command("only-missing" if policy == Policy.ALWAYS.value else None)
     tell(summary, console, go_on, _command("retry-failed"))
@@ -118,6 +124,7 @@ def run_cells(
     attempts: int,
     tracking: bool,
     console: Console,
+    checkpoints: bool = False,
 ) -> Summary:
     """Run a plan on an engine, with a view on the console and a mirror on Weights & Biases.
 
@@ -139,11 +146,15 @@ def run_cells(
     with (
         stop_on_signals() as stop,
         closing(make_engine(options)) as engine,
-        Mirror(store.out, plan, tracking),
+        Mirror(store.out, plan, tracking, checkpoints) as mirror,
         make_view(store, total, console) as view,
     ):
-        retries = Retries(attempts)
-        return run_plan(plan, store, engine, policy, view, stop, retries=retries)
+
+        def notify(event: Event) -> None:
+            view(event)
+            mirror(event)
+
+        return run_plan(plan, store, engine, policy, notify, stop, retries=Retries(attempts))
 
 
 def print_commands(plan: Plan, store: Store) -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from im_bench.report.entries import Column, Row
+from im_bench.report.matching import Comparison, protocol_of
 from im_bench.report.reference import ReportedNumber
 from im_bench.runner.store import Store
 from im_bench.suites.graph import Stage
@@ -12,14 +14,16 @@ from im_bench.suites.plan import Plan
 
 
 def results_notes(
-    plan: Plan, store: Store, reported: Sequence[ReportedNumber] = ()
+    plan: Plan, store: Store, columns: Sequence[Column], rows: Sequence[Row], comparison: Comparison
 ) -> tuple[str, ...]:
     """Return the footer of a results table, one sentence or two a line.
 
     Args:
         plan: What was asked for.
         store: Where the origin of the results stands.
-        reported: The reported numbers that the table shows.
+        columns: Of the table.
+        rows: Of the table, with their mean ranks.
+        comparison: The reported numbers, those that the table shows and the others.
     """
     return tuple(
         note
@@ -32,7 +36,10 @@ def results_notes(
             _labels(plan),
             "Best bold, second underlined, among complete entries; methods that use all labels "
             "stand apart and are not ranked. Holes are marked, never averaged over.",
-            *_reported(plan, reported),
+            _gains(rows),
+            _mean_ranks(columns, rows),
+            *_reported(plan, comparison.chosen),
+            *_not_shown(comparison),
             _origin(plan, store),
             _synthetic(plan),
             *dict.fromkeys(f"No data: {cell.problem}" for cell in plan.cells if cell.problem),
@@ -117,17 +124,62 @@ def _labels(plan: Plan) -> str:
     return f"Labelled training images: {_list(shares)}."
 
 
-def _reported(plan: Plan, numbers: Sequence[ReportedNumber]) -> list[str]:
-    if not numbers:
+def _gains(rows: Sequence[Row]) -> str:
+    if not any(row.base for row in rows):
+        return ""
+    return (
+        "In parentheses beside a method with '+ IM': its mean minus that of the method without, "
+        "where both are complete."
+    )
+
+
+def _mean_ranks(columns: Sequence[Column], rows: Sequence[Row]) -> str:
+    ranked = sum(row.mean_rank is not None for row in rows)
+    if not ranked:
+        return ""
+    left = sum(not row.section for row in rows) - ranked
+    return (
+        f"Mean rank over {len(columns)} data sets and splits, among the {ranked} methods that are "
+        f"complete in all of them{f'; {left} with holes have none' if left else ''}."
+    )
+
+
+def _reported(plan: Plan, chosen: Mapping[tuple[str, str], ReportedNumber]) -> list[str]:
+    if not chosen:
         return []
-    lines = ["Second line of an entry: the reported number (ours minus it)."]
-    lines += [f"Reported: {source}." for source in dict.fromkeys(n.source for n in numbers)]
+    numbers = list(chosen.values())
+    mark = "; ≈: read from a figure" if any(number.approximate for number in numbers) else ""
+    lines = [f"Below an entry: the reported number (ours minus it){mark}."]
+    lines += dict.fromkeys(f"Reported: {n.source}: {n.protocol}." for n in numbers)
     for note in dict.fromkeys(note for n in numbers for note in n.notes.split("; ") if note):
-        data = _list(dict.fromkeys(n.data for n in numbers if note in n.notes))
+        data = _list(dict.fromkeys(d for (_, d), n in chosen.items() if note in n.notes))
         lines.append(f"On {data}: {note}.")
+    strides = {
+        n.output_stride
+        for (_, data), n in chosen.items()
+        if (ours := protocol_of(plan.suite.data[data], ""))
+        and n.output_stride not in ("", ours.output_stride)
+    }
+    if strides:
+        lines.append(f"Of reported numbers some have output stride {_list(sorted(strides))}.")
     if plan.budget != "paper":
         lines.append("The reported numbers were trained under the budget 'paper', not 'equal'.")
     return lines
+
+
+def _not_shown(comparison: Comparison) -> list[str]:
+    """Say which reported numbers do not stand in the table, and why."""
+    also: dict[str, list[str]] = {}
+    for method, data, number in comparison.same:
+        value = f"{'≈ ' if number.approximate else ''}{number.value:g}"
+        also.setdefault(number.source, []).append(f"{method} on {data} {value}")
+    return [
+        *(f"Also reported alike: {source}: {_list(said)}." for source, said in also.items()),
+        *(
+            f"Not compared, other protocol: {source} ({_list(data)}: {'; '.join(differences)})."
+            for (source, differences), data in comparison.other.items()
+        ),
+    ]
 
 
 def _origin(plan: Plan, store: Store) -> str:

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+from im_bench.methods.online import registry_name
+from im_bench.report.columns import columns_of
 from im_bench.report.entries import (
     Column,
     Entry,
@@ -15,7 +17,9 @@ from im_bench.report.entries import (
     Row,
     State,
 )
+from im_bench.report.matching import compare
 from im_bench.report.notes import generation_notes, results_notes
+from im_bench.report.ranking import marked, with_mean_ranks
 from im_bench.report.reference import References, ReportedNumber, load_references
 from im_bench.runner.store import Status, Store
 from im_bench.suites.graph import Stage
@@ -70,11 +74,14 @@ class CellResults:
             self._known[stage.key] = self._store.status(stage)
         return self._known[stage.key]
 
-    def column(self, data: str) -> Column:
-        """Return a data set's column; its metric is the one that the results name."""
-        cells = [cell for cell in self.plan.cells if cell.data == data]
-        metrics = [o["metric"] for cell in cells for o in self.outcomes(cell).values()]
-        return Column(data, cells[0].split, metrics[0] if metrics else "")
+    def columns(self) -> dict[str, Column]:
+        """Return the columns by data set; their metrics are those that the results name."""
+        metrics = {
+            cell.data: str(outcome["metric"])
+            for cell in reversed(self.plan.cells)
+            for outcome in self.outcomes(cell).values()
+        }
+        return columns_of(self.plan, metrics)
 
 
 def results_table(plan: Plan, store: Store, references: References | None = None) -> ResultsTable:
@@ -83,28 +90,26 @@ def results_table(plan: Plan, store: Store, references: References | None = None
     Args:
         plan: What was asked for.
         store: What is there.
-        references: Reported numbers by (data set, method); by default the built-in ones.
+        references: Reported numbers; by default the built-in ones.
 
     Raises:
         ImBenchError: If the table of reported numbers is wrong.
     """
     results = CellResults(plan, store)
     numbers = load_references() if references is None else references
-    columns = {cell.data: results.column(cell.data) for cell in plan.cells}
-    rows = _rows(plan)
-    reported = {
-        cell.name: number
-        for cell in plan.cells
-        if (number := _reported(cell, plan, columns[cell.data], numbers)) is not None
-    }
+    columns, rows = results.columns(), _rows(plan)
+    comparison = compare(plan, columns, rows, numbers)
     entries = {
-        (cell.method, cell.data): _entry(cell, results, reported.get(cell.name))
+        (cell.method, cell.data): _entry(
+            cell, results, comparison.chosen.get((cell.method, cell.data))
+        )
         for cell in plan.cells
     }
-    for column in columns.values():
-        _rank(entries, rows, column)
-    notes = results_notes(plan, store, list(reported.values()))
-    return ResultsTable(plan.name, tuple(columns.values()), rows, entries, notes)
+    shown = list(columns.values())
+    ranked = marked(entries, rows, shown)
+    rows = with_mean_ranks(rows, shown, ranked)
+    notes = results_notes(plan, store, shown, rows, comparison)
+    return ResultsTable(plan.name, tuple(shown), rows, ranked, notes)
 
 
 def _rows(plan: Plan) -> tuple[Row, ...]:
@@ -112,60 +117,38 @@ def _rows(plan: Plan) -> tuple[Row, ...]:
     for cell in plan.cells:
         stages = plan.stages_of(cell) if cell.method not in rows else []
         all_labels = any(stage.config.get("part") == "all" for stage in stages)
-        rows.setdefault(cell.method, Row(cell.method, cell.title, all_labels))
+        rows.setdefault(cell.method, Row(cell.method, cell.title, all_labels, _base(cell, plan)))
     return tuple(sorted(rows.values(), key=lambda row: row.all_labels))
 
 
-def _entry(cell: Cell, results: CellResults, reported: ReportedNumber | None) -> Entry:
+def _base(cell: Cell, plan: Plan) -> str:
+    """Return the method of the plan that a cell's is an addition to, or an empty string."""
+    base = registry_name(cell.method)
+    return base if base != cell.method and base in plan.suite.methods else ""
+
+
+def _entry(cell: Cell, results: CellResults, number: ReportedNumber | None) -> Entry:
     scores = {
         seed: float(outcome["test"][outcome["metric"]])
         for seed, outcome in results.outcomes(cell).items()
     }
-    return Entry(
-        scores, tuple(cell.finals), results.state(cell), reported.score if reported else None
+    entry = Entry(scores, tuple(cell.finals), results.state(cell))
+    if number is None:
+        return entry
+    return replace(
+        entry, reported=number.score, source=number.source, approximate=number.approximate
     )
-
-
-def _reported(
-    cell: Cell, plan: Plan, column: Column, references: References
-) -> ReportedNumber | None:
-    """Return the number for the same real data set, metric and share of labels, if there is one."""
-    spec = plan.suite.data[cell.data]
-    number = references.get((spec.reference or "", cell.method))
-    if number is None or spec.synth is not None:
-        return None
-    same_metric = column.metric in ("", number.metric)
-    same_labels = number.labelled == 1 or spec.labelled in ("file", number.labelled)
-    return number if same_metric and same_labels else None
-
-
-def _rank(entries: dict[tuple[str, str], Entry], rows: tuple[Row, ...], column: Column) -> None:
-    """Mark best and second best among complete entries; equal ones, as printed, share a mark."""
-    printed = {
-        key: round(mean * (100 if column.unit == "%" else 1), 1)
-        for row in rows
-        if not row.all_labels
-        and (entry := entries.get(key := (row.method, column.data)))
-        and entry.complete
-        and (mean := entry.mean) is not None
-        and mean == mean
-    }
-    best = sorted(set(printed.values()), reverse=bool(column.higher))[:2]
-    if len(printed) < 2:
-        return
-    for key, value in printed.items():
-        if value in best:
-            entries[key] = replace(entries[key], rank=best.index(value) + 1)
 
 
 def generations_table(plan: Plan, store: Store) -> GenerationsTable:
     """Return the test scores and the shares kept, by generation, of methods that have them."""
     results = CellResults(plan, store)
+    columns = results.columns()
     rows: list[GenerationRow] = []
     for cell in plan.cells:
         rounds = _rounds(plan, cell)
         if rounds:
-            rows += _generation_rows(cell, results, rounds)
+            rows += _generation_rows(cell, columns[cell.data], results, rounds)
     most = max((len(row.entries) for row in rows), default=0)
     return GenerationsTable(plan.name, most, tuple(rows), generation_notes(plan))
 
@@ -178,8 +161,10 @@ def _rounds(plan: Plan, cell: Cell) -> int:
     return sum(role.startswith("generation-") for role in roles)
 
 
-def _generation_rows(cell: Cell, results: CellResults, rounds: int) -> list[GenerationRow]:
-    column, state = results.column(cell.data), results.state(cell)
+def _generation_rows(
+    cell: Cell, column: Column, results: CellResults, rounds: int
+) -> list[GenerationRow]:
+    state = results.state(cell)
     outcomes = results.outcomes(cell)
 
     def entry(quantity: str, g: int) -> Entry:

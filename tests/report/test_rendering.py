@@ -9,17 +9,9 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from im_bench.report.entries import Entry, GenerationsTable, ResultsTable, State
-from im_bench.report.rendering import (
-    flat_rows,
-    hole,
-    measured,
-    number,
-    render_csv,
-    render_markdown,
-    render_terminal,
-    reported,
-)
+from im_bench.report.rendering import flat_rows, render_csv, render_markdown, render_terminal
 from im_bench.report.tables import generations_table, results_table
+from im_bench.report.texts import hole, measured, number, reported
 from im_bench.runner.store import Store
 from im_bench.suites.plan import Plan
 

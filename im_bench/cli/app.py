@@ -7,6 +7,7 @@ import sys
 import typer
 
 from im_bench.cli import data
+from im_bench.cli.exchange import export, import_results
 from im_bench.cli.methods import methods
 from im_bench.cli.plan import plan
 from im_bench.cli.predict import predict
@@ -24,8 +25,9 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(data.app, name="data")
-for command in (run, plan, status, table, show, predict, methods):
+for command in (run, plan, status, table, show, predict, methods, export):
     app.command()(command)
+app.command("import")(import_results)
 
 
 def main() -> None:

@@ -23,10 +23,10 @@ _SPECIAL = {
     ">": r"\textgreater{}",
     "|": r"\textbar{}",
     '"': "''",
+    "'": "'{}",  # two would be another sign
     "[": "{[}",  # what follows the end of a line would be its option
     "]": "{]}",
     "*": "{*}",
-    "'": r"\textquotesingle{}",
     "`": r"\textasciigrave{}",
     "±": r"$\pm$",
     "×": r"$\times$",
@@ -52,9 +52,7 @@ _SPECIAL = {
 _LETTERS = frozenset("ÀÁÂÃÄÅÆÇÈÉÊËÌÍÎÏÑÒÓÔÕÖØÙÚÛÜÝßàáâãäåæçèéêëìíîïñòóôõöøùúûüýÿŠšŽžŁłŒœ")
 
 _DOCUMENT = r"""\documentclass{article}
-\usepackage[T1]{fontenc}
 \usepackage[a4paper,landscape,margin=15mm]{geometry}
-\usepackage{textcomp}
 \usepackage{booktabs}
 \pagestyle{empty}
 \begin{document}
@@ -124,7 +122,7 @@ def _results(table: ResultsTable) -> Iterator[str]:
         yield _line(["", *heads, *_rank_cell(table, "")])
         yield from _rules(table)
     names = [escaped(column.label or column.data) for column in table.columns]
-    yield _line(["Method", *names, *_rank_cell(table, texts.MEAN_RANK)])
+    yield _line(["Method", *names, *_rank_cell(table, texts.MEAN_RANK.capitalize())])
     heads = [escaped(texts.heading(column)) for column in table.columns]
     yield _line(["", *heads, *_rank_cell(table, escaped("↓"))])
     for section, rows in table.sections():
@@ -169,8 +167,12 @@ def _own(entry: Entry, unit: str, usual: int) -> str:
     mean = escaped(texts.number(entry.mean, unit))
     mark = {1: r"\textbf{%s}", 2: r"\underline{%s}"}.get(entry.rank or 0, "%s")
     gain = texts.gain(entry, unit)
-    spread = escaped(texts.spread(entry, unit, usual))
-    return mark % mean + spread + (rf" {_faint(gain)}" if gain else "")
+    spread = texts.spread(entry, unit, usual)
+    return (
+        mark % mean
+        + (f" {escaped(spread)}" if spread else "")
+        + (rf" {_faint(gain)}" if gain else "")
+    )
 
 
 def _faint(text: str) -> str:

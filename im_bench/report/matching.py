@@ -59,13 +59,13 @@ class Comparison:
 
     Attributes:
         chosen: What stands beside ours, by (method, data set).
-        same: Further numbers under the same protocol: (source, column, method, number).
-        other: Numbers under other protocols: the columns that they are of, by source and by in
+        same: Further numbers under the same protocol.
+        other: Numbers under other protocols: the data sets that they are of, by source and by in
             what they differ.
     """
 
     chosen: Mapping[Key, ReportedNumber]
-    same: tuple[tuple[str, str, ReportedNumber], ...] = ()
+    same: tuple[ReportedNumber, ...] = ()
     other: Mapping[tuple[str, tuple[str, ...]], list[str]] = field(default_factory=dict)
 
 
@@ -100,7 +100,7 @@ def compare(
         for source in {number.source for number, differences in found if not differences}
     )
     chosen: dict[Key, ReportedNumber] = {}
-    same: list[tuple[str, str, ReportedNumber]] = []
+    same: list[ReportedNumber] = []
     other: dict[tuple[str, tuple[str, ...]], list[str]] = {}
     for (method, data), found in candidates.items():
         stride = protocols[data].output_stride
@@ -114,11 +114,9 @@ def compare(
         )
         if equal:
             chosen[method, data] = equal[0]
-            same += [(method, columns[data].name, number) for number in equal[1:]]
+            same += equal[1:]
         for source, differences in _nearest(found):
-            names = other.setdefault((source, differences), [])
-            if columns[data].name not in names:
-                names.append(columns[data].name)
+            other.setdefault((source, differences), []).append(data)
     return Comparison(chosen, tuple(same), other)
 
 

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from im_bench.methods.online import registry_name
 from im_bench.report.columns import columns_of
 from im_bench.report.entries import (
     Column,
@@ -14,74 +12,17 @@ from im_bench.report.entries import (
     GenerationRow,
     GenerationsTable,
     ResultsTable,
-    Row,
-    State,
 )
+from im_bench.report.importing import imported
 from im_bench.report.matching import compare
 from im_bench.report.notes import generation_notes, results_notes
 from im_bench.report.ranking import marked, with_mean_ranks
 from im_bench.report.reference import References, ReportedNumber, load_references
-from im_bench.runner.store import Status, Store
-from im_bench.suites.graph import Stage
+from im_bench.report.results import SHARES, CellResults, rows_of, shares_of
+from im_bench.runner.store import Store
 from im_bench.suites.plan import Cell, Plan
 
-#: Shares that pseudo-label stages leave, in the order of the table.
-SHARES = ("images_kept", "pixels_kept", "label_accuracy")
-
-
-class CellResults:
-    """The outcomes of all cells of a plan, read once.
-
-    Args:
-        plan: Says which there should be.
-        store: Says which there are.
-    """
-
-    def __init__(self, plan: Plan, store: Store) -> None:
-        self.plan = plan
-        self._store = store
-        self._known: dict[str, Status] = {}
-        self._outcomes = {
-            (cell.name, seed): result["outcome"]
-            for cell in plan.cells
-            for seed, key in cell.finals.items()
-            if (result := store.result(plan.graph[key])) is not None
-        }
-
-    def outcomes(self, cell: Cell) -> dict[int, Mapping[str, Any]]:
-        """Return the outcomes of a cell by seed, as far as they are there."""
-        return {
-            seed: self._outcomes[cell.name, seed]
-            for seed in cell.finals
-            if (cell.name, seed) in self._outcomes
-        }
-
-    def state(self, cell: Cell) -> State:
-        """Return where a cell stands; a failure anywhere among its stages counts."""
-        missing = [k for seed, k in cell.finals.items() if (cell.name, seed) not in self._outcomes]
-        if not missing:
-            return State.DONE
-        if cell.problem:
-            return State.NO_DATA
-        found = {self._status(stage) for stage in self.plan.closure(missing)}
-        for status, state in ((Status.FAILED, State.FAILED), (Status.RUNNING, State.RUNNING)):
-            if status in found:
-                return state
-        return State.PLANNED
-
-    def _status(self, stage: Stage) -> Status:
-        if stage.key not in self._known:
-            self._known[stage.key] = self._store.status(stage)
-        return self._known[stage.key]
-
-    def columns(self) -> dict[str, Column]:
-        """Return the columns by data set; their metrics are those that the results name."""
-        metrics = {
-            cell.data: str(outcome["metric"])
-            for cell in reversed(self.plan.cells)
-            for outcome in self.outcomes(cell).values()
-        }
-        return columns_of(self.plan, metrics)
+__all__ = ["SHARES", "CellResults", "generations_table", "long_rows", "results_table"]
 
 
 def results_table(plan: Plan, store: Store, references: References | None = None) -> ResultsTable:
@@ -97,8 +38,10 @@ def results_table(plan: Plan, store: Store, references: References | None = None
     """
     results = CellResults(plan, store)
     numbers = load_references() if references is None else references
-    columns, rows = results.columns(), _rows(plan)
-    comparison = compare(plan, columns, rows, numbers)
+    others = imported(plan, store.out)
+    columns = columns_of(plan, {**others.metrics, **results.metrics()})
+    own = rows_of(plan)
+    comparison = compare(plan, columns, own, numbers)
     entries = {
         (cell.method, cell.data): _entry(
             cell, results, comparison.chosen.get((cell.method, cell.data))
@@ -106,25 +49,11 @@ def results_table(plan: Plan, store: Store, references: References | None = None
         for cell in plan.cells
     }
     shown = list(columns.values())
-    ranked = marked(entries, rows, shown)
+    rows = (*own, *others.rows)
+    ranked = marked({**entries, **others.entries}, rows, shown)
     rows = with_mean_ranks(rows, shown, ranked)
-    notes = results_notes(plan, store, shown, rows, comparison)
+    notes = (*results_notes(plan, store, shown, rows, comparison), *others.notes)
     return ResultsTable(plan.name, tuple(shown), rows, ranked, notes)
-
-
-def _rows(plan: Plan) -> tuple[Row, ...]:
-    rows: dict[str, Row] = {}
-    for cell in plan.cells:
-        stages = plan.stages_of(cell) if cell.method not in rows else []
-        all_labels = any(stage.config.get("part") == "all" for stage in stages)
-        rows.setdefault(cell.method, Row(cell.method, cell.title, all_labels, _base(cell, plan)))
-    return tuple(sorted(rows.values(), key=lambda row: row.all_labels))
-
-
-def _base(cell: Cell, plan: Plan) -> str:
-    """Return the method of the plan that a cell's is an addition to, or an empty string."""
-    base = registry_name(cell.method)
-    return base if base != cell.method and base in plan.suite.methods else ""
 
 
 def _entry(cell: Cell, results: CellResults, number: ReportedNumber | None) -> Entry:
@@ -143,7 +72,7 @@ def _entry(cell: Cell, results: CellResults, number: ReportedNumber | None) -> E
 def generations_table(plan: Plan, store: Store) -> GenerationsTable:
     """Return the test scores and the shares kept, by generation, of methods that have them."""
     results = CellResults(plan, store)
-    columns = results.columns()
+    columns = columns_of(plan, results.metrics())
     rows: list[GenerationRow] = []
     for cell in plan.cells:
         rounds = _rounds(plan, cell)
@@ -171,10 +100,10 @@ def _generation_rows(
         found = {seed: o["generations"][g] for seed, o in outcomes.items()}
         values = {
             seed: float(
-                one["test"][column.metric] if quantity == "test" else _shares(one)[quantity]
+                one["test"][column.metric] if quantity == "test" else shares_of(one)[quantity]
             )
             for seed, one in found.items()
-            if quantity == "test" or quantity in _shares(one)
+            if quantity == "test" or quantity in shares_of(one)
         }
         return Entry(values, tuple(cell.finals), state)
 
@@ -189,15 +118,6 @@ def _generation_rows(
         for quantity in ("test", *SHARES)
     ]
     return [row for row in rows if row.quantity == "test" or any(e.scores for e in row.entries)]
-
-
-def _shares(generation: Mapping[str, Any]) -> dict[str, float]:
-    """Return the shares of a generation that mean something: of no images there are no pixels."""
-    return {
-        share: generation[share]
-        for share in SHARES
-        if share in generation and (share == "images_kept" or generation["images_kept"])
-    }
 
 
 def long_rows(plan: Plan, store: Store) -> list[dict[str, Any]]:
@@ -216,7 +136,7 @@ def long_rows(plan: Plan, store: Store) -> list[dict[str, Any]]:
             "metric": outcome["metric"],
             "test": one["test"][outcome["metric"]],
             "val": one["val"].get(outcome["metric"]),
-            **{share: _shares(one).get(share) for share in SHARES},
+            **{share: shares_of(one).get(share) for share in SHARES},
             "iterations": one.get("iterations"),
             "selected": one.get("selected"),
         }

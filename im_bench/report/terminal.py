@@ -44,8 +44,10 @@ class _Fitting:
         columns = self._table.columns
 
         def fits(part: Sequence[Column], inline: bool) -> bool:
-            frame = _results(self._table, part, inline, part[-1:] == columns[-1:])
-            return Measurement.get(console, options, frame).minimum <= options.max_width
+            last = part[-1:] == columns[-1:]
+            frame = _results(self._table, part, inline, last, titles=False)
+            wide = options.update(max_width=10_000)  # a measurement is cut at this
+            return Measurement.get(console, wide, frame).maximum <= options.max_width
 
         if fits(columns, inline=True):
             yield _results(self._table, columns, inline=True)
@@ -60,7 +62,11 @@ class _Fitting:
 
 
 def _results(
-    table: ResultsTable, columns: Sequence[Column], inline: bool, last: bool = True
+    table: ResultsTable,
+    columns: Sequence[Column],
+    inline: bool,
+    last: bool = True,
+    titles: bool = True,
 ) -> Table:
     """Return the frame of some of a table's columns.
 
@@ -69,18 +75,24 @@ def _results(
         columns: Which of its columns.
         inline: Whether gains stand beside their means, not below.
         last: Whether these are the last ones, after which the mean rank stands.
+        titles: Whether to name the methods; without, the frame is as narrow as it may become.
     """
     ranks = last and table.has_mean_ranks
     frame = _frame(table.name)
     frame.add_column("method", min_width=12)
     for column in columns:
-        frame.add_column(_head(column, columns, table), justify="right", no_wrap=True)
+        head = _head(column, columns, table)
+        if not inline:
+            head = head.replace("data-set ", "data-set\n")
+        frame.add_column(head, justify="right", no_wrap=True)
     if ranks:
-        frame.add_column(f"{texts.MEAN_RANK.replace(' ', chr(10))} ↓", justify="right")
+        frame.add_column(
+            f"{texts.MEAN_RANK.replace(' ', chr(10))} ↓", justify="right", no_wrap=True
+        )
     for section, rows in table.sections():
         if section:
             frame.add_section()
-        if section.startswith("imported"):
+        if titles and section.startswith("imported"):
             frame.add_row(Text(section, "italic"))
         for row in rows:
             entries = [table.entries.get((row.method, column.data)) for column in columns]
@@ -90,7 +102,7 @@ def _results(
             ]
             if ranks:
                 cells.append("" if row.section else texts.mean_rank(row.mean_rank))
-            frame.add_row(row.title, *cells)
+            frame.add_row(row.title if titles else "", *cells)
     return frame
 
 

@@ -15,18 +15,6 @@ from im_bench.report.texts import hole, measured, number, reported
 from im_bench.runner.store import Store
 from im_bench.suites.plan import Plan
 
-from .conftest import Score
-
-
-@pytest.fixture
-def filled(plan: Plan, store: Store, score: Score) -> Plan:
-    for seed in (1, 2, 3):
-        score("isic/0.1/ldt", seed, 0.6 + 0.01 * seed)
-        score("isic/0.1/aldt", seed, 0.5)
-        score("isic/0.1/fdt", seed, 0.75)
-    score("isic/0.1/im", 2, 0.65, 0.711, shares=[0.9, 0.95])
-    return plan
-
 
 def terminal(table: ResultsTable | GenerationsTable, width: int) -> list[str]:
     console = Console(width=width, file=io.StringIO(), record=True)

@@ -215,7 +215,9 @@ def _add(
 
 def _origin(document: Document, known: list[ExportedCell], other_data: list[str]) -> str:
     results = [result for cell in known for result in cell.results]
-    commits = dict.fromkeys((one.commit or "unknown")[:10] for one in results)
+    commits = dict.fromkeys(
+        f"{(one.commit or 'unknown')[:10]}{' with changes' if one.dirty else ''}" for one in results
+    )
     devices = dict.fromkeys(one.device or "unknown device" for one in results)
     data = f"; not known to be the same files: {', '.join(other_data)}" if other_data else ""
     return (

@@ -121,8 +121,11 @@ def compare(
 
 
 def protocol_of(spec: DataSpec, metric: str) -> Protocol | None:
-    """Return how a suite measures on a data set; None if that is no data set of the papers."""
-    if spec.reference is None or spec.synth is not None:
+    """Return how a suite measures on a data set; None if that is no data set of the papers.
+
+    Drawn images are none, and neither is a part of a data set.
+    """
+    if spec.reference is None or spec.synth is not None or spec.limit:
         return None
     data, family, split = (*spec.reference.split("/", 2), "", "")[:3]
     if not family and spec.labelled != "file":

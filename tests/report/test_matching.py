@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -111,9 +112,17 @@ def test_built_in_suites_find_their_papers(tmp_path: Path) -> None:
         assert all(study in entry.source for entry in found)
 
 
-def test_drawn_data_have_no_reported_numbers() -> None:
-    spec = DataSpec(synth={"like": "isic2018"}, size=(32, 32), reference="isic2018")
-    assert protocol_of(spec, "iou") is None
+@pytest.mark.parametrize(
+    "fields", [{"synth": {"like": "isic2018"}, "size": (32, 32)}, {"limit": {"test": 10}}]
+)
+def test_drawn_data_and_parts_have_no_reported_numbers(fields: dict[str, Any]) -> None:
+    assert protocol_of(DataSpec(reference="isic2018", **fields), "iou") is None
+    assert protocol_of(DataSpec(reference="isic2018"), "iou") is not None
+
+
+def test_a_reference_that_names_a_family_names_its_split() -> None:
+    with pytest.raises(ValueError, match="reference"):
+        DataSpec(reference="cityscapes/u2pl")
 
 
 @pytest.mark.parametrize(

@@ -37,7 +37,8 @@ def results_table(plan: Plan, store: Store, references: References | None = None
         ImBenchError: If the table of reported numbers is wrong.
     """
     results = CellResults(plan, store)
-    numbers = load_references() if references is None else references
+    compared = any(plan.suite.data[cell.data].reference for cell in plan.cells)
+    numbers = load_references() if references is None and compared else references or ()
     others = imported(plan, store.out)
     columns = columns_of(plan, {**others.metrics, **results.metrics()})
     own = rows_of(plan)

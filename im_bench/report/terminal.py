@@ -41,31 +41,33 @@ class _Fitting:
         self._table = table
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        columns = self._table.columns
+        table, columns, ranks = self._table, self._table.columns, self._table.has_mean_ranks
 
-        def fits(part: Sequence[Column], inline: bool) -> bool:
-            last = part[-1:] == columns[-1:]
-            frame = _results(self._table, part, inline, last, titles=False)
+        def fits(part: Sequence[Column], inline: bool, ranks: bool) -> bool:
+            frame = _results(table, part, inline, ranks, titles=False)
             wide = options.update(max_width=10_000)  # a measurement is cut at this
             return Measurement.get(console, wide, frame).maximum <= options.max_width
 
-        if fits(columns, inline=True):
-            yield _results(self._table, columns, inline=True)
+        if fits(columns, True, ranks):
+            yield _results(table, columns, True, ranks)
             return
-        rest = list(columns)
+        rest = columns
         while rest:
             count = len(rest)
-            while count > 1 and not fits(rest[:count], inline=False):
+            while count > 1 and not fits(rest[:count], False, ranks and count == len(rest)):
                 count -= 1
-            yield _results(self._table, rest[:count], False, count == len(rest))
+            last = ranks and count == len(rest) and fits(rest, False, True)
+            yield _results(table, rest[:count], False, last)
             rest = rest[count:]
+        if ranks and not last:
+            yield _results(table, (), False, True)
 
 
 def _results(
     table: ResultsTable,
     columns: Sequence[Column],
     inline: bool,
-    last: bool = True,
+    ranks: bool,
     titles: bool = True,
 ) -> Table:
     """Return the frame of some of a table's columns.
@@ -74,10 +76,9 @@ def _results(
         table: The table.
         columns: Which of its columns.
         inline: Whether gains stand beside their means, not below.
-        last: Whether these are the last ones, after which the mean rank stands.
+        ranks: Whether mean ranks stand behind them.
         titles: Whether to name the methods; without, the frame is as narrow as it may become.
     """
-    ranks = last and table.has_mean_ranks
     frame = _frame(table.name)
     frame.add_column("method", min_width=12)
     for column in columns:

@@ -9,6 +9,7 @@ import typer
 from im_bench.cli import data
 from im_bench.cli.diff import diff
 from im_bench.cli.doctor import doctor
+from im_bench.cli.exchange import export, import_results
 from im_bench.cli.gc import gc
 from im_bench.cli.logs import logs
 from im_bench.cli.methods import methods
@@ -29,12 +30,17 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-app.add_typer(data.app, name="data")
-COMMANDS = (
-    *(run, retry, plan, status, logs, table, show, diff, predict, methods, sync, gc, doctor),
-)
-for command in COMMANDS:
+app.add_typer(data.app, name="data", rich_help_panel="Here")
+PANELS = {
+    "Run": (run, retry, plan, status, logs),
+    "Results": (table, show, diff, predict, export, sync),
+    "Here": (methods, gc, doctor),
+}
+for panel, commands in PANELS.items():
+    for command in commands:
+        app.command(rich_help_panel=panel)(command)
     app.command()(command)
+app.command("import", rich_help_panel="Results")(import_results)
 
 
 def main() -> None:

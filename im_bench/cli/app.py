@@ -31,6 +31,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(data.app, name="data", rich_help_panel="Here")
+#: How the help groups the commands.
 PANELS = {
     "Run": (run, retry, plan, status, logs),
     "Results": (table, show, diff, predict, export, sync),
@@ -39,7 +40,6 @@ PANELS = {
 for panel, commands in PANELS.items():
     for command in commands:
         app.command(rich_help_panel=panel)(command)
-    app.command()(command)
 app.command("import", rich_help_panel="Results")(import_results)
 
 

@@ -2,6 +2,7 @@
 
 With ``--log``, all output goes to the stage's ``log.txt``. With ``--lifeline``, the end of standard
 input asks the stage to stop: whoever started it holds the other end, and so cannot die unnoticed.
+Signals then only ask as well, however often they come: some clusters send each process several.
 
 Exit status: 0 done, 1 failed, 75 interrupted or busy elsewhere. SIGTERM and SIGINT ask the stage to
 stop at its next safe point; a second one ends it at once, and then what came after its last
@@ -39,7 +40,7 @@ def main(arguments: list[str]) -> int:
     stop = threading.Event()
 
     def ask(_number: int, _frame: FrameType | None) -> None:
-        if stop.is_set():
+        if stop.is_set() and not options.lifeline:
             os._exit(INTERRUPTED)
         stop.set()
 
@@ -48,6 +49,7 @@ def main(arguments: list[str]) -> int:
     if options.log and options.folder.is_dir():
         _redirect(options.folder / "log.txt")
     if options.lifeline:
+        signal.signal(signal.SIGUSR2, ask)
         threading.Thread(target=_stop_with_input, args=(stop,), daemon=True).start()
     return _run(options.folder, stop)
 

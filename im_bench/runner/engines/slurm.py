@@ -29,6 +29,7 @@ from im_bench.runner.engines.slurm_commands import (
     states,
 )
 from im_bench.runner.engines.slurm_job import StageJob
+from im_bench.runner.failures import Cause, Failure
 from im_bench.runner.folder import StageFolder
 from im_bench.runner.job import Settings
 from im_bench.suites.resources import Resources
@@ -227,7 +228,7 @@ class SlurmEngine:
         ended = []
         for job, folder in list(self._jobs.items()):
             state = found.get(job)
-            if state and not state.over:
+            if state and not state.over and not state.stuck:
                 continue
             del self._jobs[job]
             ended.append(self._ended(job, folder, state))
@@ -236,6 +237,11 @@ class SlurmEngine:
     def _ended(self, job: str, folder: StageFolder, state: JobState | None) -> Ended:
         with contextlib.suppress(OSError):  # makes a network folder show what nodes wrote
             folder.path.chmod(folder.path.stat().st_mode)
+        if state and state.stuck:
+            cancel([job])
+            why = f"its Slurm job {job} can never start ({state.why})"
+            hint = "mend the engine's options, then try again with --policy retry-failed"
+            folder.record_death(Failure(Cause.INPUT, f"{why}: {hint}"))
         code: int | None = None
         lost = f"its Slurm job {job} is over and left no result"
         if state and state.name in _LOST:

@@ -34,17 +34,35 @@ class JobState:
     Attributes:
         name: Its state, such as ``RUNNING``.
         code: Its exit status; negative is the signal that killed it.
+        why: What a waiting one waits for, in Slurm's words.
     """
 
     name: str
     code: int
+    why: str
 
     @property
     def over(self) -> bool:
         """Whether it neither runs nor will."""
         return self.name in _OVER
 
+    @property
+    def stuck(self) -> bool:
+        """Whether it will wait forever unless somebody changes it, or Slurm's set-up."""
+        return self.name == "PENDING" and self.why.replace(" ", "_") in _NEVER
 
+
+#: Reasons to wait of jobs that ``sbatch`` takes though they can never start.
+_NEVER = {
+    "AssocMaxWallDurationPerJobLimit",
+    "BadConstraints",
+    "InvalidAccount",
+    "InvalidQOS",
+    "PartitionNodeLimit",
+    "PartitionTimeLimit",
+    "QOSMaxWallDurationPerJobLimit",
+    "launch_failed_requeued_held",
+}
 _OVER = {
     "BOOT_FAIL",
     "CANCELLED",
@@ -99,7 +117,7 @@ def refusal(chosen: Mapping[str, str | int | bool]) -> str:
 
 def reason(stderr: str) -> str:
     """Return the last thing that ``sbatch`` complains of, without its preambles."""
-    lines = [line.strip() for line in stderr.splitlines() if line.strip()]
+    lines = [line.strip() for line in stderr.splitlines() if line.strip() and "--help" not in line]
     last = lines[-1] if lines else "it does not say why"
     return re.sub(r"^(sbatch: )?(error: )?((Batch job submission|allocation) fail\w+: )?", "", last)
 
@@ -116,7 +134,7 @@ def states(jobs: Iterable[str]) -> dict[str, JobState] | None:
         States by job, without those that Slurm has forgotten; None if it does not answer.
     """
     numbers = sorted({job.partition("_")[0] for job in jobs})
-    columns = "--Format=JobArrayID:64,State:32,exit_code:32"
+    columns = "--Format=JobArrayID:64,State:32,exit_code:32,Reason:64"
     listed = f"--jobs={','.join(numbers)}"
     try:
         done = _run(["squeue", "--noheader", "--array", "--states=all", columns, listed])
@@ -126,8 +144,8 @@ def states(jobs: Iterable[str]) -> dict[str, JobState] | None:
         return {} if "invalid job id" in done.stderr.lower() else None
     found = {}
     for line in done.stdout.splitlines():
-        job, name, code = line.split()
-        found[job] = JobState(name, _exit_code(code))
+        job, name, code, why = line.split(maxsplit=3)
+        found[job] = JobState(name, _exit_code(code), why.strip())
     return found
 
 

@@ -26,8 +26,8 @@ class StageJob:
 
     Asked to stop, the stage goes to its next safe point. If the job itself is still wanted, because
     it is its time that ends or another job that needs the place, it is put back into Slurm's queue
-    and goes on from there. Slurm asks several times, and some set-ups ask every process that they
-    find, so the stage is in a session of its own and is asked by its lifeline alone.
+    and goes on from there. Slurm asks several times, which the stage must not take for impatience:
+    it is in a session of its own, and asked by its lifeline alone.
 
     Attributes:
         path: The stage's folder.

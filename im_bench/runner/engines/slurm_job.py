@@ -59,6 +59,8 @@ class StageJob:
         process = subprocess.Popen(command, stdin=theirs, start_new_session=True)
         os.close(theirs)
         code = process.wait()
+        if asked and -code in ASKED_BY:  # while Python starts or ends, it cannot handle them
+            code = INTERRUPTED
         if asked and code == INTERRUPTED:
             requeue_if_wanted(job_id())
         silent = folder.result() is None and len(folder.errors()) == errors

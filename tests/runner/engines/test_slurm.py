@@ -151,10 +151,10 @@ def test_a_stage_is_given_what_it_needs(slurm: Cluster, store: Store) -> None:
     graph = Graph()
     needs = {
         "none": Resources(gpus=0),
+        "default": Resources(),
         "share": Resources(gpus=0.25, cpus=2, memory=0.5),
         "both": Resources(gpus=2),
         "many": Resources(gpus=8),
-        "any": Resources(),
     }
     stages = {
         name: graph.add("tell", name, {"name": name}, needs=need) for name, need in needs.items()
@@ -165,7 +165,7 @@ def test_a_stage_is_given_what_it_needs(slurm: Cluster, store: Store) -> None:
     for name, stage in stages.items():
         if name != "many":
             told[name] = [outcome(store, stage)[key] for key in ("visible", "device")]
-    assert told.pop("any")[0] in ("0", "1")
+    assert told.pop("default")[0] in ("0", "1")
     assert told.pop("share")[0] in ("0", "1")
     assert told == {"none": [None, "cpu"], "both": ["0,1", "cuda"]}
     assert store.folder(stages["share"]).settings().threads == 2
@@ -300,12 +300,12 @@ def test_without_slurm_or_submitit_the_sentence_says_what_to_do(
 
 SUITE = """
 name: tiny
-seeds: [1, 2]
+seeds: [1]
 budget: equal
 data:
   lesions: {synth: {like: isic2018, train: 20, val: 4, test: 4}, size: [32, 32]}
 methods:
-  ldt: {members: 2}
+  ldt: {members: 3}
 """
 ENGINE = """
 engine: slurm
@@ -342,19 +342,19 @@ def test_after_the_runner_was_killed_the_same_command_takes_up_its_jobs(
     blocker = slurm.ask(
         "sbatch", "--parsable", "--cpus-per-task=3", "--output=/dev/null", "--wrap=sleep 600"
     )
-    runner = command_line(tmp_path, 3)
+    runner = command_line(tmp_path, 2)
     # One job at work, others in the queue.
-    wait_until(lambda: len(slurm.jobs("--states=PENDING")) >= 3 and at_work(tmp_path))
+    wait_until(lambda: len(slurm.jobs("--states=PENDING")) == 2 and at_work(tmp_path))
     runner.kill()
     runner.wait()
-    again = command_line(tmp_path, 3)
+    again = command_line(tmp_path, 2)
     wait_until(lambda: len(list((tmp_path / "runs" / "slurm").iterdir())) == 2)
     slurm.ask("scancel", blocker)
     output, _ = again.communicate(timeout=120)
     assert again.returncode == 0, output
-    assert "0.500" in output or "50.0" in output
+    assert "LDT" in output
     results = list((tmp_path / "runs" / "stages").glob("**/result.json"))
-    assert len(results) == 7
+    assert len(results) == 5
     for result in results:
         assert len(list(result.parent.glob("provenance-*.json"))) == 1
     assert len(set(slurm.jobs("--states=all")) - before) == 1 + len(results)

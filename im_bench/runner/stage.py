@@ -2,11 +2,10 @@
 
 With ``--log``, all output goes to the stage's ``log.txt``. With ``--lifeline``, the end of standard
 input asks the stage to stop: whoever started it holds the other end, and so cannot die unnoticed.
-Signals then only ask as well, however often they come: some clusters send each process several.
 
 Exit status: 0 done, 1 failed, 75 interrupted or busy elsewhere. SIGTERM and SIGINT ask the stage to
 stop at its next safe point; a second one ends it at once, and then what came after its last
-checkpoint is lost.
+checkpoint is lost. With a lifeline signals only ask, however many: Slurm sends several.
 """
 
 from __future__ import annotations

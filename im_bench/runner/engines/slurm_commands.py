@@ -119,7 +119,9 @@ def reason(stderr: str) -> str:
     """Return the last thing that ``sbatch`` complains of, without its preambles."""
     lines = [line.strip() for line in stderr.splitlines() if line.strip() and "--help" not in line]
     last = lines[-1] if lines else "it does not say why"
-    return re.sub(r"^(sbatch: )?(error: )?((Batch job submission|allocation) fail\w+: )?", "", last)
+    return re.sub(
+        r"^(sbatch: )?((error|fatal): )?((Batch job submission|allocation) fail\w+: )?", "", last
+    )
 
 
 def may_pass(refused: str) -> bool:

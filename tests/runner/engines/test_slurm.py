@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -46,7 +48,8 @@ class Running:
     def __init__(self, plan: Plan, store: Store, options: SlurmOptions = ON_CPUS) -> None:
         self.events: list[Event] = []
         self._summary: Summary | None = None
-        self._thread = threading.Thread(target=self._run, args=(plan, store, options))
+        arguments = (plan, store, options)
+        self._thread = threading.Thread(target=self._run, args=arguments, daemon=True)
         self._thread.start()
 
     def _run(self, plan: Plan, store: Store, options: SlurmOptions) -> None:
@@ -86,6 +89,11 @@ def outcome(store: Store, stage: Stage) -> dict[str, Any]:
     return dict(result["outcome"])
 
 
+def at_work(out: Path) -> list[Path]:
+    """Return the locks of stages that run."""
+    return list((out / "stages").glob("**/lock"))
+
+
 class Counting:
     """A stage that pauses half-way for the test, and goes on from its checkpoint."""
 
@@ -123,6 +131,13 @@ class Counting:
         assert not self.folder.errors()
 
 
+def is_back(cluster: Cluster, node: str) -> bool:
+    """Bring a node back, unless it came by itself, and return whether it is there."""
+    with contextlib.suppress(subprocess.CalledProcessError):
+        cluster.ask("scontrol", "update", f"NodeName={node}", "State=RESUME")
+    return set(cluster.ask("sinfo", "--noheader", "--format=%t").split()) <= {"idle", "mix"}
+
+
 def release(cluster: Cluster) -> None:
     """Spare a requeued job the two minutes that Slurm lets it wait."""
     (job,) = wait_until(lambda: cluster.jobs("--states=PENDING"))
@@ -147,7 +162,9 @@ def test_a_plan_runs_in_arrays_and_leaves_nothing_behind(slurm: Cluster, store: 
     assert not (store.out / "slurm").exists()
 
 
-def test_a_stage_is_given_what_it_needs(slurm: Cluster, store: Store) -> None:
+def test_a_stage_is_given_what_it_needs(
+    slurm: Cluster, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
     graph = Graph()
     needs = {
         "none": Resources(gpus=0),
@@ -159,8 +176,10 @@ def test_a_stage_is_given_what_it_needs(slurm: Cluster, store: Store) -> None:
     stages = {
         name: graph.add("tell", name, {"name": name}, needs=need) for name, need in needs.items()
     }
-    options = ON_CPUS.model_copy(update={"device": "cuda", "setup": ("export MARK=1",)})
-    running = run(plan_of(graph, stages), store, options)
+    # As if the runner itself ran in a job of some array.
+    monkeypatch.setenv("SLURM_ARRAY_JOB_ID", "1")
+    monkeypatch.setenv("SLURM_MEM_PER_CPU", "100")
+    running = run(plan_of(graph, stages), store, ON_CPUS.model_copy(update={"device": "cuda"}))
     told = {}
     for name, stage in stages.items():
         if name != "many":
@@ -231,6 +250,45 @@ def test_a_cancelled_job_is_submitted_again(slurm: Cluster, store: Store) -> Non
     counting.assert_resumed()
     assert running.details(Happening.LOST) == [f"its Slurm job {job} was cancelled"]
     assert "CANCELLED" in counting.folder.log.read_text()
+
+
+def test_a_stage_whose_node_fails_goes_on_when_there_is_one(slurm: Cluster, store: Store) -> None:
+    counting = Counting(store)
+    running = Running(counting.plan, store)
+    counting.wait_until_amid()
+    node = slurm.ask("sinfo", "--noheader", "--format=%n", "--partition=low")
+    slurm.ask("scontrol", "update", f"NodeName={node}", "State=DOWN", "Reason=test")
+    counting.let_go_on()
+    wait_until(lambda: not at_work(store.out))
+    wait_until(lambda: is_back(slurm, node))
+    release(slurm)
+    assert running.summary().exit_code == 0
+    counting.assert_resumed()
+
+
+def test_while_slurm_does_not_answer_nothing_is_concluded(
+    slurm: Cluster, store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    outage, asked = tmp_path / "outage", tmp_path / "asked"
+    squeue = tmp_path / "bin" / "squeue"
+    squeue.parent.mkdir()
+    squeue.write_text(
+        f"#!/bin/sh\n[ ! -e {outage} ] || {{ echo >> {asked}; exit 1; }}\n"
+        f'exec {shutil.which("squeue")} "$@"\n'
+    )
+    squeue.chmod(0o755)
+    counting = Counting(store)
+    monkeypatch.setenv("PATH", f"{squeue.parent}:{os.environ['PATH']}")
+    running = Running(counting.plan, store)
+    counting.wait_until_amid()
+    outage.touch()
+    counting.gate.touch()
+    wait_until(lambda: store.result(counting.stage))
+    wait_until(lambda: asked.exists() and len(asked.read_text()) >= 2)
+    assert not running.details(Happening.DONE)
+    outage.unlink()
+    assert running.summary().exit_code == 0
+    assert not running.details(Happening.LOST)
 
 
 def test_a_stage_keeps_to_its_own_limit(slurm: Cluster, store: Store) -> None:
@@ -331,10 +389,6 @@ def command_line(folder: Path, seconds: float) -> subprocess.Popen[str]:
     )
 
 
-def at_work(folder: Path) -> list[Path]:
-    return list((folder / "runs" / "stages").glob("**/lock"))
-
-
 def test_after_the_runner_was_killed_the_same_command_takes_up_its_jobs(
     slurm: Cluster, tmp_path: Path
 ) -> None:
@@ -344,7 +398,7 @@ def test_after_the_runner_was_killed_the_same_command_takes_up_its_jobs(
     )
     runner = command_line(tmp_path, 2)
     # One job at work, others in the queue.
-    wait_until(lambda: len(slurm.jobs("--states=PENDING")) == 2 and at_work(tmp_path))
+    wait_until(lambda: len(slurm.jobs("--states=PENDING")) == 2 and at_work(tmp_path / "runs"))
     runner.kill()
     runner.wait()
     again = command_line(tmp_path, 2)
@@ -363,7 +417,7 @@ def test_after_the_runner_was_killed_the_same_command_takes_up_its_jobs(
 
 def test_asked_to_stop_the_runner_cancels_its_jobs(slurm: Cluster, tmp_path: Path) -> None:
     runner = command_line(tmp_path, 60)
-    wait_until(lambda: at_work(tmp_path))
+    wait_until(lambda: at_work(tmp_path / "runs"))
     runner.send_signal(signal.SIGINT)
     output, _ = runner.communicate(timeout=60)
     assert runner.returncode == 130, output
@@ -371,4 +425,4 @@ def test_asked_to_stop_the_runner_cancels_its_jobs(slurm: Cluster, tmp_path: Pat
     assert not slurm.jobs()
     (log,) = (tmp_path / "runs" / "stages").glob("**/log.txt")
     assert "stopped as asked" in log.read_text()
-    assert not at_work(tmp_path)
+    assert not at_work(tmp_path / "runs")

@@ -145,7 +145,7 @@ def run_cells(
     store.remember(plan.path)
     with (
         stop_on_signals() as stop,
-        closing(make_engine(options)) as engine,
+        closing(make_engine(options, store.out)) as engine,
         Mirror(store.out, plan, tracking, checkpoints) as mirror,
         make_view(store, total, console) as view,
     ):

@@ -6,7 +6,7 @@ stage that does not stop within its grace period then is ended.
 
 Exit status: 0 done, 1 failed, 75 interrupted or busy elsewhere. SIGTERM and SIGINT ask the stage to
 stop at its next safe point; a second one ends it at once, and then what came after its last
-checkpoint is lost.
+checkpoint is lost. With a lifeline signals only ask, however many: Slurm sends several.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def main(arguments: list[str]) -> int:
     stop = threading.Event()
 
     def ask(_number: int, _frame: FrameType | None) -> None:
-        if stop.is_set():
+        if stop.is_set() and not options.lifeline:
             os._exit(INTERRUPTED)
         stop.set()
 
@@ -51,6 +51,7 @@ def main(arguments: list[str]) -> int:
     if options.log and options.folder.is_dir():
         _redirect(options.folder / "log.txt")
     if options.lifeline:
+        signal.signal(signal.SIGUSR2, ask)
         watch = (stop, StageFolder(options.folder).settings().grace)
         threading.Thread(target=_stop_with_input, args=watch, daemon=True).start()
     return _run(options.folder, stop)

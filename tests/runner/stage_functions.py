@@ -37,6 +37,26 @@ def add(job: Job) -> dict[str, Any]:
     return {"value": job.config["value"] + 2 * sum(inputs), "threads": job.settings.threads}
 
 
+def count(job: Job) -> dict[str, Any]:
+    """Fold steps into a number, from the last checkpoint; pause half-way until a file exists."""
+    checkpoint = job.folder / "scratch" / "count.json"
+    state = read_json(checkpoint) if checkpoint.exists() else {"step": 0, "value": 1}
+    with (job.folder / "steps.txt").open("a") as file:
+        while state["step"] < job.config["steps"]:
+            while (
+                state["step"] == job.config["steps"] // 2 and not Path(job.config["gate"]).exists()
+            ):
+                time.sleep(0.02)
+                if job.stop_requested:
+                    raise StageInterrupted
+            file.write(f"{state['step']}\n")
+            file.flush()
+            value = (31 * state["value"] + state["step"]) % 1_000_003
+            state = {"step": state["step"] + 1, "value": value}
+            write_json(checkpoint, state)
+    return {"value": state["value"]}
+
+
 def fail(job: Job) -> dict[str, Any]:
     """Fail as the config says, unless the file that it names exists."""
     if Path(job.config.get("unless", "/nowhere")).exists():
@@ -142,7 +162,9 @@ LIGHT = ("im_bench.runner.stage", "im_bench.suites.plan")
 
 KINDS = {
     function.__name__: Recipe(f"{__name__}:{function.__name__}", 1)
-    for function in (add, fail, falter, vanish, die, stubborn, fill, nothing, tell, train, slow)
+    for function in (
+        *(add, count, fail, falter, vanish, die, stubborn, fill, nothing, tell, train, slow),
+    )
 }
 
 

@@ -60,8 +60,12 @@ def engine_options(named: str, given: dict[str, Any]) -> EngineOptions:
     return kind(**{**fields, **wanted})
 
 
-def make_engine(options: EngineOptions) -> Engine:
+def make_engine(options: EngineOptions, out: Path) -> Engine:
     """Return the engine with these options.
+
+    Args:
+        options: Of the engine.
+        out: The results folder.
 
     Raises:
         ImBenchError: What it needs is not there: a GPU, a cluster, an optional package.
@@ -74,4 +78,8 @@ def make_engine(options: EngineOptions) -> Engine:
         from im_bench.runner.engines.ray import RayEngine
 
         return RayEngine(options)
+    if isinstance(options, SlurmOptions):
+        from im_bench.runner.engines.slurm import SlurmEngine
+
+        return SlurmEngine(options, out)
     raise ImBenchError(f"the engine {options.engine!r} runs nothing")

@@ -9,7 +9,7 @@ from pathlib import Path
 from im_bench.runner.engines.base import Engine
 from im_bench.runner.engines.local import LocalEngine
 from im_bench.runner.engines.options import LocalOptions, RayOptions
-from im_bench.runner.engines.ray import RayEngine
+from im_bench.runner.engines.ray.engine import RayEngine
 from im_bench.runner.interrupt import stop_on_signals
 from im_bench.runner.scheduler import run_plan
 from im_bench.runner.store import Store

@@ -75,11 +75,11 @@ def make_engine(options: EngineOptions, out: Path) -> Engine:
 
         return LocalEngine(options)
     if isinstance(options, RayOptions):
-        from im_bench.runner.engines.ray import RayEngine
+        from im_bench.runner.engines.ray.engine import RayEngine
 
         return RayEngine(options)
     if isinstance(options, SlurmOptions):
-        from im_bench.runner.engines.slurm import SlurmEngine
+        from im_bench.runner.engines.slurm.engine import SlurmEngine
 
         return SlurmEngine(options, out)
     raise ImBenchError(f"the engine {options.engine!r} runs nothing")

@@ -26,7 +26,7 @@ from im_bench.files import read_json
 from im_bench.runner.engines.base import Task
 from im_bench.runner.engines.choice import engine_options, make_engine
 from im_bench.runner.engines.options import RayOptions
-from im_bench.runner.engines.ray import RayEngine
+from im_bench.runner.engines.ray.engine import RayEngine
 from im_bench.runner.events import Event, Happening
 from im_bench.runner.owner import process_state
 from im_bench.runner.scheduler import run_plan
@@ -117,7 +117,7 @@ def drivers(address: str) -> list[str]:
             words = (folder / "cmdline").read_text()
         except OSError:
             continue
-        if "ray_driver" in words and address in words:
+        if "engines.ray.driver" in words and address in words:
             found.append(folder.name)
     return found
 

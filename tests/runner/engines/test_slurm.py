@@ -350,7 +350,7 @@ def test_without_slurm_or_submitit_the_sentence_says_what_to_do(
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(ImBenchError, match="there is no sbatch here: run this where"):
         make_engine(SlurmOptions(), store.out)
-    monkeypatch.delitem(sys.modules, "im_bench.runner.engines.slurm")
+    monkeypatch.delitem(sys.modules, "im_bench.runner.engines.slurm.engine")
     monkeypatch.setitem(sys.modules, "submitit", None)
     with pytest.raises(ImBenchError, match=r"pip install 'im-bench\[slurm\]'"):
         make_engine(SlurmOptions(), store.out)

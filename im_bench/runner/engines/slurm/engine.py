@@ -16,7 +16,7 @@ from im_bench.errors import ImBenchError
 from im_bench.runner.attempt import DONE
 from im_bench.runner.engines.base import Ended, Task
 from im_bench.runner.engines.options import SlurmOptions
-from im_bench.runner.engines.slurm_commands import (
+from im_bench.runner.engines.slurm.commands import (
     JobState,
     SbatchOptions,
     cancel,
@@ -28,7 +28,7 @@ from im_bench.runner.engines.slurm_commands import (
     sbatch_options,
     states,
 )
-from im_bench.runner.engines.slurm_job import StageJob
+from im_bench.runner.engines.slurm.job import StageJob
 from im_bench.runner.failures import Cause, Failure
 from im_bench.runner.folder import StageFolder
 from im_bench.runner.job import Settings
@@ -38,7 +38,7 @@ try:
     from submitit import SlurmExecutor
     from submitit.core.utils import FailedJobError, FailedSubmissionError
 
-    from im_bench.runner.engines.slurm_folder import JobsFolder
+    from im_bench.runner.engines.slurm.jobs_folder import JobsFolder
 except ImportError:
     raise ImBenchError("the engine 'slurm' needs submitit: pip install 'im-bench[slurm]'") from None
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from submitit.core.utils import JobPaths
 
 from im_bench.files import read_json, write_json
-from im_bench.runner.engines.slurm_commands import states
+from im_bench.runner.engines.slurm.commands import states
 from im_bench.runner.folder import StageFolder
 from im_bench.runner.locks import Lock, LockWatch
 

@@ -1,7 +1,7 @@
 """The Ray engine: stages as tasks of a cluster whose machines share the results folder.
 
 A stage is the same process as everywhere; Ray only decides on which node it is started. The
-connection to Ray is held by a process of its own, :mod:`im_bench.runner.engines.ray_driver`.
+connection to Ray is held by a process of its own, :mod:`im_bench.runner.engines.ray.driver`.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from multiprocessing import Pipe
 from im_bench.errors import ImBenchError
 from im_bench.runner.engines.base import Ended, Task
 from im_bench.runner.engines.options import RayOptions
-from im_bench.runner.engines.ray_messages import Cancel, Cluster, Over, Refused, Room, Start
+from im_bench.runner.engines.ray.messages import Cancel, Cluster, Over, Refused, Room, Start
 from im_bench.runner.folder import StageFolder
 from im_bench.runner.job import Settings
 
@@ -91,7 +91,7 @@ class RayEngine:
         self._connection, theirs = Pipe()
         self._driver = subprocess.Popen(
             [
-                *(sys.executable, "-m", "im_bench.runner.engines.ray_driver"),
+                *(sys.executable, "-m", "im_bench.runner.engines.ray.driver"),
                 *(str(theirs.fileno()), self._options.address),
             ],
             pass_fds=[theirs.fileno()],

@@ -29,8 +29,8 @@ from ray.exceptions import (
 )
 
 from im_bench.errors import ImBenchError
-from im_bench.runner.engines.ray_messages import Cancel, Cluster, Over, Refused, Room, Start
-from im_bench.runner.engines.ray_task import run_stage
+from im_bench.runner.engines.ray.messages import Cancel, Cluster, Over, Refused, Room, Start
+from im_bench.runner.engines.ray.task import run_stage
 from im_bench.runner.failures import Cause, Failure
 
 #: Seconds between looks at the tasks, and at the nodes.

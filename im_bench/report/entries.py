@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from enum import Enum
+from functools import cached_property
 from itertools import groupby
 from statistics import fmean, stdev
 
@@ -160,12 +161,12 @@ class ResultsTable:
     entries: Mapping[tuple[str, str], Entry]
     notes: tuple[str, ...]
 
-    @property
+    @cached_property
     def has_mean_ranks(self) -> bool:
         """Whether any row has a mean rank."""
         return any(row.mean_rank is not None for row in self.rows)
 
-    @property
+    @cached_property
     def seeds(self) -> int:
         """How many seeds an entry of ours should have; others say so themselves."""
         own = {len(self.entries[r.method, c.data].seeds) for r, c in self._own()}

@@ -84,14 +84,18 @@ def compare(
         if (protocol := protocol_of(plan.suite.data[data], column.metric)) is not None
     }
     all_labels = {row.method for row in rows if row.all_labels}
+    known: dict[Key, list[ReportedNumber]] = {}
+    for number in numbers:
+        if not number.variant:
+            known.setdefault((number.method, number.data), []).append(number)
     candidates: dict[Key, list[tuple[ReportedNumber, tuple[str, ...]]]] = {}
     for cell in plan.cells:
         protocol = protocols.get(cell.data)
         if protocol is not None:
             candidates[cell.method, cell.data] = [
                 (number, protocol.differences(number))
-                for number in numbers
-                if _same_thing(number, cell, protocol, plan)
+                for number in known.get((cell.method, protocol.data), ())
+                if number.generation in ("", str(_rounds(cell, plan)))
                 and (number.split == "all") == (cell.method in all_labels)
             ]
     coverage = Counter(
@@ -156,14 +160,9 @@ def _fraction(share: float) -> str:
     return f"1/{whole}" if abs(share * whole - 1) < 1e-9 else str(share)
 
 
-def _same_thing(number: ReportedNumber, cell: Cell, protocol: Protocol, plan: Plan) -> bool:
-    if (number.method, number.data, number.variant) != (cell.method, protocol.data, ""):
-        return False
-    rounds = sum(
-        role.startswith("generation-")
-        for role in plan.graph[next(iter(cell.finals.values()))].inputs
-    )
-    return number.generation in ("", str(rounds))
+def _rounds(cell: Cell, plan: Plan) -> int:
+    roles = plan.graph[next(iter(cell.finals.values()))].inputs
+    return sum(role.startswith("generation-") for role in roles)
 
 
 def _nearest(

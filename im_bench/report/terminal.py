@@ -53,9 +53,9 @@ class _Fitting:
             return
         rest = columns
         while rest:
-            count = len(rest)
-            while count > 1 and not fits(rest[:count], False, ranks and count == len(rest)):
-                count -= 1
+            count = 1
+            while count < len(rest) and fits(rest[: count + 1], False, False):
+                count += 1
             last = ranks and count == len(rest) and fits(rest, False, True)
             yield _results(table, rest[:count], False, last)
             rest = rest[count:]

@@ -7,11 +7,13 @@ import sys
 import typer
 
 from im_bench.cli import data
+from im_bench.cli.compare import compare
 from im_bench.cli.methods import methods
 from im_bench.cli.plan import plan
 from im_bench.cli.predict import predict
 from im_bench.cli.run import run
 from im_bench.cli.show import show
+from im_bench.cli.stats import stats
 from im_bench.cli.status import status
 from im_bench.cli.table import table
 from im_bench.errors import ImBenchError
@@ -24,7 +26,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(data.app, name="data")
-for command in (run, plan, status, table, show, predict, methods):
+for command in (run, plan, status, table, compare, stats, show, predict, methods):
     app.command()(command)
 
 

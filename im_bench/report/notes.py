@@ -58,6 +58,28 @@ def generation_notes(plan: Plan) -> tuple[str, ...]:
     )
 
 
+def protocol_notes(plan: Plan, store: Store) -> tuple[str, ...]:
+    """Return what statistics must say of how their numbers were made."""
+    return tuple(
+        note
+        for note in (
+            _budget(plan),
+            _selection(plan),
+            _evaluation(plan),
+            _generations(plan),
+            _labels(plan),
+            _origin(plan, store),
+            _synthetic(plan),
+        )
+        if note
+    )
+
+
+def origin_note(plan: Plan, store: Store) -> str:
+    """Return with which commits and versions the results were made; empty if there are none."""
+    return _origin(plan, store)
+
+
 def _budget(plan: Plan) -> str:
     if plan.budget == "paper":
         return (

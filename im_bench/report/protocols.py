@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -82,7 +83,8 @@ def refuse_other_protocols(plan: Plan, store: Store) -> None:
             continue
         for stage in finals:
             if (found := _namesake(store, stage)) is not None:
-                what = next(_differences(plan, stage, store, found), "the version of a recipe")
+                fields = list(islice(_differences(plan, stage, store, found), 3))
+                what = "; ".join(fields) or "the version of a recipe"
                 raise ImBenchError(
                     f"{store.out} has {stage.slug} under another protocol, which cannot be "
                     f"compared ({what}): choose the budget it was made with by --budget, or give "

@@ -252,7 +252,7 @@ def sign_flip_p(tasks: Tasks, seed: int = 0) -> float:
     that 10,000 are drawn.
 
     Args:
-        tasks: Paired differences of shape (pairs,) per task.
+        tasks: Paired differences of shape (pairs,) per task; two pairs at least.
         seed: Of the draws.
     """
     from scipy.stats import permutation_test

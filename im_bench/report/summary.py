@@ -259,6 +259,8 @@ def _improvements(
         pairs = [(method, base) for method, base in pairs if base in methods]
     else:
         pairs = [(method, baseline) for method in methods if method != baseline]
+    if not pairs:
+        return ()
     comparisons = [
         compare(Side(method, method, results), Side(base, base, results)) for method, base in pairs
     ]

@@ -41,5 +41,5 @@ def test_help_names_all_commands(
         app.main()
     assert end.value.code == 0
     said = capsys.readouterr().out
-    for name in ("run", "plan", "status", "table", "show", "predict", "data"):
+    for name in ("run", "plan", "status", "table", "compare", "stats", "show", "predict", "data"):
         assert f" {name} " in said

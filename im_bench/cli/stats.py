@@ -62,7 +62,7 @@ def stats(
     if plot is not None:
         statistics_plot.check_plot_path(plot)
     plan, store = load_plan(suite, out, data_root, budget, methods, data, seeds), Store(out)
-    found = summarise(plan, CellResults(plan, store), baseline)
+    found = summarise(plan, CellResults(plan, store), baseline, bands=plot is not None)
     page = statistics_text.summary_page(found, protocol_notes(plan, store))
     if plot is not None:
         statistics_plot.write_plot(found, plot)

@@ -85,7 +85,7 @@ def draw(summary: Summary) -> Figure:
         )
         axes[2].axvline(50, color="#777777", linewidth=0.8, linestyle=":")
         axes[2].set_xlim(-2, 102)
-    figure.suptitle(f"{summary.name}, 95 % intervals")
+    figure.suptitle(f"{summary.name}: 95 % intervals, where runs suffice for one")
     return figure
 
 
@@ -97,10 +97,12 @@ def _profiles(axes: Axes, summary: Summary) -> None:
         # Colour and line repeat at different paces, so that 28 methods differ.
         line = LINES[i % len(LINES)]
         shares = [100 * share for share in one.profile]
-        axes.plot(taus, shares, color=colour, linestyle=line, linewidth=1.6, label=one.method)
+        axes.step(
+            taus, shares, where="pre", color=colour, linestyle=line, linewidth=1.6, label=one.method
+        )
         if one.band:
             low, high = ([100 * share for share in limit] for limit in one.band)
-            axes.fill_between(taus, low, high, color=colour, alpha=0.12, linewidth=0)
+            axes.fill_between(taus, low, high, step="pre", color=colour, alpha=0.12, linewidth=0)
     score = f"gain over {summary.baseline}, %" if summary.baseline else "normalised score"
     axes.set_xlabel(f"{score}, at least")
     axes.set_ylabel("runs, %")

@@ -131,7 +131,10 @@ def summary_page(summary: Summary, notes: Sequence[str] = ()) -> Page:
             "Scores: 0 is the worst method's mean on each data set, 1 the best one's, so that IoU "
             "and MCCE can be averaged; they depend on which methods are compared."
         )
-    tasks = [f"{data} {split} (seeds {listing(seeds)})" for data, split, seeds in summary.tasks]
+    tasks = [
+        f"{data} {split} (seed{'s' if len(seeds) > 1 else ''} {listing(seeds)})"
+        for data, split, seeds in summary.tasks
+    ]
     sheets = (_methods_sheet(summary), _profile_sheet(summary), _improvements_sheet(summary))
     return Page(
         tuple(sheet for sheet in sheets if sheet.rows),
@@ -140,9 +143,16 @@ def summary_page(summary: Summary, notes: Sequence[str] = ()) -> Page:
             *summary.holes,
             SCOPE,
             scale,
-            f"Over {'; '.join(tasks)}. Intervals: stratified bootstrap over seeds, 95 %, 10,000 "
-            "draws. What the numbers mean: docs/statistics.md.",
-            *_why_no_interval(summary.interval_problem),
+            f"Over {'; '.join(tasks)}. What the numbers mean: docs/statistics.md.",
+            *(
+                ["Difference: in % of the mean of both, positive where the first is better."]
+                if summary.improvements
+                else []
+            ),
+            *(
+                _why_no_interval(summary.interval_problem)
+                or ["Intervals: stratified bootstrap over seeds, 95 %, 10,000 draws."]
+            ),
             *notes,
         ),
     )
@@ -172,7 +182,7 @@ def _profile_sheet(summary: Summary) -> Sheet:
     places = [int(np.argmin(abs(mean - (1 - q)))) for q in PROFILE_QUANTILES]
     places = list(dict.fromkeys(places))
     rows = tuple(
-        (one.title, *(number(one.profile[place], "%") for place in places))
+        (one.title, *(f"{100 * one.profile[place]:.0f}" for place in places))
         for one in summary.methods
     )
     head = ("% of runs with a score of at least", *(_score(taus[p], summary) for p in places))

@@ -35,7 +35,7 @@ class MethodSummary:
         iqm: Interquartile mean of its normalised scores.
         rank: Mean over tasks of its rank by mean score; 1 is the best.
         profile: Share of its runs with a normalised score of at least tau, by :attr:`Summary.taus`.
-        band: Limits of the profile, pointwise, or None.
+        band: Limits of the profile, pointwise, or None where not asked for or not to be had.
     """
 
     method: str
@@ -84,7 +84,9 @@ class Summary:
     interval_problem: str
 
 
-def summarise(plan: Plan, results: CellResults, baseline: str | None = None) -> Summary:
+def summarise(
+    plan: Plan, results: CellResults, baseline: str | None = None, bands: bool = False
+) -> Summary:
     """Return what can be said of all methods of a plan that see the same labels.
 
     Args:
@@ -92,6 +94,7 @@ def summarise(plan: Plan, results: CellResults, baseline: str | None = None) -> 
         results: What is there.
         baseline: The method that scores are relative to, and that all are compared with. Without
             one, scores are scaled by the worst and the best method of each task.
+        bands: Also draw the limits of the profiles, which takes a second or two.
 
     Raises:
         ImBenchError: If there are fewer than two methods with results on a common task, or the
@@ -113,7 +116,7 @@ def summarise(plan: Plan, results: CellResults, baseline: str | None = None) -> 
     chosen, tasks = _tasks(plan, results, with_results, baseline, holes)
     sizes = [scores.shape[-1] for scores in tasks]
     improvements = _improvements(plan, results, with_results, baseline)
-    summaries, taus = _methods(plan, with_results, tasks)
+    summaries, taus = _methods(plan, with_results, tasks, bands)
     return Summary(
         name=plan.name,
         tasks=tuple(chosen),
@@ -216,7 +219,7 @@ def _say_holes(
 
 
 def _methods(
-    plan: Plan, methods: Sequence[str], tasks: Sequence[Scores]
+    plan: Plan, methods: Sequence[str], tasks: Sequence[Scores], bands: bool
 ) -> tuple[list[MethodSummary], tuple[float, ...]]:
     import numpy as np
 
@@ -231,7 +234,8 @@ def _methods(
 
     iqms = st.estimates(st.interquartile_mean, tasks)
     ranks = st.estimates(st.mean_ranks, tasks)
-    shares, bands = profiles(*tasks), st.bootstrap_intervals(profiles, tasks)
+    shares = profiles(*tasks)
+    limits = st.bootstrap_intervals(profiles, tasks) if bands else None
     titles = {cell.method: cell.title for cell in plan.cells}
     return [
         MethodSummary(
@@ -241,8 +245,8 @@ def _methods(
             ranks[i],
             tuple(shares[:, i].tolist()),
             None
-            if bands is None
-            else (tuple(bands[0][:, i].tolist()), tuple(bands[1][:, i].tolist())),
+            if limits is None
+            else (tuple(limits[0][:, i].tolist()), tuple(limits[1][:, i].tolist())),
         )
         for i, method in enumerate(methods)
     ], tuple(taus.tolist())

@@ -64,7 +64,7 @@ def filled(masked: Plan, store: Store) -> Plan:
 
 
 def summary(plan: Plan, store: Store, baseline: str | None = None) -> Summary:
-    return summarise(plan, CellResults(plan, store), baseline)
+    return summarise(plan, CellResults(plan, store), baseline, bands=True)
 
 
 def test_methods_are_ordered_and_ranked(filled: Plan, store: Store) -> None:

@@ -7,6 +7,7 @@ import sys
 import typer
 
 from im_bench.cli import data
+from im_bench.cli.compare import compare
 from im_bench.cli.diff import diff
 from im_bench.cli.doctor import doctor
 from im_bench.cli.exchange import export, import_results
@@ -18,6 +19,7 @@ from im_bench.cli.predict import predict
 from im_bench.cli.retry import retry
 from im_bench.cli.run import run
 from im_bench.cli.show import show
+from im_bench.cli.stats import stats
 from im_bench.cli.status import status
 from im_bench.cli.sync import sync
 from im_bench.cli.table import table
@@ -34,7 +36,7 @@ app.add_typer(data.app, name="data", rich_help_panel="Here")
 #: How the help groups the commands.
 PANELS = {
     "Run": (run, retry, plan, status, logs),
-    "Results": (table, show, diff, predict, export, sync),
+    "Results": (table, compare, stats, show, diff, predict, export, sync),
     "Here": (methods, gc, doctor),
 }
 for panel, commands in PANELS.items():

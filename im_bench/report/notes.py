@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from im_bench.report.columns import columns_of
 from im_bench.report.entries import Column, Row
 from im_bench.report.matching import Comparison, protocol_of
 from im_bench.report.reference import ReportedNumber
@@ -63,6 +64,29 @@ def generation_notes(plan: Plan) -> tuple[str, ...]:
         )
         if note
     )
+
+
+def protocol_notes(plan: Plan, store: Store) -> tuple[str, ...]:
+    """Return what statistics must say of how their numbers were made."""
+    columns = list(columns_of(plan, {}).values())
+    return tuple(
+        note
+        for note in (
+            _budget(plan),
+            _selection(plan),
+            _evaluation(plan, columns),
+            _generations(plan),
+            _labels(columns),
+            _origin(plan, store),
+            _synthetic(plan),
+        )
+        if note
+    )
+
+
+def origin_note(plan: Plan, store: Store) -> str:
+    """Return with which commits and versions the results were made; empty if there are none."""
+    return _origin(plan, store)
 
 
 def _budget(plan: Plan) -> str:

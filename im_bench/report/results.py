@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cached_property
 from typing import Any
 
 from im_bench.methods.online import registry_name
-from im_bench.report.entries import Row, State
+from im_bench.report.columns import columns_of
+from im_bench.report.entries import Column, Row, State
 from im_bench.runner.store import Status, Store
 from im_bench.suites.graph import Stage
 from im_bench.suites.plan import Cell, Plan
@@ -67,6 +69,11 @@ class CellResults:
             for cell in reversed(self.plan.cells)
             for outcome in self.outcomes(cell).values()
         }
+
+    @cached_property
+    def columns(self) -> dict[str, Column]:
+        """The data sets by name, with the headline of each as far as a result names it."""
+        return columns_of(self.plan, self.metrics())
 
 
 def rows_of(plan: Plan) -> tuple[Row, ...]:

@@ -48,6 +48,8 @@ def test_help_names_all_commands(
         "status",
         "logs",
         "table",
+        "compare",
+        "stats",
         "show",
         "diff",
         "predict",

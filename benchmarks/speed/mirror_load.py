@@ -3,8 +3,8 @@
 python -m benchmarks.speed.mirror_load --cells 50000 --running 1000
 
 A suite of drawn data sets is planned; half of its stages are told as present, and so many run. It
-is measured how long the mirror takes to know of all, how much memory it has, and, with strace, how
-many operations on files it does per second while the stages run.
+is measured how long the mirror takes to know of all, how much memory and processor it takes, and,
+with strace, how many operations on files it does per second while the stages run.
 """
 
 from __future__ import annotations
@@ -41,6 +41,12 @@ def memory(pid: int) -> int:
         if line.startswith("VmRSS"):
             return int(line.split()[1]) // 1024
     return 0
+
+
+def processor_seconds(pid: int) -> float:
+    """Return how long a process has computed."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def file_operations(pid: int, folder: Path, seconds: float) -> float:
@@ -91,6 +97,10 @@ def main() -> None:
                 f"the runner was kept for {told:.2f} s, all was passed on after {passed_on:.1f} s, "
                 f"the first table stood there after {shown:.1f} s"
             )
+            before = processor_seconds(process.pid)
+            time.sleep(options.seconds)
+            share = (processor_seconds(process.pid) - before) / options.seconds
+            print(f"the mirror takes {share:.1%} of a processor")
             if shutil.which("strace"):
                 rate = file_operations(process.pid, store.out, options.seconds)
                 print(f"{rate:.0f} operations per second on files by name")

@@ -123,16 +123,18 @@ def mirror(out: Path, report: Path, inbox: Inbox, haste: bool = True) -> int:
         listen()
         if not ended:
             left = stages.look(int(LOOKS_PER_SECOND * POLL_SECONDS), inbox.ended.is_set)
-            tell_suite(partial(suite.update, left))
+            tell_suite(partial(suite.update, left // 2))
+            stages.look_back(left // 2, inbox.ended.is_set)
     deadline = time.monotonic() + CATCH_UP_SECONDS
 
     def enough() -> bool:
         return haste and time.monotonic() > deadline
 
     stages.look(None, enough)
-    stages.close()
     ending = read_json(report) if report.exists() else None
     tell_suite(lambda: suite.finish(ending, enough))
+    stages.look_back(None, enough)
+    stages.close()
     return stages.failures + broken
 
 

@@ -62,7 +62,7 @@ class StageQueue:
         self._turns.appendleft(identity)
 
     def look(self, most: int | None, enough: Callable[[], bool]) -> int:
-        """Send what is new of each stage that runs, and what is left over of earlier runs.
+        """Send what is new of each stage that runs, or has just ended.
 
         Args:
             most: Number of looks, each at one stage; without limit if None.
@@ -74,16 +74,19 @@ class StageQueue:
         Raises:
             Exception: Whatever W&B raises, when it fails again and again.
         """
-        left = len(self._turns) + len(self._left) if most is None else most
-        for _ in range(len(self._turns)):
-            if left <= 0 or enough():
+        turns = len(self._turns) if most is None else min(most, len(self._turns))
+        for _ in range(turns):
+            if enough():
                 return 0
-            left -= 1
             self._look_at(self._turns.popleft())
-        while self._left and left > 0 and not enough():
-            left -= 1
+        return 0 if most is None else most - turns
+
+    def look_back(self, most: int | None, enough: Callable[[], bool]) -> None:
+        """Send what earlier runs have left, see :meth:`look`."""
+        for _ in range(len(self._left) if most is None else min(most, len(self._left))):
+            if enough():
+                return
             self._look_at(self._watch(self._left.popleft()))
-        return left
 
     def close(self) -> None:
         """Close all runs that are open."""

@@ -18,6 +18,7 @@ from urllib.parse import quote
 import wandb
 
 from im_bench.files import read_json, sha256_file, sha256_json, write_json
+from im_bench.report.rendering import render_csv
 from im_bench.report.wandb_tracker import Tracker
 from im_bench.runner.folder import StageFolder
 
@@ -25,8 +26,10 @@ COUNT_SECONDS = 10.0
 #: A table at least so long after the one before, later ones when a twentieth more time has passed.
 TABLE_SECONDS = 30.0
 MOST_TABLE_SECONDS = 1800.0
-#: Rows of a table while the suite runs; the last one has all.
+#: Rows of the table of cells while the suite runs.
 LIVE_ROWS = 2000
+#: Rows of any table: W&B shows no more, and takes long to take more. The CSV files have all.
+MOST_ROWS = 10_000
 #: A page up to this size is shown within W&B; as a file it is always there.
 PAGE_BYTES = 4_000_000
 
@@ -44,6 +47,10 @@ COUNTED = {
     "retrying": "",
     "lost": "",
 }
+
+
+CELLS = ["method", "data", "split", "seed", "state", "metric", "score", "seconds"]
+CELLS += ["runs", "link", "reason"]
 
 
 @dataclass(slots=True)
@@ -182,7 +189,7 @@ class SuiteRun:
         told = self._fingerprint(report) if report else self._memory.told
         if told != self._memory.told or self._live:
             self._open().log({**self._counts(), "hours": self._hours})
-            self._show(None)
+            self._show(MOST_ROWS)
         if report and told != self._memory.told:
             self._log_report(report)
             self._memory.told = told
@@ -231,17 +238,14 @@ class SuiteRun:
             spent = [one["seconds_in_all"] for one in found if one and "seconds_in_all" in one]
             row.seconds = round(sum(spent), 1) if len(spent) == len(folders) else None
 
-    def _show(self, most: int | None) -> None:
+    def _show(self, most: int) -> None:
         """Log the table of cells; of a large suite first what runs, failed or was done last."""
         rows = self._rows
-        if most is not None and len(rows) > most:
+        if len(rows) > most:
             order = {"running": 0, "failed": 1, "done": 2}
             rows = sorted(rows, key=lambda row: (order.get(row.state, 3), -row.changed))[:most]
-        columns = ["method", "data", "split", "seed", "state", "metric", "score", "seconds"]
-        columns += ["runs", "link", "reason"]
-        data = [[self._entry(row, name) for name in columns] for row in rows]
-        table = wandb.Table(columns=columns, data=data, allow_mixed_types=True)
-        self._open().log({"cells": table, "hours": self._hours})
+        data = [[self._entry(row, name) for name in CELLS] for row in rows]
+        self._open().log({"cells": _table(CELLS, data), "hours": self._hours})
         self._shown = (time.time(), self._events)
 
     def _entry(self, row: CellRow, name: str) -> Any:
@@ -263,21 +267,15 @@ class SuiteRun:
         run = self._open()
         failures = {"columns": ["stage", "run", "reason"], "data": list(self._failures.values())}
         tables = {**report["tables"], "failures": failures}
-        run.log(
-            {
-                name: wandb.Table(
-                    columns=table["columns"], data=table["data"], allow_mixed_types=True
-                )
-                for name, table in tables.items()
-            }
-            | {"hours": self._hours}
-        )
+        shown = {name: _table(one["columns"], one["data"]) for name, one in tables.items()}
+        run.log({**shown, "hours": self._hours})
         best = report["tables"]["best"]
         for row in (dict(zip(best["columns"], values, strict=True)) for values in best["data"]):
             run.summary[f"best/{row['data']}"] = row["title"]
             run.summary[f"best/{row['data']}/{row['metric']}"] = row["mean"]
         files = wandb.Artifact(f"{self._about['name']}-tables", type="tables")
-        for name, text in report["files"].items():
+        cells = [{name: self._entry(row, name) for name in CELLS} for row in self._rows]
+        for name, text in {**report["files"], "cells.csv": render_csv(cells)}.items():
             with files.new_file(name, encoding="utf-8") as file:
                 file.write(text)
         run.log_artifact(files)
@@ -292,3 +290,7 @@ class SuiteRun:
         run.log_artifact(artifact)
         if page.stat().st_size <= PAGE_BYTES:
             run.log({"page": wandb.Html(page, inject=False), "hours": self._hours})
+
+
+def _table(columns: list[str], data: list[list[Any]]) -> Any:
+    return wandb.Table(columns=columns, data=data[:MOST_ROWS], allow_mixed_types=True)

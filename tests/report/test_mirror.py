@@ -267,6 +267,7 @@ def test_the_end_of_a_suite_has_files_and_the_page(plan: Plan, store: Store, sco
     assert {entry.path for entry in logged["tables"].manifest.contents} == {
         "results.csv",
         "generations.csv",
+        "cells.csv",
     }
     assert [entry.path for entry in logged["report"].manifest.contents] == ["index.html"]
     page.write_text("<p>more of it</p>")

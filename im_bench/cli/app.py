@@ -10,6 +10,7 @@ from im_bench.cli import data
 from im_bench.cli.methods import methods
 from im_bench.cli.plan import plan
 from im_bench.cli.predict import predict
+from im_bench.cli.report import report
 from im_bench.cli.run import run
 from im_bench.cli.show import show
 from im_bench.cli.status import status
@@ -24,7 +25,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(data.app, name="data")
-for command in (run, plan, status, table, show, predict, methods):
+for command in (run, plan, status, table, report, show, predict, methods):
     app.command()(command)
 
 

@@ -1,0 +1,85 @@
+"""Which colour and line a method has, everywhere on a page.
+
+Colours are named, not given: the style sheet knows one set for light and one for dark. Dashes tell
+apart what a colour-blind reader, or a printer, cannot.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from statistics import fmean
+
+from im_bench.methods.online import MASKED
+from im_bench.report.entries import Column, ResultsTable, Row
+
+COLOURS = 8
+
+
+@dataclass(frozen=True)
+class MethodStyle:
+    """A method as the legend shows it.
+
+    Attributes:
+        method: Name in the suite.
+        title: Name in tables.
+        css: Classes of the colour and of the line.
+    """
+
+    method: str
+    title: str
+    css: str
+
+
+def method_styles(table: ResultsTable) -> dict[str, MethodStyle]:
+    """Return the styles of the methods that charts show, by name, in the order of the table.
+
+    A method and its ``+im`` share a colour; the plain one is dashed then. Methods that use all
+    labels are grey. Where there are more methods than colours and lines, the best ones are shown.
+    """
+    families = list(dict.fromkeys(_family(row) for row in table.rows if not row.all_labels))
+    if len(families) > 2 * COLOURS:
+        places = _places(table)
+        best = sorted(families, key=lambda f: min(places[m] for m in places if _base(m) == f))
+        families = [family for family in families if family in best[: 2 * COLOURS]]
+    masked = {_base(row.method) for row in table.rows if row.method.endswith(MASKED)}
+    found = {}
+    greys = 0
+    for row in table.rows:
+        if row.all_labels:
+            if greys < 4:
+                found[row.method] = MethodStyle(row.method, row.title, f"grey d{greys}")
+            greys += 1
+        elif (family := _family(row)) in families:
+            at = families.index(family)
+            paired = row.method in masked
+            dash = 2 * (at // COLOURS) + paired
+            css = f"c{at % COLOURS} d{dash}"
+            found[row.method] = MethodStyle(row.method, row.title, css)
+    return found
+
+
+def _family(row: Row) -> str:
+    return _base(row.method)
+
+
+def _base(method: str) -> str:
+    return method.removesuffix(MASKED)
+
+
+def _places(table: ResultsTable) -> dict[str, float]:
+    """Return each method's mean place over the columns; one without any number comes last."""
+    places: dict[str, list[int]] = {row.method: [] for row in table.rows if not row.all_labels}
+    for column in table.columns:
+        for place, method in enumerate(_ordered(table, column, places)):
+            places[method].append(place)
+    return {m: fmean(found) if found else len(places) for m, found in places.items()}
+
+
+def _ordered(table: ResultsTable, column: Column, methods: Iterable[str]) -> list[str]:
+    means = {
+        method: entry.mean
+        for method in methods
+        if (entry := table.entries.get((method, column.data))) and entry.mean is not None
+    }
+    return sorted(means, key=means.__getitem__, reverse=bool(column.higher))

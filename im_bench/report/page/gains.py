@@ -84,9 +84,7 @@ def gains(plan: Plan, table: ResultsTable) -> Gains | None:
     """Return what masks add, or None where no pair of methods tells it."""
     pairs = masked_pairs(plan)
     titles = {row.method: row.title for row in table.rows}
-    found = {
-        pair: tuple(_gain(table, column, *pair) for column in table.columns) for pair in pairs
-    }
+    found = {pair: tuple(_gain(table, column, *pair) for column in table.columns) for pair in pairs}
     known = [gain for row in found.values() for gain in row if gain]
     if not known:
         return None

@@ -18,7 +18,7 @@ WIDTH = 360
 HEIGHT = 232
 TOP, RIGHT, BOTTOM, LEFT = 10, 12, 36, 42
 ROW = 19
-LABEL_WIDTH, CHARACTER = 132, 6.1
+LABEL_WIDTH, CHARACTER = 140, 7.0
 
 Axis = Literal["linear", "log", "whole"]
 Point = tuple[float, float]

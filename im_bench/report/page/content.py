@@ -21,6 +21,8 @@ from im_bench.report.tables import generations_table, results_table
 from im_bench.runner.store import Status, Store
 from im_bench.suites.plan import Plan
 
+ORDER = (Status.DONE, Status.RUNNING, Status.FAILED, Status.PLANNED)
+
 
 @dataclass(frozen=True)
 class Overview:
@@ -154,6 +156,6 @@ def _overview(plan: Plan, stages: Stages, table: ResultsTable) -> Overview:
     return Overview(
         len(plan.cells),
         sum(entry.complete for entry in table.entries.values()),
-        {status: n for status in Status if (n := stages.counts[status])},
+        {status: n for status in ORDER if (n := stages.counts[status])},
         (times[0], times[-1]) if times else None,
     )

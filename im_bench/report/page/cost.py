@@ -106,7 +106,9 @@ def _cost(title: str, needed: Iterable[Stage], stages: Stages, devices: dict[str
 
 
 def duration(seconds: float) -> str:
-    """Return ``3.2 h``, ``14 min`` or ``9 s``."""
+    """Return ``3.2 h``, ``14 min`` or ``9 s``, and nothing for no time at all."""
+    if not seconds:
+        return ""
     if seconds >= 3600:
         return f"{seconds / 3600:,.1f} h"
     return f"{seconds / 60:.0f} min" if seconds >= 120 else f"{seconds:.0f} s"

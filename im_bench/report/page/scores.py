@@ -47,7 +47,7 @@ def _value(entry: Entry, column: Column, style: MethodStyle) -> Value | None:
     return Value(
         style.method,
         text,
-        style.css,
+        style.css if entry.complete else f"{style.css} partial",
         mean,
         mean - spread if spread else None,
         mean + spread if spread else None,

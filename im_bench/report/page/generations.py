@@ -48,7 +48,9 @@ def _series(row: GenerationRow, column: Column, css: str) -> Series:
 
 
 def by_data(table: GenerationsTable) -> list[tuple[Column, Sequence[GenerationRow]]]:
-    """Return the rows of each data set."""
+    """Return the rows of each data set, or nothing while all numbers are missing."""
+    if not any(entry.scores for row in table.rows for entry in row.entries):
+        return []
     return [
         (column, [row for row in table.rows if row.column == column])
         for column in dict.fromkeys(row.column for row in table.rows)

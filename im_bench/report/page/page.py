@@ -7,6 +7,7 @@ import hashlib
 from collections.abc import Sequence
 from datetime import datetime, timezone
 from functools import cache
+from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -79,23 +80,26 @@ def render(reports: Sequence[SuiteReport], images: Sequence[str], made: datetime
         images: The pictures, as data URIs.
         made: When the page is made.
     """
-    environment = _environment()
-    css, js = (_source(environment, name) for name in ("page.css", "page.js"))
-    return environment.get_template("page.html").render(
-        title=", ".join(report.name for report in reports),
-        reports=reports,
-        images=images,
-        pictures={
-            "images": images,
-            "suites": {
-                report.id: [_item(item) for item in report.gallery.items] for report in reports
+    css, js = (_source(name) for name in ("page.css", "page.js"))
+    return (
+        _environment()
+        .get_template("page.html")
+        .render(
+            title=", ".join(report.name for report in reports),
+            reports=reports,
+            images=images,
+            pictures={
+                "images": images,
+                "suites": {
+                    report.id: [_item(item) for item in report.gallery.items] for report in reports
+                },
             },
-        },
-        made=made,
-        version=__version__,
-        css=css,
-        js=js,
-        policy=_policy(css, js),
+            made=made,
+            version=__version__,
+            css=css,
+            js=js,
+            policy=_policy(css, js),
+        )
     )
 
 
@@ -122,9 +126,9 @@ def _environment() -> Environment:
     return environment
 
 
-def _source(environment: Environment, name: str) -> str:
-    assert environment.loader is not None
-    return environment.loader.get_source(environment, name)[0]
+def _source(name: str) -> str:
+    template = resources.files(__package__) / "templates" / name
+    return template.read_text(encoding="utf-8")
 
 
 def _policy(css: str, js: str) -> str:

@@ -44,6 +44,7 @@ def browser(profile: Path) -> Iterator[Chrome]:
     service = webdriver.ChromeService(str(shutil.which("chromedriver")))
     driver = webdriver.Chrome(options=options, service=service)
     try:
+        driver.get("about:blank")  # instead of a first tab, which has requests of its own
         yield driver
     finally:
         driver.quit()
@@ -55,8 +56,12 @@ def show(driver: Chrome, width: int, height: int, dark: bool = False) -> None:
         "Emulation.setDeviceMetricsOverride",
         {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 600},
     )
-    feature = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
-    driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [feature]})
+    features = {
+        "prefers-color-scheme": "dark" if dark else "light",
+        "prefers-reduced-motion": "reduce",  # a test need not wait for smooth scrolling
+    }
+    wanted = [{"name": name, "value": value} for name, value in features.items()]
+    driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": wanted})
 
 
 def print_pdf(driver: Chrome) -> bytes:

@@ -186,7 +186,9 @@ class Simulation:
             "final_loss": 0.01,
         }
 
-    def _pseudo_label(self, stage: Stage, task: Task, random: np.random.Generator) -> dict[str, Any]:
+    def _pseudo_label(
+        self, stage: Stage, task: Task, random: np.random.Generator
+    ) -> dict[str, Any]:
         path = self.store.folder(stage).path
         for k in range(self.pictures):
             image, truth = picture(k + 50, task), label(k + 50, task)

@@ -40,13 +40,13 @@ function browsable(gallery, images, items) {
   const [data, method, shows] = ["data", "method", "shows"].map(named);
   const [what, panels, count] = [".what", ".panels", "output"].map((s) => gallery.querySelector(s));
   const unique = (values) => [...new Set(values)];
+  const wanted = {}; // What was last chosen in each list, though not every method may have it.
   let at = 0; // Position among the items that the three lists choose.
-  let last = "";
 
+  const nameOf = (item) => `${item.data}, ${item.method}, ${item.shows}`;
   const fill = (select, values) => {
-    const before = select.value;
     select.replaceChildren(...values.map((value) => new Option(value, value)));
-    select.value = values.includes(before) ? before : values[0];
+    select.value = values.includes(wanted[select.name]) ? wanted[select.name] : values[0];
   };
   const chosen = () => {
     const ofData = items.filter((item) => item.data === data.value);
@@ -59,8 +59,7 @@ function browsable(gallery, images, items) {
     const found = chosen();
     at = Math.min(Math.max(at, 0), found.length - 1);
     const item = found[at];
-    last = `${item.data}, ${item.method}, ${item.shows}`;
-    what.textContent = last;
+    what.textContent = nameOf(item);
     count.textContent = `${at + 1} of ${found.length}`;
     named("previous").disabled = at === 0;
     named("next").disabled = at === found.length - 1;
@@ -81,18 +80,19 @@ function browsable(gallery, images, items) {
     show();
   };
   const turn = (by) => {
-    method.selectedIndex = (method.selectedIndex + by + method.options.length) % method.options.length;
+    const { options, selectedIndex } = method;
+    wanted.method = options[(selectedIndex + by + options.length) % options.length].value;
     show();
   };
 
+  Object.assign(wanted, items.find((item) => nameOf(item) === what.textContent));
   fill(data, unique(items.map((item) => item.data)));
-  const first = items.find((item) => `${item.data}, ${item.method}, ${item.shows}` === what.textContent) ?? items[0];
-  data.value = first.data;
-  chosen();
-  method.value = first.method;
-  chosen();
-  shows.value = first.shows;
-  for (const select of [data, method, shows]) select.addEventListener("change", show);
+  for (const select of [data, method, shows]) {
+    select.addEventListener("change", () => {
+      wanted[select.name] = select.value;
+      show();
+    });
+  }
   named("previous").addEventListener("click", () => step(-1));
   named("next").addEventListener("click", () => step(1));
   gallery.addEventListener("keydown", (event) => {
@@ -108,6 +108,7 @@ function browsable(gallery, images, items) {
 
 document.querySelectorAll("table.sortable").forEach(sortable);
 document.querySelectorAll(".needs-script").forEach((text) => (text.hidden = false));
+document.querySelectorAll(".no-script").forEach((text) => text.remove());
 const pictures = document.getElementById("pictures");
 if (pictures) {
   const { images, suites } = JSON.parse(pictures.textContent);

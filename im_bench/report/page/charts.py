@@ -193,9 +193,7 @@ def line_chart(
     )
 
 
-def dot_chart(
-    title: str, x_label: str, values: Sequence[Value], zero: bool = False, note: str = ""
-) -> DotChart:
+def dot_chart(title: str, x_label: str, values: Sequence[Value], zero: bool = False) -> DotChart:
     """Return values with intervals as a picture.
 
     Args:
@@ -203,7 +201,6 @@ def dot_chart(
         x_label: With the unit.
         values: At least one, from top to bottom.
         zero: Whether zero is part of the axis, and marked.
-        note: Ends the alternative text.
     """
     ends = [
         end for v in values for end in (v.mean, v.low, v.high, v.reference) if end is not None
@@ -234,7 +231,7 @@ def dot_chart(
     said = "; ".join(f"{v.name} {v.text}" for v in values)
     return DotChart(
         title,
-        f"{title}: {x_label}. {said}{note}",
+        f"{title}: {x_label}. {said}",
         x_label,
         tuple(Tick(at(value), _text(value)) for value in ticks),
         dots,

@@ -129,10 +129,10 @@ def suite_report(plan: Plan, store: Store, thumbnails: Thumbnails) -> SuiteRepor
         legend=tuple(styles.values()),
         scores=scores,
         has_references=has_references,
-        gains=gains(plan, table),
+        gains=gains(plan, table, styles),
         learning=learning_charts(stages, table, styles, reader),
         inconsistency=inconsistency_charts(stages, table, styles, reader),
-        generations=tuple((column, tuple(rows)) for column, rows in by_data(generations)),
+        generations=tuple((column, tuple(rows)) for column, rows in by_data(generations, styles)),
         most_generations=generations.generations,
         generation_notes=generations.notes,
         generation_charts={

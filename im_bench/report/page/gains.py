@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,12 +11,13 @@ from scipy.stats import bootstrap
 from im_bench.methods.online import MASKED
 from im_bench.report.entries import Column, ResultsTable
 from im_bench.report.page.charts import DotChart, Value, dot_chart
+from im_bench.report.page.styles import MethodStyle
 from im_bench.report.rendering import number
 from im_bench.suites.plan import Plan
 
 RESAMPLES = 2000
-#: Pairs in one chart.
-MOST = 24
+#: From fewer seeds an interval would say more than anybody knows.
+SEEDS_NEEDED = 3
 
 
 @dataclass(frozen=True)
@@ -25,7 +26,7 @@ class Gain:
 
     Attributes:
         mean: Over the seeds that both have.
-        low: Lower end of the 95 % interval, None for fewer than two seeds.
+        low: Lower end of the 95 % interval, None for fewer than ``SEEDS_NEEDED`` seeds.
         high: Upper end.
         n: Number of seeds.
         unit: Of the numbers.
@@ -45,6 +46,9 @@ class Gain:
             return mean
         ends = (number(end, self.unit, sign=True) for end in (self.low, self.high))
         return f"{mean} [{', '.join(ends)}]"
+
+
+Found = Mapping[tuple[str, str], tuple[Gain | None, ...]]
 
 
 @dataclass(frozen=True)
@@ -80,8 +84,14 @@ def masked_pairs(plan: Plan) -> list[tuple[str, str]]:
     return pairs
 
 
-def gains(plan: Plan, table: ResultsTable) -> Gains | None:
-    """Return what masks add, or None where no pair of methods tells it."""
+def gains(plan: Plan, table: ResultsTable, styles: Mapping[str, MethodStyle]) -> Gains | None:
+    """Return what masks add, or None where no pair of methods tells it.
+
+    Args:
+        plan: Says which methods differ in their masks only.
+        table: The scores.
+        styles: Of the methods that charts show.
+    """
     pairs = masked_pairs(plan)
     titles = {row.method: row.title for row in table.rows}
     found = {pair: tuple(_gain(table, column, *pair) for column in table.columns) for pair in pairs}
@@ -91,7 +101,7 @@ def gains(plan: Plan, table: ResultsTable) -> Gains | None:
     return Gains(
         table.columns,
         tuple((titles[masked], titles[base], found[masked, base]) for masked, base in pairs),
-        tuple(_charts(table, found)),
+        tuple(_charts(table, {pair: row for pair, row in found.items() if pair[0] in styles})),
         max(gain.n for gain in known),
     )
 
@@ -106,7 +116,7 @@ def _gain(table: ResultsTable, column: Column, masked: str, base: str) -> Gain |
     if not len(differences):
         return None
     low = high = None
-    if len(differences) > 1:
+    if len(differences) >= SEEDS_NEEDED:
         low, high = _interval(differences)
     return Gain(float(differences.mean()), low, high, len(differences), column.unit)
 
@@ -125,24 +135,41 @@ def _interval(differences: np.ndarray[tuple[int], np.dtype[np.float64]]) -> tupl
     return float(interval.low), float(interval.high)
 
 
-def _charts(
-    table: ResultsTable, found: dict[tuple[str, str], tuple[Gain | None, ...]]
-) -> Iterator[DotChart]:
+def _charts(table: ResultsTable, found: Found) -> Iterator[DotChart]:
+    """Return a chart for each data set, or for a single pair one for each unit."""
+    if len(found) == 1:
+        ((pair, row),) = found.items()
+        for unit in dict.fromkeys(column.unit for column in table.columns):
+            of_unit = [
+                (column.data, gain)
+                for column, gain in zip(table.columns, row, strict=True)
+                if gain and column.unit == unit
+            ]
+            if of_unit:
+                yield _chart(_name(*pair), unit, of_unit)
+        return
     for at, column in enumerate(table.columns):
-        factor = 100 if column.unit == "%" else 1
-        values = [
-            Value(
-                f"{masked} − {base}" if masked == "im" else masked,
-                gain.text,
-                "ink d0",
-                factor * gain.mean,
-                None if gain.low is None else factor * gain.low,
-                None if gain.high is None else factor * gain.high,
-            )
-            for (masked, base), row in found.items()
-            if (gain := row[at])
-        ]
-        if values:
-            unit = "percentage points" if column.unit == "%" else "fewer cells miscounted"
-            left = f" The first {MOST} of {len(values)}." if len(values) > MOST else ""
-            yield dot_chart(column.data, f"gain, {unit}", values[:MOST], zero=True, note=left)
+        of_data = [(_name(*pair), gain) for pair, row in found.items() if (gain := row[at])]
+        if of_data:
+            yield _chart(column.data, column.unit, of_data)
+
+
+def _name(masked: str, base: str) -> str:
+    return masked if masked.endswith(MASKED) else f"{masked} − {base}"
+
+
+def _chart(title: str, unit: str, named: Sequence[tuple[str, Gain]]) -> DotChart:
+    factor = 100 if unit == "%" else 1
+    values = [
+        Value(
+            name,
+            gain.text,
+            "ink d0",
+            factor * gain.mean,
+            None if gain.low is None else factor * gain.low,
+            None if gain.high is None else factor * gain.high,
+        )
+        for name, gain in named
+    ]
+    what = "percentage points" if unit == "%" else "fewer cells miscounted"
+    return dot_chart(title, f"gain, {what}", values, zero=True)

@@ -9,6 +9,8 @@ from im_bench.report.page.charts import LineChart, Series, line_chart
 from im_bench.report.page.styles import MethodStyle
 from im_bench.report.rendering import QUANTITIES, heading
 
+MOST_ROWS = 1000
+
 
 def generation_charts(
     table: GenerationsTable, styles: Mapping[str, MethodStyle], quantity: str
@@ -28,10 +30,15 @@ def generation_charts(
             if row.column == column and row.quantity == quantity and row.method in styles
             if len((one := _series(row, column, styles[row.method].css)).points) > 1
         ]
-        if series:
+        if series and not _all_kept(series, quantity):
             name = f"test {heading(column)}" if quantity == "test" else QUANTITIES[quantity]
             charts.append(line_chart(column.data, "generation", name, series, "whole"))
     return tuple(charts)
+
+
+def _all_kept(series: Sequence[Series], quantity: str) -> bool:
+    """Return whether a chart would say nothing but that everything is kept."""
+    return quantity != "test" and all(y == 100 for one in series for _, y in one.points)
 
 
 def _series(row: GenerationRow, column: Column, css: str) -> Series:
@@ -47,11 +54,17 @@ def _series(row: GenerationRow, column: Column, css: str) -> Series:
     return Series(row.method, css, points, band if spreads else (), dots=True)
 
 
-def by_data(table: GenerationsTable) -> list[tuple[Column, Sequence[GenerationRow]]]:
-    """Return the rows of each data set, or nothing while all numbers are missing."""
+def by_data(
+    table: GenerationsTable, styles: Mapping[str, MethodStyle]
+) -> list[tuple[Column, Sequence[GenerationRow]]]:
+    """Return the rows of each data set, or nothing while all numbers are missing.
+
+    Of a table of thousands of rows these are the ones of methods that charts show.
+    """
     if not any(entry.scores for row in table.rows for entry in row.entries):
         return []
+    rows = [row for row in table.rows if len(table.rows) <= MOST_ROWS or row.method in styles]
     return [
-        (column, [row for row in table.rows if row.column == column])
-        for column in dict.fromkeys(row.column for row in table.rows)
+        (column, [row for row in rows if row.column == column])
+        for column in dict.fromkeys(row.column for row in rows)
     ]

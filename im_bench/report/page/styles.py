@@ -14,6 +14,10 @@ from im_bench.methods.online import MASKED
 from im_bench.report.entries import Column, ResultsTable, Row
 
 COLOURS = 8
+#: Methods that one chart can show; those with all labels apart.
+MOST = 2 * COLOURS
+#: Likewise, methods that use all labels.
+MOST_GREY = 4
 
 
 @dataclass(frozen=True)
@@ -38,16 +42,15 @@ def method_styles(table: ResultsTable) -> dict[str, MethodStyle]:
     labels are grey. Where there are more methods than colours and lines, the best ones are shown.
     """
     families = list(dict.fromkeys(_family(row) for row in table.rows if not row.all_labels))
-    if len(families) > 2 * COLOURS:
-        places = _places(table)
-        best = sorted(families, key=lambda f: min(places[m] for m in places if _base(m) == f))
-        families = [family for family in families if family in best[: 2 * COLOURS]]
+    if sum(not row.all_labels for row in table.rows) > MOST:
+        best = _best(table, families)
+        families = [family for family in families if family in best]
     masked = {_base(row.method) for row in table.rows if row.method.endswith(MASKED)}
     found = {}
     greys = 0
     for row in table.rows:
         if row.all_labels:
-            if greys < 4:
+            if greys < MOST_GREY:
                 found[row.method] = MethodStyle(row.method, row.title, f"grey d{greys}")
             greys += 1
         elif (family := _family(row)) in families:
@@ -65,6 +68,20 @@ def _family(row: Row) -> str:
 
 def _base(method: str) -> str:
     return method.removesuffix(MASKED)
+
+
+def _best(table: ResultsTable, families: list[str]) -> set[str]:
+    """Return the families that have the best methods, as many as can be shown."""
+    places = _places(table)
+    members = {family: [m for m in places if _base(m) == family] for family in families}
+    shown: set[str] = set()
+    count = 0
+    for family in sorted(families, key=lambda f: min(places[m] for m in members[f])):
+        count += len(members[family])
+        if count > MOST:
+            break
+        shown.add(family)
+    return shown
 
 
 def _places(table: ResultsTable) -> dict[str, float]:

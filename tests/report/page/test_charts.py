@@ -5,7 +5,7 @@ import pytest
 from im_bench.report.entries import Column, Entry, ResultsTable, Row, State
 from im_bench.report.page.charts import Series, Value, dot_chart, line_chart
 from im_bench.report.page.cost import duration
-from im_bench.report.page.styles import COLOURS, method_styles
+from im_bench.report.page.styles import MOST, method_styles
 
 
 def series(*points: tuple[float, float], **more: object) -> Series:
@@ -87,8 +87,15 @@ def test_a_method_and_its_masks_share_a_colour() -> None:
 def test_of_too_many_methods_the_best_are_shown_and_no_two_look_alike() -> None:
     methods = [f"m{i}" for i in range(40)]
     styles = method_styles(table(methods))
-    assert list(styles) == methods[-2 * COLOURS :]
-    assert len({style.css for style in styles.values()}) == 2 * COLOURS
+    assert list(styles) == methods[-MOST:]
+    assert len({style.css for style in styles.values()}) == MOST
+
+
+def test_pairs_are_shown_whole() -> None:
+    methods = [f"m{i}{end}" for i in range(40) for end in ("", "+im")]
+    styles = method_styles(table(methods))
+    assert list(styles) == methods[-MOST:]
+    assert len({style.css for style in styles.values()}) == MOST
 
 
 @pytest.mark.parametrize(

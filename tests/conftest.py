@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import settings
@@ -26,6 +27,19 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         default=None,
         help="folder of golden .npz files (default: $IM_BENCH_SHARED/golden or ../shared/golden)",
     )
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Give all tests of the Ray engine to one worker: they share a cluster."""
+    from xdist.scheduler import LoadScopeScheduling
+
+    class Scheduling(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            file = nodeid.split("::")[0]
+            return file if file.endswith("test_ray.py") else nodeid
+
+    return Scheduling(config, log)
 
 
 def shared_folder() -> Path:

@@ -11,6 +11,7 @@ import torch
 import yaml
 from mmseg.registry import MODELS
 
+from im_bench.errors import ImBenchError
 from im_bench.methods import registry
 from im_bench.models.segmentor import LabelSpaceSegmentor
 from im_bench.suites.graph import Stage
@@ -58,14 +59,14 @@ def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_the_excerpt_of_the_example_is_true() -> None:
-    excerpt, _ = blocks("your-own-method.md", "python")
+    excerpt, *_ = blocks("your-own-method.md", "python")
     example = (DOCS.parent / "examples" / "mean_teacher" / "mean_teacher.py").read_text()
     lines = [line.strip() for line in excerpt.strip().splitlines()]
     assert not [line for line in lines if line != "..." and line not in example]
 
 
 def test_your_own_method(tmp_path: Path, package: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    _, code = blocks("your-own-method.md", "python")
+    _, code, _ = blocks("your-own-method.md", "python")
     (entry_point,) = blocks("your-own-method.md", "toml")
     (suite,) = blocks("your-own-method.md", "yaml")
     header, line = entry_point.strip().splitlines()
@@ -98,6 +99,16 @@ def test_your_own_method(tmp_path: Path, package: Path, monkeypatch: pytest.Monk
         "generation-1",
         "generation-2",
     ]
+
+
+def test_a_method_that_cannot_be_imported_is_named(
+    package: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (package / "mine.py").write_text("import missing_thing")
+    monkeypatch.setattr(registry, "_entry_points", registry._entry_points.__wrapped__)
+    monkeypatch.setitem(registry.BUILT_IN, "mine", "my_package.mine:Mine")
+    with pytest.raises(ImBenchError, match=r"'mine' .* my_package.mine:Mine \(.*missing_thing"):
+        registry.method_class("mine")
 
 
 @pytest.mark.parametrize("which", [0, 1], ids=["of-mmseg", "of-ones-own"])

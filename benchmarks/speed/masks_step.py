@@ -24,7 +24,7 @@ from torch import nn
 from im_bench.masks import MaskOptions
 from im_bench.plugin.masking import TeacherMasks
 from im_bench.plugin.networks import Student
-from im_bench.plugin.teachers import EmaTeachers
+from im_bench.plugin.online_teachers import EmaTeachers
 from im_bench.training.memory import keep_freed_memory
 
 DISPUTED = 0.2

@@ -7,13 +7,20 @@ import sys
 import typer
 
 from im_bench.cli import data
+from im_bench.cli.diff import diff
+from im_bench.cli.doctor import doctor
+from im_bench.cli.exchange import export, import_results
+from im_bench.cli.gc import gc
+from im_bench.cli.logs import logs
 from im_bench.cli.methods import methods
 from im_bench.cli.plan import plan
 from im_bench.cli.predict import predict
 from im_bench.cli.report import report
+from im_bench.cli.retry import retry
 from im_bench.cli.run import run
 from im_bench.cli.show import show
 from im_bench.cli.status import status
+from im_bench.cli.sync import sync
 from im_bench.cli.table import table
 from im_bench.errors import ImBenchError
 
@@ -24,9 +31,17 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-app.add_typer(data.app, name="data")
-for command in (run, plan, status, table, report, show, predict, methods):
-    app.command()(command)
+app.add_typer(data.app, name="data", rich_help_panel="Here")
+#: How the help groups the commands.
+PANELS = {
+    "Run": (run, retry, plan, status, logs),
+    "Results": (table, report, show, diff, predict, export, sync),
+    "Here": (methods, gc, doctor),
+}
+for panel, commands in PANELS.items():
+    for command in commands:
+        app.command(rich_help_panel=panel)(command)
+app.command("import", rich_help_panel="Results")(import_results)
 
 
 def main() -> None:

@@ -11,6 +11,7 @@ import typer
 from im_bench.errors import ImBenchError, unknown_name
 
 if TYPE_CHECKING:
+    from im_bench.runner.engines.options import EngineOptions
     from im_bench.suites.plan import Plan
 
 Value = TypeVar("Value")
@@ -76,6 +77,12 @@ TimeLimitOption = Annotated[
         help="Of one attempt at a stage for which the suite says nothing else.",
     ),
 ]
+TrackingOption = Annotated[
+    bool, typer.Option("--tracking/--no-tracking", help="Mirror the run to Weights & Biases.")
+]
+TableOption = Annotated[
+    bool, typer.Option("--table/--no-table", help="End with the results table.")
+]
 DeviceOption = Annotated[str, typer.Option("--device", help="auto, cpu, cuda or cuda:N.")]
 
 OUT = Path("runs")
@@ -124,6 +131,33 @@ def load_plan(
         seeds=listed("--seeds", seeds, _seed),
         minutes=time_limit,
     )
+
+
+def load_engine(
+    engine: str,
+    slots: int | None = None,
+    gpus: str | None = None,
+    slots_per_gpu: int | None = None,
+    address: str | None = None,
+    partition: str | None = None,
+    device: str | None = None,
+) -> EngineOptions:
+    """Return the engine's options, of its name or file and of the command line.
+
+    Raises:
+        ImBenchError: There is no such engine, or it has no such option.
+    """
+    from im_bench.runner.engines.choice import engine_options
+
+    given = {
+        "slots": slots,
+        "gpus": listed("--gpus", gpus, str),
+        "slots_per_gpu": slots_per_gpu,
+        "address": address,
+        "partition": partition,
+        "device": device,
+    }
+    return engine_options(engine, given)
 
 
 def listed(option: str, text: str | None, read: Callable[[str], Value]) -> list[Value] | None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from im_bench.cli.listing import print_lines, print_rows
 from im_bench.cli.options import (
     DATA_ROOT,
     OUT,
@@ -16,12 +17,14 @@ from im_bench.cli.options import (
     MethodsOption,
     OutOption,
     SeedsOption,
+    SlotsPerGpuOption,
     SuiteOption,
     load_plan,
 )
+from im_bench.errors import ImBenchError
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Iterator
 
     from rich.table import Table
 
@@ -37,50 +40,67 @@ def plan(
     data: DataOption = None,
     seeds: SeedsOption = None,
     stages: Annotated[bool, typer.Option("--stages", help="List every stage.")] = False,
+    cost: Annotated[
+        bool,
+        typer.Option("--cost", help="What the rest takes, by what was measured so far."),
+    ] = False,
+    slots: Annotated[
+        int | None,
+        typer.Option("--slots", min=1, help="With --cost: how long it takes, so many at a time."),
+    ] = None,
+    slots_per_gpu: SlotsPerGpuOption = None,
 ) -> None:
     """Show what would run, what exists and what is shared. Runs nothing.
 
-    Example: im-bench plan --suite from-scratch --methods im,me
+    Examples: im-bench plan --suite from-scratch --methods im,me
+
+    im-bench plan --suite from-scratch --cost --slots 8 --slots-per-gpu 4
     """
     from rich.console import Console
 
     from im_bench.runner.store import Status, Store
 
+    if not cost and (slots or slots_per_gpu):
+        raise ImBenchError("--slots and --slots-per-gpu say something with --cost only: add it")
+    if cost and stages:
+        raise ImBenchError("--cost and --stages are two views: give one of them")
     console = Console()
     made = load_plan(suite, out, data_root, budget, methods, data, seeds)
     store = Store(out)
-    if stages:
-        for stage in made.graph:
-            line = f"{store.status(stage).value:8} {stage.kind:13} {stage.folder}"
-            console.print(line, markup=False, highlight=False, soft_wrap=True)
+    if cost:
+        from im_bench.cli.cost import show_cost
+
+        whole = load_plan(suite, out, data_root, budget)  # The rest of the suite tells as well.
+        alike = {stage.key: stage for stage in (*whole.graph, *made.graph)}
+        show_cost(made, alike.values(), store, slots, slots_per_gpu or 1, console)
+    elif stages:
+        known = store.statuses(made.graph)
+        print_lines(f"{known[s.key].value:8} {s.kind:13} {s.folder}" for s in made.graph)
     else:
-        done = {stage.key for stage in made.graph if store.status(stage) is Status.DONE}
-        console.print(cells_table(made, done))
+        known = store.statuses(made.graph)
+        done = {key for key, status in known.items() if status is Status.DONE}
+        names = ("cell", "seeds", "stages", "shared", "trainings", "done")
+        title = f"{made.name}: {len(made.cells)} cells"
+        print_rows(console, title, names, list(cell_rows(made, done)))
         console.print(kinds_table(made, done))
     for problem in dict.fromkeys(cell.problem for cell in made.cells if cell.problem):
         console.print(f"no data: {problem}", markup=False, highlight=False, soft_wrap=True)
 
 
-def cells_table(plan: Plan, done: Collection[str]) -> Table:
-    """Return a line per cell: its trainings, how many of them others use too, what is done."""
-    from rich.table import Table
-
-    table = Table(title=f"{plan.name}: {len(plan.cells)} cells")
-    for name in ("cell", "seeds", "stages", "shared", "trainings", "done"):
-        table.add_column(name, justify="left" if name == "cell" else "right")
+def cell_rows(plan: Plan, done: Collection[str]) -> Iterator[list[str]]:
+    """Give a row per cell: its trainings, how many of them others use too, what is done."""
     of_cell = {cell.name: plan.stages_of(cell) for cell in plan.cells}
     users = Counter(stage.key for stages in of_cell.values() for stage in stages)
     for cell in plan.cells:
         stages = of_cell[cell.name]
-        table.add_row(
+        yield [
             cell.name + (" (no data)" if cell.problem else ""),
             str(len(cell.finals)),
             str(len(stages)),
             str(sum(users[stage.key] > 1 for stage in stages)),
             str(sum(stage.kind == "train" for stage in stages)),
             f"{sum(stage.key in done for stage in stages)}/{len(stages)}",
-        )
-    return table
+        ]
 
 
 def kinds_table(plan: Plan, done: Collection[str]) -> Table:

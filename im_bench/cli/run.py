@@ -30,8 +30,10 @@ from im_bench.cli.options import (
     SlotsOption,
     SlotsPerGpuOption,
     SuiteOption,
+    TableOption,
     TimeLimitOption,
-    listed,
+    TrackingOption,
+    load_engine,
     load_plan,
 )
 from im_bench.errors import unknown_name
@@ -40,7 +42,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from im_bench.runner.engines.options import EngineOptions
-    from im_bench.runner.events import Summary
+    from im_bench.runner.events import Event, Summary
     from im_bench.runner.scheduler import Policy
     from im_bench.runner.store import Store
     from im_bench.suites.plan import Plan
@@ -69,8 +71,12 @@ def run(
     ] = "only-missing",
     attempts: AttemptsOption = 2,
     time_limit: TimeLimitOption = None,
-    tracking: Annotated[bool, typer.Option(help="Mirror the run to Weights & Biases.")] = True,
-    table: Annotated[bool, typer.Option(help="End with the results table.")] = True,
+    tracking: TrackingOption = True,
+    log_checkpoints: Annotated[
+        bool,
+        typer.Option("--log-checkpoints", help="Mirror the network of each training, too."),
+    ] = False,
+    table: TableOption = True,
 ) -> None:
     """Run a suite: whatever is missing is made, then the results are shown.
 
@@ -85,7 +91,6 @@ def run(
     """
     from rich.console import Console
 
-    from im_bench.runner.engines.choice import engine_options
     from im_bench.runner.engines.options import PrintOptions
     from im_bench.runner.scheduler import Policy
     from im_bench.runner.store import Store
@@ -94,26 +99,20 @@ def run(
     if policy not in names:
         raise unknown_name("policy", policy, names)
     console = Console()
-    options = engine_options(
-        engine,
-        {
-            "slots": slots,
-            "gpus": listed("--gpus", gpus, str),
-            "slots_per_gpu": slots_per_gpu,
-            "address": address,
-            "partition": partition,
-            "device": device,
-        },
-    )
+    options = load_engine(engine, slots, gpus, slots_per_gpu, address, partition, device)
     plan = load_plan(suite, out, data_root, budget, methods, data, seeds, time_limit)
     store = Store(out)
     if isinstance(options, PrintOptions):
-        _print_commands(plan, store)
+        print_commands(plan, store)
         return
-    summary = run_cells(plan, store, options, Policy(policy), attempts, tracking, console)
-    _tell(summary, Policy(policy), console)
+    summary = run_cells(
+        plan, store, options, Policy(policy), attempts, tracking, console, log_checkpoints
+    )
+    # What "always" discarded is missing now; to discard again would lose what was redone.
+    go_on = _command("only-missing" if policy == Policy.ALWAYS.value else None)
+    tell(summary, console, go_on, _command("retry-failed"))
     if table:
-        _show_table(plan, store, console)
+        show_table(plan, store, console)
     raise typer.Exit(summary.exit_code)
 
 
@@ -125,6 +124,7 @@ def run_cells(
     attempts: int,
     tracking: bool,
     console: Console,
+    checkpoints: bool = False,
 ) -> Summary:
     """Run a plan on an engine, with a view on the console and a mirror on Weights & Biases.
 
@@ -142,30 +142,44 @@ def run_cells(
         return Summary(refused={cell.name: cell.problem for cell in plan.cells if cell.problem})
     total = len(wanted_stages(plan))
     store.make()
+    store.remember(plan.path)
     with (
         stop_on_signals() as stop,
-        closing(make_engine(options)) as engine,
-        Mirror(store.out, plan, tracking),
+        closing(make_engine(options, store.out)) as engine,
+        Mirror(store.out, plan, tracking, checkpoints) as mirror,
         make_view(store, total, console) as view,
     ):
-        retries = Retries(attempts)
-        return run_plan(plan, store, engine, policy, view, stop, retries=retries)
+
+        def notify(event: Event) -> None:
+            view(event)
+            mirror(event)
+
+        return run_plan(plan, store, engine, policy, notify, stop, retries=Retries(attempts))
 
 
-def _print_commands(plan: Plan, store: Store) -> None:
+def print_commands(plan: Plan, store: Store) -> None:
+    """Print the commands that run what is missing of a plan."""
     from im_bench.runner.engines.commands import waves
     from im_bench.runner.scheduler import wanted_stages
 
     stages = wanted_stages(plan)
     store.make()
+    store.remember(plan.path)
     for number, commands in enumerate(waves(plan, store, stages), 1):
         after = f", after all of wave {number - 1}" if number > 1 else ""
         sys.stdout.write(f"# wave {number}: {len(commands)} commands in any order{after}\n")
         sys.stdout.writelines(f"{command}\n" for command in commands)
 
 
-def _tell(summary: Summary, policy: Policy, console: Console) -> None:
-    """Say what went wrong, and how to go on."""
+def tell(summary: Summary, console: Console, go_on: str, again: str) -> None:
+    """Say what went wrong, and how to go on.
+
+    Args:
+        summary: How the run ended.
+        console: Where to say it.
+        go_on: The command that goes on after a stop.
+        again: The command that tries again what failed.
+    """
 
     def say(text: str) -> None:
         console.print(text, markup=False, highlight=False, soft_wrap=True)
@@ -177,23 +191,27 @@ def _tell(summary: Summary, policy: Policy, console: Console) -> None:
     for name, sentence in summary.refused.items():
         say(f"left out: {name}: {sentence}")
     if summary.interrupted:
-        # What "always" discarded is missing now; to discard again would lose what was redone.
-        command = _command("only-missing" if policy.value == "always" else None)
-        say(f"stopped; nothing that was finished is lost. Continue with:\n  {command}")
+        say(f"stopped; nothing that was finished is lost. Continue with:\n  {go_on}")
     elif summary.failed:
-        say(f"try the failed ones again with:\n  {_command('retry-failed')}")
+        say(f"try the failed ones again with:\n  {again}")
+
+
+def command_line(*words: str) -> str:
+    """Return a command of im-bench as the user's shell finds it."""
+    by_path = Path(sys.argv[0]).name == "im-bench" and not shutil.which("im-bench")
+    return shlex.join([sys.argv[0] if by_path else "im-bench", *words])
 
 
 def _command(policy: str | None = None) -> str:
     """Return the command that was given, with another policy if one is named."""
-    by_path = Path(sys.argv[0]).name == "im-bench" and not shutil.which("im-bench")
-    given = shlex.join([sys.argv[0] if by_path else "im-bench", *sys.argv[1:]])
+    given = command_line(*sys.argv[1:])
     if policy is None:
         return given
     return re.sub(r" --policy[ =]\S+", "", given) + f" --policy {policy}"
 
 
-def _show_table(plan: Plan, store: Store, console: Console) -> None:
+def show_table(plan: Plan, store: Store, console: Console) -> None:
+    """Print the results of a plan, as far as they are there."""
     from im_bench.report.rendering import render_terminal
     from im_bench.report.tables import results_table
 

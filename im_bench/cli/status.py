@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from typing import TYPE_CHECKING
+import time
+from typing import TYPE_CHECKING, Annotated
 
+import typer
+
+from im_bench.cli.listing import draw, print_rows
 from im_bench.cli.options import (
     DATA_ROOT,
     OUT,
@@ -17,15 +20,21 @@ from im_bench.cli.options import (
     SuiteOption,
     load_plan,
 )
+from im_bench.errors import ImBenchError
 
 if TYPE_CHECKING:
-    from rich.text import Text
+    from collections.abc import Collection, Iterator
 
-    from im_bench.runner.store import Status
+    from rich.console import Console, RenderableType
+
+    from im_bench.runner.store import Status, Store
+    from im_bench.runner.watch import Watch
     from im_bench.suites.graph import Stage
     from im_bench.suites.plan import Cell, Plan
 
-_STYLES = {"done": "green", "running": "cyan", "failed": "red", "planned": "dim"}
+_STYLES = {"done": "green", "running": "cyan", "failed": "red", "planned": "dim", "no": "yellow"}
+#: Lines that `watch` needs on a terminal beside cells and running stages.
+_FRAME = 7
 
 
 def status(
@@ -36,53 +45,140 @@ def status(
     methods: MethodsOption = None,
     data: DataOption = None,
     seeds: SeedsOption = None,
+    watch: Annotated[
+        bool, typer.Option("--watch", help="Show it again and again, until all is done.")
+    ] = False,
+    every: Annotated[
+        float | None,
+        typer.Option("--every", min=0.1, metavar="SECONDS", help="Between two looks. Default: 5."),
+    ] = None,
 ) -> None:
     """Show for each cell and seed what is done, running, failed and planned.
 
-    Example: im-bench status --suite quickstart
+    With --watch, a terminal is redrawn; without one, each change is a line. Ctrl-C ends it.
+
+    Examples: im-bench status --suite quickstart
+
+    im-bench status --suite quickstart --watch --every 2
     """
     from rich.console import Console
-    from rich.table import Table
 
-    from im_bench.runner.store import Status, Store
+    from im_bench.runner.store import Store
+    from im_bench.runner.watch import Watch
 
+    if every is not None and not watch:
+        raise ImBenchError("--every says something with --watch only: add it")
     console = Console()
     plan = load_plan(suite, out, data_root, budget, methods, data, seeds)
     store = Store(out)
-    known = {stage.key: store.status(stage) for stage in plan.graph}
-    every_seed = sorted({seed for cell in plan.cells for seed in cell.finals})
-    table = Table("cell", *(f"s{seed}" for seed in every_seed), title=plan.name)
-    for cell in plan.cells:
-        table.add_row(cell.name, *(_entry(plan, cell, seed, known) for seed in every_seed))
-    console.print(table)
+    seen = Watch(plan, store)
+    if watch:
+        follow = _redraw if console.is_terminal and not console.is_dumb_terminal else _tell_changes
+        follow(plan, store, seen, every or 5.0, console)
+        return
+    names, rows = cell_rows(plan, seen.known, plan.cells)
+    print_rows(console, plan.name, names, rows, _STYLES)
 
     def say(text: str) -> None:
         console.print(text, markup=False, highlight=False, soft_wrap=True)
 
-    counts = Counter(status.value for status in known.values())
-    say(
-        ", ".join(f"{counts[one.value]} {one.value}" for one in Status) + f" of {len(known)} stages"
-    )
+    say(seen.counts())
+    for line in _remarks(plan, store, seen.known):
+        say(line)
+
+
+def _remarks(plan: Plan, store: Store, known: dict[str, Status]) -> Iterator[str]:
+    """Give a line for each stage that failed, runs, or has a result that does not count."""
     for stage in plan.graph:
-        if known[stage.key] is Status.FAILED:
-            say(f"failed: {stage.slug}: {store.errors(stage)[-1]['message']}")
-        elif known[stage.key] is Status.RUNNING:
-            say(f"running: {stage.slug}{_progress(store.progress(stage))}")
+        state = known[stage.key].value
+        if state == "failed":
+            yield f"failed: {stage.slug}{_why(store, stage)}"
+        elif state == "running":
+            yield f"running: {stage.slug}{_progress(store, stage)}"
+    for stage in store.existing(stage for stage in plan.graph if known[stage.key].value != "done"):
         if damage := store.folder(stage).damage:
-            say(f"warning: {damage}")
+            yield f"warning: {damage}"
     for problem in dict.fromkeys(cell.problem for cell in plan.cells if cell.problem):
-        say(f"no data: {problem}")
+        yield f"no data: {problem}"
 
 
-def _entry(plan: Plan, cell: Cell, seed: int, known: dict[str, Status]) -> Text:
-    """Return the state of one seed of a cell, with stages done of all if it is under way."""
+def _tell_changes(plan: Plan, store: Store, seen: Watch, every: float, console: Console) -> None:
+    """Print a line per change until all is done."""
+
+    def say(text: str) -> None:
+        clock = time.strftime("%H:%M:%S")
+        console.print(f"{clock} {text}", markup=False, highlight=False, soft_wrap=True)
+
+    say(seen.counts())
+    for line in _remarks(plan, store, seen.known):
+        say(line)
+    while not seen.finished:
+        time.sleep(every)
+        for stage in seen.look():
+            state = seen.known[stage.key].value
+            why = _why(store, stage) if state == "failed" else ""
+            say(f"{state} {stage.slug}{why}")
+    say(f"all done: {seen.counts()}")
+
+
+def _redraw(plan: Plan, store: Store, seen: Watch, every: float, console: Console) -> None:
+    """Show the state in one place until all is done."""
+    from rich.live import Live
+
+    with Live(console=console, auto_refresh=False, vertical_overflow="crop") as live:
+        while True:
+            live.update(_picture(plan, store, seen, console), refresh=True)
+            if seen.finished:
+                return
+            time.sleep(every)
+            seen.look()
+
+
+def _picture(plan: Plan, store: Store, seen: Watch, console: Console) -> RenderableType:
+    """Return what fits on the terminal: what runs or has failed goes before what is over."""
+    from rich.console import Group
     from rich.text import Text
 
+    running = [f"running {stage.slug}{_progress(store, stage)}" for stage in seen.running]
+    room = max(3, console.height - _FRAME)
+    if len(running) > room // 2:
+        running = [*running[: room // 2 - 1], f"and {len(running) - room // 2 + 1} more run"]
+    cells = plan.cells
+    if len(cells) > room - len(running):
+        order = {"failed": 0, "running": 0, "planned": 1}
+        stands = {
+            cell.name: min(
+                order.get(state_of(cell, seed, plan.closure([key]), seen.known), 2)
+                for seed, key in cell.finals.items()
+            )
+            for cell in cells
+        }
+        urgent = set(sorted(stands, key=stands.__getitem__)[: room - len(running)])
+        cells = [cell for cell in plan.cells if cell.name in urgent]
+    names, rows = cell_rows(plan, seen.known, cells)
+    table = draw(plan.name, names, rows, _STYLES)
+    if more := len(plan.cells) - len(cells):
+        table.caption = f"and {more} more cells"
+    lines = (Text(line, no_wrap=True, overflow="ellipsis") for line in running)
+    return Group(table, *lines, Text(f"{time.strftime('%H:%M:%S')}  {seen.counts()}"))
+
+
+def cell_rows(
+    plan: Plan, known: dict[str, Status], cells: Collection[Cell]
+) -> tuple[list[str], list[list[str]]]:
+    """Return the names of columns, and a row per cell with the state of each of its seeds."""
+    seeds = sorted({seed for cell in plan.cells for seed in cell.finals})
+    rows = [[cell.name, *(_entry(plan, cell, seed, known) for seed in seeds)] for cell in cells]
+    return ["cell", *(f"s{seed}" for seed in seeds)], rows
+
+
+def _entry(plan: Plan, cell: Cell, seed: int, known: dict[str, Status]) -> str:
+    """Return the state of one seed of a cell, with stages done of all if it is under way."""
     stages = plan.closure([cell.finals[seed]])
     state = state_of(cell, seed, stages, known)
     done = sum(known[stage.key].value == "done" for stage in stages)
     count = f" {done}/{len(stages)}" if state in ("running", "failed", "planned") and done else ""
-    return Text(state + count, style=_STYLES.get(state, "yellow"))
+    return state + count
 
 
 def state_of(cell: Cell, seed: int, stages: list[Stage], known: dict[str, Status]) -> str:
@@ -95,6 +191,11 @@ def state_of(cell: Cell, seed: int, stages: list[Stage], known: dict[str, Status
     return next((state for state in ("failed", "running") if state in found), "planned")
 
 
-def _progress(progress: dict[str, object] | None) -> str:
-    said = progress or {}
+def _why(store: Store, stage: Stage) -> str:
+    errors = store.errors(stage)  # None, if somebody has just begun to make it anew.
+    return f": {errors[-1]['message']}" if errors else ""
+
+
+def _progress(store: Store, stage: Stage) -> str:
+    said = store.progress(stage) or {}
     return f" (step {said['step']} of {said['total']})" if {"step", "total"} <= said.keys() else ""

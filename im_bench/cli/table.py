@@ -21,7 +21,7 @@ from im_bench.cli.options import (
 )
 from im_bench.errors import ImBenchError, unknown_name
 
-FORMATS = ("terminal", "markdown", "csv")
+FORMATS = ("terminal", "markdown", "latex", "html", "csv")
 
 
 def table(
@@ -32,9 +32,14 @@ def table(
     methods: MethodsOption = None,
     data: DataOption = None,
     seeds: SeedsOption = None,
-    form: Annotated[str, typer.Option("--format", help="terminal, markdown or csv.")] = "terminal",
+    form: Annotated[
+        str, typer.Option("--format", help="terminal, markdown, latex, html or csv.")
+    ] = "terminal",
     generations: Annotated[
         bool, typer.Option("--generations", help="From generation to generation.")
+    ] = False,
+    standalone: Annotated[
+        bool, typer.Option("--standalone", help="With latex or html: a whole document.")
     ] = False,
     to: Annotated[
         Path | None, typer.Option("--to", metavar="FILE", help="Write to a file instead.")
@@ -42,9 +47,10 @@ def table(
 ) -> None:
     """Show the results of a suite. Nothing is run; what is missing is marked.
 
-    With --generations, csv has a row for each cell, seed and generation.
+    With --generations, csv has a row for each cell, seed and generation. latex needs the package
+    booktabs.
 
-    Example: im-bench table --suite quickstart --format markdown --to table.md
+    Example: im-bench table --suite quickstart --format latex --to table.tex
     """
     from rich.console import Console
 
@@ -53,6 +59,8 @@ def table(
 
     if form not in FORMATS:
         raise unknown_name("format", form, FORMATS)
+    if standalone and form not in ("latex", "html"):
+        raise ImBenchError(f"--standalone makes a document of latex or html, not of {form}")
     plan, store = load_plan(suite, out, data_root, budget, methods, data, seeds), Store(out)
     make = tables.generations_table if generations else tables.results_table
     if form == "terminal" and to is None:
@@ -67,6 +75,14 @@ def table(
         text = rendering.render_csv(rows)
     elif form == "markdown":
         text = rendering.render_markdown(make(plan, store))
+    elif form == "latex":
+        from im_bench.report.latex import render_latex
+
+        text = render_latex(make(plan, store), standalone)
+    elif form == "html":
+        from im_bench.report.html import render_html, render_html_page
+
+        text = (render_html_page if standalone else render_html)(make(plan, store))
     else:
         text = rendering.plain_text(make(plan, store))
     if to is None:

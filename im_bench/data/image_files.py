@@ -63,6 +63,16 @@ def read_image(path: Path, channels: Literal["rgb", "grey"]) -> NDArray[np.uint8
     return pixels[..., None] if pixels.ndim == 2 else pixels
 
 
+def is_deep(path: Path) -> bool:
+    """Return whether a file has 16 or more bits per channel; False where it is no image."""
+    try:
+        with Image.open(path) as image:
+            # Colours of 16 bits have a mode of 8, and only their decoder tells.
+            return image.mode.startswith(("I", "F")) or ";16" in str(image.tile)
+    except (OSError, SyntaxError, ValueError):
+        return False
+
+
 @contextmanager
 def _opened(path: Path) -> Iterator[Image.Image]:
     try:

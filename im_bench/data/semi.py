@@ -22,6 +22,7 @@ from torch.utils.data import Dataset, default_collate
 
 from im_bench.data.description import IGNORED
 from im_bench.data.label_maps import UNDECIDED, image_files
+from im_bench.data.mmseg_datasets import build_dataset, check_labels, files_of, loading
 from im_bench.data.tickets import Partner, Ticket, Tickets, branch_seed, check_partner
 from im_bench.data.transforms import (
     BlankAnnotations,
@@ -84,8 +85,8 @@ class SemiDataset(Dataset[Raw]):
         partner: Partner = "none",
         seed: int | None = None,
     ) -> None:
-        self.labelled = _built("labelled", labelled)
-        self.unlabelled = None if unlabelled is None else _built("unlabelled", unlabelled)
+        self.labelled = build_dataset("labelled", labelled)
+        self.unlabelled = None if unlabelled is None else build_dataset("unlabelled", unlabelled)
         self.partner = check_partner(partner, self.unlabelled is not None)
         self.metainfo = self.labelled.metainfo
         self.label_count: int | None = None
@@ -106,7 +107,7 @@ class SemiDataset(Dataset[Raw]):
         seeds = partial(branch_seed, self.seed or 0, number)
         item: Raw = {"inputs": {}, "data_samples": {}}
         [(image, labels)] = _views(self.labelled, ticket.labelled, [seeds("labelled")])
-        self._check_labels(labels, ticket.labelled)
+        check_labels(labels, self.label_count, self.labelled.get_data_info(ticket.labelled))
         item["inputs"]["labelled"] = torch.from_numpy(image)
         item["data_samples"]["labelled"] = torch.from_numpy(labels)
         stored = self.has_pseudo_labels
@@ -124,22 +125,6 @@ class SemiDataset(Dataset[Raw]):
             branches.append("partner")
             views += _views(self.unlabelled, ticket.other, [seeds("partner")])
         return dict(zip(branches, views, strict=True))
-
-    def _check_labels(self, labels: NDArray[np.uint8], index: int) -> None:
-        """Raise an ImBenchError for labels that no network has an output for."""
-        if self.label_count is None:
-            return
-        wrong = (labels >= self.label_count) & (labels != IGNORED)
-        if wrong.any():
-            raise ImBenchError(
-                f"{self._label_file(index)} has the label {labels[wrong][0]}, but the model knows "
-                f"0 to {self.label_count - 1}, and {IGNORED} for ignored pixels: convert the "
-                "labels (Cityscapes: to labelTrainIds), or correct the number of classes"
-            )
-
-    def _label_file(self, index: int) -> str:
-        info = self.labelled.get_data_info(index)
-        return str(info.get("seg_map_path") or info["img_path"])
 
     @property
     def has_pseudo_labels(self) -> bool:
@@ -159,18 +144,6 @@ class SemiDataset(Dataset[Raw]):
     def unlabelled_files(self) -> list[str]:
         """Return the unlabelled image files, as the data set names them, each once."""
         return [] if self.unlabelled is None else image_files(self.unlabelled)
-
-
-def _built(name: str, config: dict[str, Any]) -> Any:
-    try:
-        dataset = DATASETS.build(config)
-    except ValueError as error:
-        if "need at least one array" not in str(error):  # what MMEngine says of an empty list
-            raise
-        dataset = ()
-    if not len(dataset):
-        raise ImBenchError(f"the {name} data set holds no image: check its list and folders")
-    return dataset
 
 
 @FUNCTIONS.register_module()
@@ -226,22 +199,21 @@ def _loaded(steps: Sequence[Any], info: dict[str, Any]) -> Any:
     """Return an image and its map as they are in their files.
 
     Raises:
-        ImBenchError: A file is missing or damaged, or the map is not one of that image.
+        ImBenchError: A file is missing or damaged, the image has other than 8 bits, or the map is
+            not one of that image.
     """
-    files = " with ".join(str(info[key]) for key in ("img_path", "seg_map_path") if info.get(key))
-    try:
+    with loading(info):
         loaded: Any = Compose(steps)(info)
-    except (AssertionError, OSError, ValueError) as error:  # the loaders' and their libraries'
-        reason = str(error).partition("\n")[0]
-        raise ImBenchError(
-            f"image {files} cannot be loaded ({reason}): restore the files, or correct the list "
-            "that names them"
-        ) from error
     size, labels = loaded["img"].shape[:2], loaded.get("gt_seg_map")
+    if loaded["img"].dtype != np.uint8:
+        raise ImBenchError(
+            f"image {files_of(info)} is loaded as {loaded['img'].dtype}: scale it to 8 bits per "
+            "channel, and load it as such"
+        )
     if labels is not None and labels.shape != size:
         raise ImBenchError(
-            f"image {files} has the size {size}, its labels {labels.shape} (rows, columns): give "
-            "labels of one channel and of the image's size"
+            f"image {files_of(info)} has the size {size}, its labels {labels.shape} (rows, "
+            "columns): give labels of one channel and of the image's size"
         )
     return loaded
 

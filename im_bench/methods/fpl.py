@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, cast
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, NonNegativeFloat, PositiveInt
 
@@ -78,7 +78,7 @@ class FPL(OnlineMethod):
 
     def losses(self, step: Step) -> dict[str, Tensor]:
         """Return the labelled losses of both networks and their loss on each other's labels."""
-        networks = (step.student, cast("Network", step.companion))
+        networks = (step.student, step.companion)
         box = self.mixing_boxes(step)
         mixed = mixed_view(step.unlabelled, step.partner, box)
         labels, taught = zip(

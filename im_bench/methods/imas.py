@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, cast
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveInt
 
@@ -16,7 +16,6 @@ if TYPE_CHECKING:
 
     from im_bench.data.label_spaces import LabelSpace
     from im_bench.semi import boxes, hardness, losses, pseudo_label, random_ops
-    from im_bench.semi.network import Network
     from im_bench.semi.pseudo_label import PseudoLabel
     from im_bench.semi.step import Clock, Step
 else:
@@ -146,7 +145,7 @@ class IMAS(OnlineMethod):
             weak: Its weak view, normalised.
         """
         space = step.space
-        teacher = cast("Network", step.companion).predict(weak)
+        teacher = step.companion.predict(weak)
         student = step.student.predict(weak)
         label = step.pseudo_label(space.activate(teacher), step.unlabelled)
         if self.ignore_padding:

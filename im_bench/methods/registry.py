@@ -53,12 +53,19 @@ def method_class(name: str) -> type[Method]:
     """Return the class of a method.
 
     Raises:
-        ImBenchError: If there is no such method, or what is registered is not a method.
+        ImBenchError: If there is no such method, it cannot be imported, or what is registered is
+            not a method.
     """
     points = _entry_points()
     if name not in points:
         raise unknown_name("method", name, points)
-    loaded = points[name].load()
+    try:
+        loaded = points[name].load()
+    except (AttributeError, ImportError) as error:
+        raise ImBenchError(
+            f"method {name!r} cannot be imported from {points[name].value} ({error}): correct the "
+            "entry point or the module of its package"
+        ) from error
     if not (isinstance(loaded, type) and issubclass(loaded, Method)):
         raise ImBenchError(f"method {name!r} ({points[name].value}) is not a subclass of Method")
     return loaded

@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from im_bench.semi import pseudo_label as pseudo_labels
     from im_bench.semi.contrast import CandidateRules
     from im_bench.semi.memory_bank import MemoryBank
-    from im_bench.semi.network import Network
     from im_bench.semi.pseudo_label import PseudoLabel
     from im_bench.semi.representation import Reading
     from im_bench.semi.step import Clock, Step
@@ -210,7 +209,7 @@ class U2PL(OnlineMethod):
     def mixed_view(self, step: Step) -> tuple[Tensor, PseudoLabel]:
         """Return the normalised images that both networks learn from, and their pseudo-labels."""
         view = step.unlabelled
-        logits = teacher_of(step).predict(step.normalise(view.images))
+        logits = step.companion.predict(step.normalise(view.images))
         label = step.pseudo_label(step.space.activate(logits), view)
         images = step.normalise(step.blank(view.images, view))
         return mixed(images, label, self.boxes(step, label), self.mix)
@@ -235,14 +234,14 @@ class U2PL(OnlineMethod):
 
     def read_teacher(self, step: Step, images: Tensor) -> Reading:
         """Pass normalised images through the teacher in training mode, without gradient."""
-        teacher, head = teacher_of(step), step.state["representation_ema"]
+        teacher, head = step.companion, step.state["representation_ema"]
         with torch.no_grad(), representation.training_mode(teacher.segmentor, head):
             return representation.read(teacher, head, images)
 
     def entropy(self, step: Step, teacher: Reading) -> Tensor:
         """Return the teacher's entropy on the mixed images, float32 (B * G, H, W)."""
         logits = teacher.logits[len(step.labelled) :]
-        logits = teacher_of(step).resize(logits, step.labelled.shape[-2:])
+        logits = step.companion.resize(logits, step.labelled.shape[-2:])
         return reliability.entropy(step.space.categorical(logits))
 
     def labelled_loss(self, step: Step, student: Reading, logits: Tensor) -> Tensor:
@@ -334,11 +333,6 @@ class Percents(NamedTuple):
     drop: float
     low: float
     high: float
-
-
-def teacher_of(step: Step) -> Network:
-    """Return the average of the student, which this method always has."""
-    return cast("Network", step.companion)
 
 
 def mixed(images: Tensor, label: PseudoLabel, box: Tensor, mix: Mix) -> tuple[Tensor, PseudoLabel]:

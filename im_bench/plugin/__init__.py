@@ -8,13 +8,8 @@ from im_bench.data.transforms import LoadPseudoLabels
 from im_bench.plugin.data import LabelledAndUnlabelled, LabelledUnlabelledSampler
 from im_bench.plugin.hook import InconsistencyMaskHook
 from im_bench.plugin.loss import InconsistencyMaskedLoss
-from im_bench.plugin.teachers import (
-    TEACHERS,
-    CheckpointTeachers,
-    EmaTeachers,
-    SnapshotTeachers,
-    TeacherEnsemble,
-)
+from im_bench.plugin.online_teachers import EmaTeachers, SnapshotTeachers
+from im_bench.plugin.teachers import TEACHERS, CheckpointTeachers, TeacherEnsemble
 
 __all__ = [
     "TEACHERS",

@@ -51,7 +51,7 @@ class PseudoLabelCache:
         manifest = folder / "manifest.json"
         if not manifest.is_file():
             write_json(manifest, maker)
-        elif read_json(manifest) != maker:
+        elif _read(manifest) != maker:
             raise ImBenchError(
                 f"the pseudo-labels in {folder} were made by other teachers, or in other windows: "
                 "name another cache_dir, or remove the folder"
@@ -136,6 +136,16 @@ def image_reader(dataset: Any) -> Callable[[str], Pixels]:
     return read
 
 
+def _read(manifest: Path) -> Any:
+    try:
+        return read_json(manifest)
+    except ValueError as error:
+        raise ImBenchError(
+            f"{manifest} is damaged ({error}), so that nobody knows whose pseudo-labels the folder "
+            "holds: remove the folder, or name another cache_dir"
+        ) from error
+
+
 def _labels(pixels: Pixels, masks: TeacherMasks, student: Student) -> Pixels:
     images = torch.from_numpy(np.ascontiguousarray(pixels)).permute(2, 0, 1)[None]
     predictions = masks.raw_labels(images.to(student.device))
@@ -149,12 +159,14 @@ def _maker(ensemble: CheckpointTeachers, student: Student) -> dict[str, Any]:
         return [round(float(number), 6) for number in tensor.flatten()]
 
     teachers = []
-    for digest, teacher in zip(ensemble.hashes, ensemble.teachers, strict=True):
+    for digest, part, teacher in zip(
+        ensemble.hashes, ensemble.parts, ensemble.teachers, strict=True
+    ):
         normalisation = teacher.normalisation or student.normalisation
         teachers.append(
             {
                 "checkpoint": digest,
-                "part": ensemble.part,
+                "part": part,
                 "network": type(teacher.network).__name__,
                 "mean": numbers(normalisation.mean),
                 "std": numbers(normalisation.std),

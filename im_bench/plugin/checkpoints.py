@@ -15,7 +15,8 @@ from im_bench.errors import ImBenchError
 from im_bench.training.checkpoints import load_checkpoint
 
 _AUXILIARY = "auxiliary_head."
-_PARTS = ("student", "companion")
+PARTS = ("student", "companion")
+"""The networks that a semi-supervised checkpoint can hold."""
 
 
 def load_weights(network: nn.Module, path: Path, part: str = "student") -> None:
@@ -67,12 +68,12 @@ def segmentor_weights(content: Mapping[str, Any], part: str, path: Path) -> dict
     if not isinstance(weights, Mapping):
         raise ImBenchError(f"{path} holds no state dict: name a segmentor's checkpoint")
     weights = {key.removeprefix("module."): value for key, value in weights.items()}
-    parts = [name for name in _PARTS if any(key.startswith(f"{name}.") for key in weights)]
+    parts = [name for name in PARTS if any(key.startswith(f"{name}.") for key in weights)]
     if parts:
         if part not in parts:
             raise ImBenchError(
-                f"{path} holds no network {part!r}, only {' and '.join(parts)}: name another part, "
-                "the same for all teachers, or checkpoints of one method"
+                f"{path} holds no network {part!r}, only {' and '.join(parts)}: name another part "
+                "in teachers.part, which may be a list with one for each checkpoint"
             )
         prefix = f"{part}."
         weights = {

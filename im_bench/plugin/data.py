@@ -16,6 +16,7 @@ from mmseg.registry import DATA_SAMPLERS, DATASETS
 from torch.utils.data import ConcatDataset, Sampler
 
 from im_bench.data.label_maps import UNDECIDED, image_files
+from im_bench.data.mmseg_datasets import build_dataset, check_labels, loading
 from im_bench.data.transforms import read_pseudo_labels
 from im_bench.errors import ImBenchError
 
@@ -30,11 +31,17 @@ _STREAM_SEED_STRIDE = 7919
 class LabelledAndUnlabelled(ConcatDataset[Any]):
     """A labelled data set followed by an unlabelled one, whose samples are flagged.
 
+    Attributes:
+        label_count: How many classes labels may name, from 0; None: any. What trains says so.
+
     Args:
         labelled: Any data set of MMSegmentation, or its config.
         unlabelled: The same, for images only. Its pipeline is the labelled one unless it has its
             own; in both, annotations are not loaded but stand as undecided.
         cache_dir: Where pseudo-labels are read. The hook's ``cache_dir`` counts here, too.
+
+    Raises:
+        ImBenchError: A data set is empty, or does not say how to load unlabelled images.
     """
 
     def __init__(
@@ -55,16 +62,23 @@ class LabelledAndUnlabelled(ConcatDataset[Any]):
                     "give the unlabelled data set a pipeline"
                 )
             unlabelled["pipeline"] = _without_annotations(steps, cache_dir)
-        self.labelled = _built(labelled)
-        self.unlabelled = _built(unlabelled)
+        self.labelled = build_dataset("labelled", labelled)
+        self.unlabelled = build_dataset("unlabelled", unlabelled)
         super().__init__([self.labelled, self.unlabelled])
         self.metainfo = self.labelled.metainfo
+        self.label_count: int | None = None
 
     def __getitem__(self, index: int) -> Any:
         """Return a sample; unlabelled ones have ``unlabelled=True`` in their metainfo."""
-        packed = super().__getitem__(index)  # type: ignore[no-untyped-call]
+        index %= len(self)
+        is_labelled = index < len(self.labelled)
+        part = self.labelled if is_labelled else self.unlabelled
+        info = part.get_data_info(index if is_labelled else index - len(self.labelled))
+        with loading(info):
+            packed = super().__getitem__(index)  # type: ignore[no-untyped-call]
         sample = packed["data_samples"]
-        if index % len(self) < len(self.labelled):
+        if is_labelled:
+            check_labels(sample.gt_sem_seg.data.numpy(), self.label_count, info)
             return packed
         sample.set_metainfo({UNLABELLED: True})
         if "gt_sem_seg" not in sample:
@@ -226,7 +240,3 @@ def _without_annotations(
     if any("LoadPseudoLabels" in str(step["type"]) for step in result):
         return result
     return [*result[:1], pseudo, *result[1:]]  # after the image is loaded
-
-
-def _built(dataset: Mapping[str, Any] | Any) -> Any:
-    return DATASETS.build(dict(dataset)) if isinstance(dataset, Mapping) else dataset

@@ -21,7 +21,7 @@ from im_bench.evaluation.windows import WindowOptions
 from im_bench.masks import MaskOptions
 from im_bench.masks.pseudo_labels import ImageFilter
 from im_bench.plugin.cache import image_reader, prepare_cache
-from im_bench.plugin.data import UNLABELLED, check_batch_size, reading_cache
+from im_bench.plugin.data import UNLABELLED, LabelledAndUnlabelled, check_batch_size, reading_cache
 from im_bench.plugin.masking import Fill, Schedule, TeacherMasks, reverses_channels
 from im_bench.plugin.networks import Student, unwrapped
 from im_bench.plugin.teachers import TEACHERS, CheckpointTeachers, TeacherEnsemble
@@ -131,6 +131,8 @@ class InconsistencyMaskHook(Hook):
         self._asks_itself = hasattr(model, "masking")
         self._check(student)
         check_batch_size(runner.train_dataloader)
+        if isinstance(runner.train_dataloader.dataset, LabelledAndUnlabelled):
+            runner.train_dataloader.dataset.label_count = student.label_count
         options = self._options
         if self._asks_itself:
             options = replace(options, block_input=False, blocked_label=0)

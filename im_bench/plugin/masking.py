@@ -156,10 +156,14 @@ class TeacherMasks:
         """Pseudo-label images as a plain segmentor's batch holds them.
 
         Args:
-            images: As for :meth:`raw_labels`.
+            images: As for :meth:`raw_labels`; also uint16.
             marks: uint8 (B, H, W): 255 on padding, and for ``cached`` ones the consensus or 254.
             cached: Whether the marks hold the teachers' word already.
         """
+        if (
+            images.dtype is not torch.uint8 and not images.is_floating_point()
+        ):  # PyTorch blanks no uint16
+            images = images.float()
         inside = marks != IGNORED
         predictions = as_predictions(marks) if cached else self.raw_labels(images)
         made = inconsistency_masked(images, predictions, self._student.space, self._options)

@@ -97,6 +97,13 @@ class Student(NamedTuple):
             return check_space(self.label_space.kind)
         return "binary" if self.outputs == 1 else "multiclass"
 
+    @property
+    def label_count(self) -> int:
+        """How many label bytes there are, from 0, without the ignored one."""
+        if self.label_space is not None:
+            return self.label_space.label_count
+        return max(self.outputs, 2)
+
 
 def unwrapped(model: nn.Module) -> nn.Module:
     """Return the model inside a wrapper for distributed training."""

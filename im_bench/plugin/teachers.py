@@ -15,14 +15,13 @@ from typing import Any, ClassVar
 import torch
 from mmengine.config import Config
 from mmengine.registry import Registry
-from mmengine.runner.checkpoint import weights_to_cpu
 from mmseg.registry import MODELS
 from torch import Tensor, nn
 from typing_extensions import override
 
-from im_bench.errors import ImBenchError
+from im_bench.errors import ImBenchError, unknown_name
 from im_bench.files import sha256_file
-from im_bench.plugin.checkpoints import load_weights
+from im_bench.plugin.checkpoints import PARTS, load_weights
 from im_bench.plugin.networks import (
     Normalisation,
     Student,
@@ -30,7 +29,6 @@ from im_bench.plugin.networks import (
     plain_segmentor,
     predict_labels,
 )
-from im_bench.semi.ema import averaged_copy, update_average
 
 TEACHERS = Registry("teacher ensemble", scope="mmseg")
 """Kinds of teacher ensembles."""
@@ -118,10 +116,10 @@ class CheckpointTeachers(TeacherEnsemble):
         checkpoints: Files of MMEngine or im-bench, at least two. They are read as data only.
         models: The segmentor of each, as a config or the path of one; None: as the student. A
             config with ``data_preprocessor`` says how its teacher wants images to be normalised.
-        part: Of semi-supervised checkpoints: ``student`` or ``companion``.
+        part: Of semi-supervised checkpoints: ``student`` or ``companion``, for all or for each.
 
     Raises:
-        ImBenchError: The numbers of files and models do not fit.
+        ImBenchError: The numbers of files, models and parts do not fit, or a part is unknown.
     """
 
     online = False
@@ -130,18 +128,26 @@ class CheckpointTeachers(TeacherEnsemble):
         self,
         checkpoints: Sequence[str],
         models: Sequence[Mapping[str, Any] | str | None] | None = None,
-        part: str = "student",
+        part: str | Sequence[str] = "student",
     ) -> None:
         super().__init__()
         self.checkpoints = [Path(path).expanduser() for path in checkpoints]
-        _check_count(len(self.checkpoints), "checkpoints")
+        check_count(len(self.checkpoints), "checkpoints")
         self._models = [None] * len(self.checkpoints) if models is None else list(models)
         if len(self._models) != len(self.checkpoints):
             raise ImBenchError(
                 f"CheckpointTeachers has {len(self.checkpoints)} checkpoints but "
                 f"{len(self._models)} models: give one model for each, None for the student's"
             )
-        self.part = part
+        self.parts = [part] * len(self.checkpoints) if isinstance(part, str) else list(part)
+        if len(self.parts) != len(self.checkpoints):
+            raise ImBenchError(
+                f"CheckpointTeachers has {len(self.checkpoints)} checkpoints but "
+                f"{len(self.parts)} parts: give one part for all, or one for each"
+            )
+        for each in self.parts:
+            if each not in PARTS:
+                raise unknown_name("part of a checkpoint", each, PARTS)
         self._hashes: list[str] | None = None
 
     def __str__(self) -> str:
@@ -156,9 +162,9 @@ class CheckpointTeachers(TeacherEnsemble):
 
     @override
     def prepare(self, student: Student) -> None:
-        for path, config in zip(self.checkpoints, self._models, strict=True):
-            network, normalisation = self._build(config, student)
-            load_weights(network, path, self.part)
+        for path, config, part in zip(self.checkpoints, self._models, self.parts, strict=True):
+            network, normalisation = self._build(config, part, student)
+            load_weights(network, path, part)
             if outputs_of(network) != student.outputs:
                 raise ImBenchError(
                     f"teacher {path} has {outputs_of(network)} outputs, the student "
@@ -184,7 +190,7 @@ class CheckpointTeachers(TeacherEnsemble):
             )
 
     def _build(
-        self, config: Mapping[str, Any] | str | None, student: Student
+        self, config: Mapping[str, Any] | str | None, part: str, student: Student
     ) -> tuple[nn.Module, Normalisation | None]:
         if config is None:
             return copy.deepcopy(student.network), None
@@ -194,124 +200,11 @@ class CheckpointTeachers(TeacherEnsemble):
             # MMEngine would look in its own registry only.
             fields["data_preprocessor"] = MODELS.build(fields["data_preprocessor"])
         model = MODELS.build(fields)
-        return plain_segmentor(model, self.part), Normalisation.of(model.data_preprocessor)
+        return plain_segmentor(model, part), Normalisation.of(model.data_preprocessor)
 
 
-class OnlineTeachers(TeacherEnsemble):
-    """Copies of the student, made while it is trained.
-
-    Attributes:
-        steps: Steps of the optimiser so far.
-    """
-
-    online = True
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.steps = 0
-
-    def __str__(self) -> str:
-        return f"{len(self.teachers)} copies of the student, {self.steps} optimiser steps old"
-
-    @override
-    def state_dict(self) -> dict[str, Any]:
-        networks = [weights_to_cpu(teacher.network.state_dict()) for teacher in self.teachers]
-        return {"steps": self.steps, "networks": networks}
-
-    @override
-    def load_state_dict(self, state: Mapping[str, Any], student: Student) -> None:
-        self.steps = state["steps"]
-        self.teachers = [self._copy(student) for _ in state["networks"]]
-        for teacher, weights in zip(self.teachers, state["networks"], strict=True):
-            teacher.network.load_state_dict(weights)
-
-    def _copy(self, student: Student) -> Teacher:
-        return Teacher(averaged_copy(student.network), student)
-
-
-@TEACHERS.register_module()
-class EmaTeachers(OnlineTeachers):
-    """Exponential moving averages of the student, one for each decay.
-
-    The decay is at most ``1 - 1 / (step + 1)``, so that the random first weights are soon forgotten
-    (Tarvainen and Valpola, "Mean teachers", arXiv 1703.01780). Buffers are averaged too.
-
-    Args:
-        decays: At least two, each above 0 and below 1.
-
-    Raises:
-        ImBenchError: A decay is out of range, or there is only one.
-    """
-
-    def __init__(self, decays: Sequence[float] = (0.99, 0.996, 0.999)) -> None:
-        super().__init__()
-        _check_count(len(decays), "decays")
-        for decay in decays:
-            if not 0 < decay < 1:
-                raise ImBenchError(f"a decay of EmaTeachers lies between 0 and 1, not {decay}")
-        self.decays = tuple(decays)
-
-    @override
-    def prepare(self, student: Student) -> None:
-        self.teachers = [self._copy(student) for _ in self.decays]
-
-    @override
-    def after_step(self, student: Student) -> None:
-        self.steps += 1
-        for teacher, decay in zip(self.teachers, self.decays, strict=True):
-            decay = min(decay, 1 - 1 / (self.steps + 1))
-            update_average(teacher.network, student.network, decay)
-
-    @override
-    def load_state_dict(self, state: Mapping[str, Any], student: Student) -> None:
-        if len(state["networks"]) != len(self.decays):
-            raise ImBenchError(
-                f"the checkpoint holds {len(state['networks'])} EMA teachers, the config names "
-                f"{len(self.decays)} decays: resume with the same decays"
-            )
-        super().load_state_dict(state, student)
-
-
-@TEACHERS.register_module()
-class SnapshotTeachers(OnlineTeachers):
-    """Frozen copies of the student, taken again and again; the newest replaces the oldest.
-
-    There are no pseudo-labels before the second one.
-
-    Args:
-        count: How many are kept, at least two.
-        interval: Steps of the optimiser between two.
-
-    Raises:
-        ImBenchError: A number is too small.
-    """
-
-    def __init__(self, count: int = 3, interval: int = 1000) -> None:
-        super().__init__()
-        _check_count(count, "snapshots")
-        if interval < 1:
-            raise ImBenchError(f"the interval of SnapshotTeachers is at least 1, not {interval}")
-        self.count = count
-        self.interval = interval
-
-    @override
-    def prepare(self, student: Student) -> None:
-        self.teachers = []
-
-    @override
-    def after_step(self, student: Student) -> None:
-        self.steps += 1
-        if self.steps % self.interval:
-            return
-        if len(self.teachers) < self.count:
-            self.teachers.append(self._copy(student))
-            return
-        oldest = self.teachers.pop(0)
-        update_average(oldest.network, student.network, decay=0)
-        self.teachers.append(oldest)
-
-
-def _check_count(count: int, what: str) -> None:
+def check_count(count: int, what: str) -> None:
+    """Raise an ImBenchError for fewer than two of what teachers are made of."""
     if count < 2:
         raise ImBenchError(
             f"an ensemble needs at least 2 {what}, not {count}: one teacher always agrees with "

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from enum import Enum
+from itertools import groupby
 from statistics import fmean, stdev
 
 from im_bench.evaluation.directions import higher_is_better
@@ -19,6 +20,7 @@ class State(str, Enum):
     RUNNING = "running"
     FAILED = "failed"
     PLANNED = "planned"
+    MISSING = "missing"
     NO_DATA = "no data"
 
 
@@ -30,11 +32,20 @@ class Column:
         data: Name in the suite.
         split: Share of labelled images, or ``file``.
         metric: Such as ``iou``; empty until the first result says it.
+        group: What several columns are put together under, such as ``cityscapes``; else empty.
+        label: What the column is called within its group, such as ``1/16``.
     """
 
     data: str
     split: str
     metric: str
+    group: str = ""
+    label: str = ""
+
+    @property
+    def name(self) -> str:
+        """What the column is called by itself."""
+        return f"{self.group} {self.label}" if self.group else self.data
 
     @property
     def unit(self) -> str:
@@ -57,8 +68,11 @@ class Entry:
         scores: What is there, by seed; shares as fractions, counts as they are.
         seeds: What should be there.
         state: ``DONE`` if nothing is missing.
-        reported: What a paper reports, in the unit of ``scores``.
+        reported: What a paper reports under the same protocol, in the unit of ``scores``.
         rank: 1 for the best of its column, 2 for the second, None for others and for the unranked.
+        gain: Mean minus that of the method's base, where both are complete.
+        source: Where the reported number stands.
+        approximate: Whether the reported number was read from a figure.
     """
 
     scores: Mapping[int, float]
@@ -66,6 +80,9 @@ class Entry:
     state: State
     reported: float | None = None
     rank: int | None = None
+    gain: float | None = None
+    source: str = ""
+    approximate: bool = False
 
     @property
     def n(self) -> int:
@@ -97,18 +114,32 @@ class Entry:
 
 @dataclass(frozen=True)
 class Row:
-    """A method.
+    """A method, as trained here or elsewhere.
 
     Attributes:
-        method: Name in the suite.
+        method: Name in the suite; of imported results with their origin, ``im@lab-b``, so that no
+            two rows share one.
         title: Name in tables.
         all_labels: Whether it sees labels that the others must do without. Such rows stand apart
             and are not ranked.
+        base: The row that it is an addition to, such as ``u2pl`` of ``u2pl+im``; else empty.
+        origin: Where imported results come from; empty for our own. They stand apart, too.
+        mean_rank: Mean of its ranks over all columns, among the rows that are complete there.
     """
 
     method: str
     title: str
     all_labels: bool
+    base: str = ""
+    origin: str = ""
+    mean_rank: float | None = None
+
+    @property
+    def section(self) -> str:
+        """What the rows that stand together have in common; empty for the ranked ones."""
+        if self.origin:
+            return f"imported from {self.origin}"
+        return "with all labels" if self.all_labels else ""
 
 
 @dataclass(frozen=True)
@@ -117,8 +148,8 @@ class ResultsTable:
 
     Attributes:
         name: The suite and its budget.
-        columns: The data sets, in the order of the suite.
-        rows: The methods, in the order of the suite, those with all labels last.
+        columns: The data sets, in the order of the suite, those of a group together.
+        rows: The methods, in the order of the suite, then those with all labels, then imported.
         entries: By (method, data set).
         notes: The footer: protocol, selection, seeds, origin.
     """
@@ -128,6 +159,37 @@ class ResultsTable:
     rows: tuple[Row, ...]
     entries: Mapping[tuple[str, str], Entry]
     notes: tuple[str, ...]
+
+    @property
+    def has_mean_ranks(self) -> bool:
+        """Whether any row has a mean rank."""
+        return any(row.mean_rank is not None for row in self.rows)
+
+    @property
+    def seeds(self) -> int:
+        """How many seeds an entry of ours should have; others say so themselves."""
+        own = {len(self.entries[r.method, c.data].seeds) for r, c in self._own()}
+        return min(own, default=0)
+
+    def _own(self) -> Iterator[tuple[Row, Column]]:
+        for row in self.rows:
+            for column in self.columns:
+                if not row.origin and (row.method, column.data) in self.entries:
+                    yield row, column
+
+    def groups(self) -> list[tuple[str, tuple[Column, ...]]]:
+        """Return the groups of columns that stand together; a column without one is alone."""
+        found: list[tuple[str, tuple[Column, ...]]] = []
+        for column in self.columns:
+            if column.group and found and found[-1][0] == column.group:
+                found[-1] = (column.group, (*found[-1][1], column))
+            else:
+                found.append((column.group, (column,)))
+        return found
+
+    def sections(self) -> list[tuple[str, tuple[Row, ...]]]:
+        """Return the rows that stand together, with what they have in common."""
+        return [(name, tuple(rows)) for name, rows in groupby(self.rows, lambda row: row.section)]
 
 
 @dataclass(frozen=True)

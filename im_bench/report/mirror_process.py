@@ -1,12 +1,15 @@
 """The process that mirrors a suite to W&B: ``python -m im_bench.report.mirror_process``.
 
-It ends when its standard input does: the runner holds the other end, so that its death is noticed
-as well as its wish.
+The runner tells it through standard input what happens, one JSON object a line. It ends when its
+standard input does: the runner holds the other end, so that its death is noticed as well as its
+wish.
 """
 
 from __future__ import annotations
 
+import argparse
 import fcntl
+import json
 import logging
 import os
 import sys
@@ -14,86 +17,123 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from queue import Empty, SimpleQueue
+from typing import Any
 
 from im_bench.files import read_json
 
-if TYPE_CHECKING:
-    from im_bench.report.wandb_runs import StageMirror
-
 POLL_SECONDS = 2.0
+#: Looks per second at stage folders, whatever the number of stages: what a network is spared.
+LOOKS_PER_SECOND = 20.0
 #: After the runner has ended: how long to wait for another mirror, and to send what is left.
 CATCH_UP_SECONDS = 8.0
-MOST_OPEN = 8
-MOST_FAILURES = 3
 NICENESS = 10
 
 logger = logging.getLogger(__name__)
 
+Message = dict[str, Any]
 
-def mirror(out: Path, stages: Path, report: Path, ended: threading.Event) -> int:
+
+class Inbox:
+    """What the runner tells, read by a thread, so that it never waits for a slow server."""
+
+    def __init__(self) -> None:
+        self.ended = threading.Event()
+        self._messages: SimpleQueue[Message] = SimpleQueue()
+        threading.Thread(target=self._read, daemon=True).start()
+
+    def _read(self) -> None:
+        """Read lines of these kinds.
+
+        ``{"suite": ..., "checkpoints": ...}`` comes first, then some of ``{"rows": [...]}``, then
+        ``{"what": ..., "id": ...}`` for each event, with ``card``, ``slug`` and ``detail``.
+        """
+        try:
+            for line in sys.stdin.buffer:
+                self._messages.put(json.loads(line))
+        except ValueError:
+            logger.error("the runner died amid a line")
+        finally:
+            self.ended.set()
+
+    def take(self) -> Iterator[Message]:
+        """Yield what has come and was not yet taken."""
+        while True:
+            try:
+                yield self._messages.get_nowait()
+            except Empty:
+                return
+
+    def first(self) -> Message | None:
+        """Wait for the first message; return None if there is none."""
+        while not self._messages.qsize() and not self.ended.wait(0.05):
+            pass
+        return next(self.take(), None)
+
+
+def mirror(out: Path, report: Path, inbox: Inbox, haste: bool = True) -> int:
     """Send what the stages leave until the runner has ended, then what remains, then the tables.
 
     Args:
         out: The results folder.
-        stages: JSON file with the fields of each stage's ``StageCard``.
         report: JSON file that the runner leaves at the end, with the tables.
-        ended: Set when the runner has ended.
+        inbox: What the runner tells.
+        haste: Whether to leave, at the end, what takes long to another time.
 
     Returns:
-        The number of stages that could not be sent.
+        The number of runs that could not be sent.
 
     Raises:
         Exception: Whatever W&B raises, when it fails again and again.
     """
-    from im_bench.report.wandb_runs import StageCard, StageMirror, log_report
+    from im_bench.report.mirror import sent_file
+    from im_bench.report.mirror_queue import StageQueue
+    from im_bench.report.wandb_suite import SuiteRun
     from im_bench.report.wandb_tracker import Tracker
 
     tracker = Tracker(out)
-    if tracker.mode == "disabled":
+    told = inbox.first()
+    if tracker.mode == "disabled" or told is None:
         return 0
-    cards = [StageCard(**fields) for fields in read_json(stages)]
-    mirrors = [StageMirror(card, out / "stages", tracker) for card in cards]
-    waiting = [one for one in mirrors if not one.finished]
-    failures = send_new(waiting, ended.is_set)
-    while not ended.wait(POLL_SECONDS):
-        failures += send_new(waiting, ended.is_set)
-    deadline = time.monotonic() + CATCH_UP_SECONDS
-    failures += send_new(waiting, lambda: time.monotonic() > deadline)
-    for one in waiting:
-        one.close()
-    if report.exists():
-        log_report(report, tracker)
-    return failures
+    suite = SuiteRun(told["suite"], out, tracker)
+    sent = sent_file(out, told["checkpoints"])
+    stages = StageQueue(out / "stages", tracker, told["checkpoints"], sent)
+    broken = False
 
+    def listen() -> None:
+        for message in inbox.take():
+            suite.note(message)
+            stages.note(message)
 
-def send_new(waiting: list[StageMirror], enough: Callable[[], bool]) -> int:
-    """Send what is new of each stage, once.
-
-    Args:
-        waiting: The stages; those that are finished, or could not be sent, are taken out.
-        enough: Asked before each stage; whether to leave the rest for another time.
-
-    Returns:
-        The number of stages that could not be sent.
-    """
-    failures = 0
-    for one in list(waiting):
-        if enough():
-            break
+    def tell_suite(tell: Callable[[], None]) -> None:
+        """Its failure, unlike that of several stages in a row, does not end the mirror."""
+        nonlocal broken
         try:
-            one.update(may_open=sum(other.is_open for other in waiting) < MOST_OPEN)
+            if not broken:
+                tell()
         except Exception:
-            logger.exception("%s could not be mirrored", one.card.slug)
-            waiting.remove(one)
-            failures += 1
-            if failures == MOST_FAILURES:
-                raise
-        else:
-            if one.finished:
-                waiting.remove(one)
-    return failures
+            logger.exception("the suite's own run could not be mirrored")
+            broken = True
+
+    ended = False
+    while not ended:
+        ended = inbox.ended.wait(POLL_SECONDS)
+        listen()
+        if not ended:
+            left = stages.look(int(LOOKS_PER_SECOND * POLL_SECONDS), inbox.ended.is_set)
+            tell_suite(partial(suite.update, left))
+    deadline = time.monotonic() + CATCH_UP_SECONDS
+
+    def enough() -> bool:
+        return haste and time.monotonic() > deadline
+
+    stages.look(None, enough)
+    stages.close()
+    ending = read_json(report) if report.exists() else None
+    tell_suite(lambda: suite.finish(ending, enough))
+    return stages.failures + broken
 
 
 @contextmanager
@@ -117,23 +157,22 @@ def alone(path: Path, ended: threading.Event) -> Iterator[bool]:
         yield True
 
 
-def main(out: Path, stages: Path, report: Path) -> int:
+def main() -> int:
     """Mirror a suite until standard input ends; return the exit status."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("out", type=Path)
+    parser.add_argument("report", type=Path)
+    parser.add_argument("--no-haste", action="store_true")
+    options = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     os.nice(NICENESS)
-    ended = threading.Event()
-
-    def watch() -> None:
-        sys.stdin.buffer.read()
-        ended.set()
-
-    threading.Thread(target=watch, daemon=True).start()
-    with alone(out / "wandb" / "mirror.lock", ended) as mine:
+    inbox = Inbox()
+    with alone(options.out / "wandb" / "mirror.lock", inbox.ended) as mine:
         if not mine:
-            logger.error("another mirror is at work in %s", out)
+            logger.error("another mirror is at work in %s", options.out)
             return 1
-        return min(1, mirror(out, stages, report, ended))
+        return min(1, mirror(options.out, options.report, inbox, not options.no_haste))
 
 
 if __name__ == "__main__":
-    sys.exit(main(*map(Path, sys.argv[1:])))
+    sys.exit(main())

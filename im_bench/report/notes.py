@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from im_bench.report.entries import Column, Row
+from im_bench.report.matching import Comparison, protocol_of
 from im_bench.report.reference import ReportedNumber
 from im_bench.runner.store import Store
 from im_bench.suites.graph import Stage
@@ -12,27 +14,32 @@ from im_bench.suites.plan import Plan
 
 
 def results_notes(
-    plan: Plan, store: Store, reported: Sequence[ReportedNumber] = ()
+    plan: Plan, store: Store, columns: Sequence[Column], rows: Sequence[Row], comparison: Comparison
 ) -> tuple[str, ...]:
     """Return the footer of a results table, one sentence or two a line.
 
     Args:
         plan: What was asked for.
         store: Where the origin of the results stands.
-        reported: The reported numbers that the table shows.
+        columns: Of the table.
+        rows: Of the table, with their mean ranks.
+        comparison: The reported numbers, those that the table shows and the others.
     """
     return tuple(
         note
         for note in (
             _budget(plan),
             _selection(plan),
-            _evaluation(plan),
+            _evaluation(plan, columns),
             _generations(plan),
             _seeds(plan),
-            _labels(plan),
+            _labels(columns),
             "Best bold, second underlined, among complete entries; methods that use all labels "
             "stand apart and are not ranked. Holes are marked, never averaged over.",
-            *_reported(plan, reported),
+            _gains(rows),
+            _mean_ranks(columns, rows),
+            *_reported(plan, columns, comparison.chosen),
+            *_not_shown(columns, comparison),
             _origin(plan, store),
             _synthetic(plan),
             *dict.fromkeys(f"No data: {cell.problem}" for cell in plan.cells if cell.problem),
@@ -79,12 +86,12 @@ def _selection(plan: Plan) -> str:
     )
 
 
-def _evaluation(plan: Plan) -> str:
+def _evaluation(plan: Plan, columns: Sequence[Column]) -> str:
     """Say how images pass through the networks, on which published numbers depend."""
     data: dict[str, list[str]] = {}
-    for name in dict.fromkeys(cell.data for cell in plan.cells):
-        data.setdefault(plan.suite.data[name].evaluation.text, []).append(name)
-    return f"Evaluation: {_list(f'{how} ({_list(names)})' for how, names in data.items())}."
+    for column in columns:
+        data.setdefault(plan.suite.data[column.data].evaluation.text, []).append(column.data)
+    return f"Evaluation: {_list(f'{how} ({_names(who, columns)})' for how, who in data.items())}."
 
 
 def _generations(plan: Plan) -> str:
@@ -103,30 +110,77 @@ def _seeds(plan: Plan) -> str:
     return f"Mean ± standard deviation over seeds {_list(seeds)}; 'k of n': seeds are missing."
 
 
-def _labels(plan: Plan) -> str:
+def _labels(columns: Sequence[Column]) -> str:
     data: dict[str, list[str]] = {}
-    for cell in plan.cells:
-        names = data.setdefault(cell.split, [])
-        if cell.data not in names:
-            names.append(cell.data)
+    for column in columns:
+        data.setdefault(column.split, []).append(column.data)
     shares = [
         f"{'the list that comes with the data' if split == 'file' else f'{float(split):.0%}'}"
-        f" ({_list(names)})"
-        for split, names in data.items()
+        f" ({_names(who, columns)})"
+        for split, who in data.items()
     ]
     return f"Labelled training images: {_list(shares)}."
 
 
-def _reported(plan: Plan, numbers: Sequence[ReportedNumber]) -> list[str]:
-    if not numbers:
+def _gains(rows: Sequence[Row]) -> str:
+    if not any(row.base for row in rows):
+        return ""
+    return (
+        "In parentheses beside a method with '+ IM': its mean minus that of the method without, "
+        "where both are complete."
+    )
+
+
+def _mean_ranks(columns: Sequence[Column], rows: Sequence[Row]) -> str:
+    ranked = sum(row.mean_rank is not None for row in rows)
+    if not ranked:
+        return ""
+    left = sum(not row.section for row in rows) - ranked
+    return (
+        f"Mean rank over {len(columns)} data sets and splits, among the {ranked} methods that are "
+        f"complete in all of them{f'; {left} with holes have none' if left else ''}."
+    )
+
+
+def _reported(
+    plan: Plan, columns: Sequence[Column], chosen: Mapping[tuple[str, str], ReportedNumber]
+) -> list[str]:
+    if not chosen:
         return []
-    lines = ["Second line of an entry: the reported number (ours minus it)."]
-    lines += [f"Reported: {source}." for source in dict.fromkeys(n.source for n in numbers)]
+    numbers = list(chosen.values())
+    mark = "; ≈: read from a figure" if any(number.approximate for number in numbers) else ""
+    lines = [f"Below an entry: the reported number (ours minus it){mark}."]
+    lines += dict.fromkeys(f"Reported: {n.source}: {n.protocol}." for n in numbers)
     for note in dict.fromkeys(note for n in numbers for note in n.notes.split("; ") if note):
-        data = _list(dict.fromkeys(n.data for n in numbers if note in n.notes))
-        lines.append(f"On {data}: {note}.")
+        data = [data for (_, data), n in chosen.items() if note in n.notes]
+        lines.append(f"On {_names(data, columns)}: {note}.")
+    strides = {
+        f"{n.output_stride}, not {ours.output_stride} as ours ({n.source})"
+        for (_, data), n in chosen.items()
+        if (ours := protocol_of(plan.suite.data[data], ""))
+        and n.output_stride not in ("", ours.output_stride)
+    }
+    lines += [f"Reported with output stride {stride}." for stride in sorted(strides)]
     if plan.budget != "paper":
         lines.append("The reported numbers were trained under the budget 'paper', not 'equal'.")
+    return lines
+
+
+def _not_shown(columns: Sequence[Column], comparison: Comparison) -> list[str]:
+    """Say which reported numbers do not stand in the table, and why."""
+    lines = []
+    if comparison.same:
+        also = dict.fromkeys(number.source for number in comparison.same)
+        lines.append(f"Some numbers are also reported, under the same protocol, by: {_list(also)}.")
+    by_differences: dict[tuple[str, ...], dict[str, list[str]]] = {}
+    for (source, differences), data in comparison.other.items():
+        by_differences.setdefault(differences, {})[source] = data
+    for differences, sources in by_differences.items():
+        data = [name for names in sources.values() for name in names]
+        lines.append(
+            f"Reported under another protocol and not compared: {_list(sources)} on "
+            f"{_names(data, columns)}: {'; '.join(differences)}."
+        )
     return lines
 
 
@@ -163,6 +217,16 @@ def _synthetic(plan: Plan) -> str:
     if not drawn:
         return ""
     return f"{_list(drawn)}: built-in, drawn data; numbers on them are no benchmark."
+
+
+def _names(data: Iterable[str], columns: Sequence[Column]) -> str:
+    """Return data sets by the names of their columns: ``cityscapes 1/16, 1/8``."""
+    wanted = set(data)
+    found: dict[str, list[str]] = {}
+    for column in columns:
+        if column.data in wanted:
+            found.setdefault(column.group or column.data, []).append(column.label)
+    return _list(f"{name} {_list(labels)}" if labels[0] else name for name, labels in found.items())
 
 
 def _list(items: Iterable[object]) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -18,32 +18,48 @@ Text = Annotated[str, Field(min_length=1)]
 
 
 class ReportedNumber(BaseModel):
-    """One number of one paper.
+    """One number of one paper. What a source does not say is empty, not guessed.
 
     Attributes:
         method: The method's name in suites.
-        data: The data set's name in ``reference`` fields of suites.
-        labelled: Share of the training images whose labels are used.
+        variant: In what it differs from the method as published; empty for that itself.
+        data: The data set, as ``reference`` in suites names it.
+        family: Which lists of labelled images; numbers of two families are not comparable.
+        split: Which of them, such as ``1/16`` or ``92``; ``all`` for training with all labels.
         metric: Such as ``iou``.
         value: As printed, in ``unit``.
-        unit: ``%`` or ``cells``.
+        unit: ``%``, ``cells`` or ``voxels``.
+        backbone: Such as ``ResNet-50``.
+        crop: Side of the training crops, in pixels, or their sides.
+        output_stride: Of the encoder.
+        evaluation: How images pass through the network.
+        selection: Which network of a training the number is of.
+        generation: Of self-training, where the number is of one of several.
+        approximate: Whether the number was read from a figure.
         source: Where the number stands, in words.
         url: And where to find that.
-        protocol: What must be alike for a fair comparison.
-        notes: What else a reader should know.
+        notes: What else a reader should know; several are separated by semicolons.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     method: Text
+    variant: str = ""
     data: Text
-    labelled: float = Field(gt=0, le=1)
+    family: str = ""
+    split: Text
     metric: Text
     value: float = Field(allow_inf_nan=False)
-    unit: Literal["%", "cells"]
+    unit: Literal["%", "cells", "voxels"]
+    backbone: str = ""
+    crop: str = ""
+    output_stride: str = ""
+    evaluation: str = ""
+    selection: str = ""
+    generation: str = ""
+    approximate: bool = False
     source: Text
     url: Annotated[str, Field(pattern=r"^https?://")]
-    protocol: Text
     notes: str = ""
 
     @property
@@ -51,41 +67,57 @@ class ReportedNumber(BaseModel):
         """The value as our metrics give it: shares as fractions, counts as they are."""
         return self.value / 100 if self.unit == "%" else self.value
 
+    @property
+    def protocol(self) -> str:
+        """What must be alike for a fair comparison, as far as the source says it."""
+        said = {
+            "backbone": self.backbone,
+            "split family": self.family,
+            "crop": self.crop,
+            "output stride": self.output_stride,
+            "evaluation": self.evaluation,
+            "selection": self.selection,
+        }
+        return ", ".join(f"{name} {value}" for name, value in said.items() if value)
 
-References = Mapping[tuple[str, str], ReportedNumber]
+    @property
+    def identity(self) -> tuple[str, ...]:
+        """What no two numbers have in common."""
+        fields = self.model_dump(mode="json", exclude={"value", "unit", "url", "notes"})
+        return tuple(map(str, fields.values()))
 
 
-def load_references(path: Path = BUILT_IN) -> dict[tuple[str, str], ReportedNumber]:
+References = Sequence[ReportedNumber]
+
+
+def load_references(path: Path = BUILT_IN) -> tuple[ReportedNumber, ...]:
     """Read reported numbers.
 
     Args:
         path: A CSV file with the fields of :class:`ReportedNumber` as columns, or a folder of such.
 
-    Returns:
-        The numbers by (data set, method).
-
     Raises:
         ImBenchError: If there is no such file, a row is wrong, or a number stands there twice.
     """
     files = sorted(path.glob("*.csv")) if path.is_dir() else [path]
-    numbers: dict[tuple[str, str], ReportedNumber] = {}
+    numbers: dict[tuple[str, ...], ReportedNumber] = {}
     for file in files:
         for line, number in _rows(file):
-            key = (number.data, number.method)
-            if key in numbers:
+            if number.identity in numbers:
                 raise ImBenchError(
-                    f"{file}, line {line}: {number.method} on {number.data} stands there a second "
-                    "time; keep one of the rows"
+                    f"{file}, line {line}: {number.method} on {number.data} {number.split} stands "
+                    "there a second time under the same protocol; keep one of the rows"
                 )
-            numbers[key] = number
-    return numbers
+            numbers[number.identity] = number
+    return tuple(numbers.values())
 
 
-def _rows(file: Path) -> list[tuple[int, ReportedNumber]]:
+def _rows(file: Path) -> Iterator[tuple[int, ReportedNumber]]:
     try:
         with file.open(encoding="utf-8", newline="") as text:
             reader = csv.DictReader(text, strict=True)
-            return [(reader.line_num, _number(row, file, reader.line_num)) for row in reader]
+            for row in reader:
+                yield reader.line_num, _number(row, file, reader.line_num)
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise ImBenchError(f"cannot read the reported numbers in {file}: {error}") from None
 

@@ -7,6 +7,7 @@ W&B's own step counter starts anew with every process, so it is never relied on:
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -14,32 +15,17 @@ from typing import Any
 
 import wandb
 
-from im_bench.files import read_json, sha256_json, write_json
+from im_bench.files import read_json, write_json
+from im_bench.report.cards import StageCard
 from im_bench.report.wandb_tracker import Tracker
 from im_bench.runner.folder import StageFolder, Status
 
 MOST_SAMPLES = 8
-
-
-@dataclass(frozen=True)
-class StageCard:
-    """What a run says of its stage, beside what stands in the stage's folder.
-
-    Attributes:
-        folder: Relative to the folder of all stages.
-        kind: ``train`` or ``pseudo-label``; the run's job type.
-        slug: The run's name.
-        key: Its first 16 characters are the run's id.
-        group: ``data/split/method``.
-        tags: Suite, budget, data set, and the methods that use the stage.
-    """
-
-    folder: str
-    kind: str
-    slug: str
-    key: str
-    group: str
-    tags: tuple[str, ...]
+#: What the panels of a sample show, by kind of stage.
+CAPTIONS = {
+    "train": "image, truth, prediction",
+    "pseudo-label": "image, each teacher, inconsistency, a student's image and label",
+}
 
 
 @dataclass
@@ -52,6 +38,7 @@ class Mirrored:
         iters: Last iteration sent, by name of the curve.
         samples: Names of the pictures sent.
         finished: Whether the stage is done and all of it was sent.
+        checkpoint: Whether the network was sent.
     """
 
     id: str
@@ -59,6 +46,7 @@ class Mirrored:
     iters: dict[str, int] = field(default_factory=dict)
     samples: list[str] = field(default_factory=list)
     finished: bool = False
+    checkpoint: bool = False
 
 
 class StageMirror:
@@ -68,28 +56,38 @@ class StageMirror:
         card: The stage.
         stages: The folder of all stages.
         tracker: Starts runs.
+        checkpoints: Whether to log the network that a training leaves.
     """
 
-    def __init__(self, card: StageCard, stages: Path, tracker: Tracker) -> None:
+    def __init__(
+        self, card: StageCard, stages: Path, tracker: Tracker, checkpoints: bool = False
+    ) -> None:
         self.card = card
         self._folder = StageFolder(stages / card.folder)
         self._tracker = tracker
+        self._checkpoints = checkpoints and card.kind == "train"
         self._run: Any = None
+        self._status = Status.PLANNED
         self._memory = self._folder.path / "wandb.json"
         self._seen = (0, 0)
-        self._sent = Mirrored(card.key[:16])
+        self._sent = Mirrored(card.id)
         if self._memory.exists():
             self._sent = Mirrored(**read_json(self._memory))
 
     @property
     def finished(self) -> bool:
         """Whether W&B has all that there will ever be."""
-        return self._sent.finished
+        return self._sent.finished and (self._sent.checkpoint or not self._checkpoints)
 
     @property
     def is_open(self) -> bool:
         """Whether a run is open."""
         return self._run is not None
+
+    @property
+    def is_over(self) -> bool:
+        """Whether nobody worked on the stage at the last look, and no run is open."""
+        return not self.is_open and (self.finished or self._status is not Status.RUNNING)
 
     def update(self, may_open: bool = True) -> None:
         """Send what is new; close the run when nobody works on the stage any more.
@@ -97,14 +95,16 @@ class StageMirror:
         Args:
             may_open: Whether a run may be opened that will stay open.
         """
-        if not self._folder.path.is_dir():
+        if self.finished:
             return
-        status = self._folder.status
+        status = self._status = self._folder.status
         if status is Status.PLANNED and not self.is_open:
             return
         if status is Status.DONE or self.is_open or may_open:
             self._send(status is Status.DONE)
         if self.is_open and status is not Status.RUNNING:
+            if status is Status.FAILED:
+                self._run.summary["failure"] = self._folder.errors()[-1]["message"]
             self.close(status is Status.DONE)
 
     def close(self, done: bool = False) -> None:
@@ -122,19 +122,47 @@ class StageMirror:
         if not (rows or samples or done):
             return
         run = self._open()
+        checkpoint = done and self._checkpoints and not self._sent.checkpoint
         # Remembered before it is sent: after a kill in between, points are missing, none is double.
         self._sent.mode = self._tracker.mode
         for row in rows:
             self._sent.iters.update(dict.fromkeys(row.keys() - {"iter"}, row["iter"]))
         self._sent.samples += [path.name for path in samples]
+        self._sent.checkpoint |= checkpoint
         write_json(self._memory, asdict(self._sent))
         for row in rows:
             run.log(row)
         if samples:
-            pictures = [wandb.Image(str(path), caption=path.stem) for path in samples]
+            shown = CAPTIONS[self.card.kind]
+            pictures = [wandb.Image(str(path), caption=f"{path.stem}: {shown}") for path in samples]
             run.log({"samples": pictures, "iter": max(self._sent.iters.values(), default=0)})
         if done:
-            run.summary.update(dict(_numbers((self._folder.result() or {}).get("outcome", {}))))
+            self._send_result(run, checkpoint)
+
+    def _send_result(self, run: Any, checkpoint: bool) -> None:
+        result = self._folder.result() or {}
+        run.summary.update(dict(_numbers(result.get("outcome", {}))))
+        spent = {
+            name: result[name]
+            for name in ("seconds_in_all", "attempts", "restarts")
+            if name in result
+        }
+        run.summary.update(spent)
+        if checkpoint and (path := self._folder.path / "best.pth").is_file():
+            name = re.sub(r"[^\w.-]", "-", f"{self.card.slug.replace('/', '.')}-{self.card.id}")
+            model = wandb.Artifact(
+                name,
+                type="model",
+                metadata={
+                    **self.card.config,
+                    "slug": self.card.slug,
+                    "outcome": result.get("outcome"),
+                    "stage": dict(self._folder.spec().config),
+                },
+            )
+            # Not copied: under its stage's key it never changes.
+            model.add_file(str(path), policy="immutable", skip_cache=True)
+            run.log_artifact(model)
 
     def _open(self) -> Any:
         if self._run is None:
@@ -144,7 +172,7 @@ class StageMirror:
                 group=self.card.group,
                 job_type=self.card.kind,
                 tags=[tag[:64] for tag in self.card.tags],
-                config=self._folder.spec().config,
+                config={**self.card.config, "stage": dict(self._folder.spec().config)},
             )
             self._run.define_metric("iter", hidden=True)
             self._run.define_metric("*", step_metric="iter")
@@ -184,34 +212,3 @@ def _numbers(value: Mapping[str, Any], prefix: str = "result") -> Iterator[tuple
             yield from _numbers(part, f"{prefix}/{name}")
         elif isinstance(part, (int, float)):
             yield f"{prefix}/{name}", part
-
-
-def log_report(path: Path, tracker: Tracker) -> None:
-    """Write the run that a suite ends with: its tables. Nothing, if they stand there already.
-
-    Args:
-        path: What the runner left: ``id``, ``name``, ``tags``, ``config``, and ``tables``, each
-            with ``columns`` and ``data``.
-        tracker: Starts runs.
-    """
-    report = read_json(path)
-    memory = path.with_name(f"{path.stem}-sent.json")
-    fingerprint = sha256_json([report["id"], report["tables"]])
-    if memory.exists() and read_json(memory) == fingerprint:
-        return
-    run = tracker.start(
-        report["id"],
-        name=report["name"],
-        group=report["name"],
-        job_type="report",
-        tags=report["tags"],
-        config=report["config"],
-    )
-    run.log(
-        {
-            name: wandb.Table(columns=table["columns"], data=table["data"], allow_mixed_types=True)
-            for name, table in report["tables"].items()
-        }
-    )
-    run.finish()
-    write_json(memory, fingerprint)

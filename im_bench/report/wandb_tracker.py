@@ -65,7 +65,10 @@ class Tracker:
             dir=str(self._out),
             id=run_id,
             mode=self.mode,
-            resume="allow" if self.mode == "online" else None,
+            # Offline, too: recorded with the run, it lets `wandb sync` append a second part to the
+            # first one instead of writing over it.
+            resume="allow",
+            allow_val_change=True,
             reinit="create_new",
             settings=settings,
             **described,
@@ -82,19 +85,29 @@ def pick_mode(settings: Any) -> Mode:
         return "disabled"
     if settings.mode in ("offline", "dryrun"):
         return "offline"
-    has_key = settings.api_key or settings.identity_token_file or _netrc_key(settings.base_url)
-    return "online" if has_key and _reachable(settings.base_url) else "offline"
+    return "online" if has_key(settings) and reachable(settings.base_url) else "offline"
 
 
-def _netrc_key(url: str) -> bool:
+def has_key(settings: Any) -> bool:
+    """Return whether W&B's settings, or ``.netrc``, hold something to identify oneself by."""
+    return bool(find_key(settings) or settings.identity_token_file)
+
+
+def find_key(settings: Any) -> str:
+    """Return the key, or an empty string."""
+    if settings.api_key:
+        return str(settings.api_key)
     path = Path(os.environ.get("NETRC", "~/.netrc")).expanduser()
+    host = urlsplit(settings.base_url).hostname or ""
     try:
-        return netrc.netrc(str(path)).authenticators(urlsplit(url).hostname or "") is not None
+        found = netrc.netrc(str(path)).authenticators(host)
     except (OSError, netrc.NetrcParseError):
-        return False
+        return ""
+    return (found[2] or "") if found else ""
 
 
-def _reachable(url: str) -> bool:
+def reachable(url: str) -> bool:
+    """Return whether a server takes connections."""
     parts = urlsplit(url)
     port = parts.port or (80 if parts.scheme == "http" else 443)
     try:

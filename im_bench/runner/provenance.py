@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import platform
+import re
+import shutil
 import socket
 import subprocess
 import sys
@@ -18,7 +20,8 @@ from im_bench.runner.job import Settings
 
 #: Modules whose versions are recorded. The OpenMMLab ones come from several distributions.
 MODULES = ("torch", "mmengine", "mmcv", "mmseg", "numpy", "cv2")
-_DISTRIBUTIONS = {
+#: The distributions that may bring a module, the first being the one that is installed with ours.
+DISTRIBUTIONS = {
     "mmengine": ("onedl-mmengine", "mmengine"),
     "mmcv": ("onedl-mmcv", "mmcv", "mmcv-lite"),
     "mmseg": ("onedl-mmsegmentation", "mmsegmentation"),
@@ -75,7 +78,7 @@ def versions() -> dict[str, str | None]:
 def _version(module: str) -> str | None:
     if loaded := getattr(sys.modules.get(module), "__version__", None):
         return str(loaded)
-    for distribution in _DISTRIBUTIONS.get(module, (module,)):
+    for distribution in DISTRIBUTIONS.get(module, (module,)):
         try:
             return metadata.version(distribution)
         except metadata.PackageNotFoundError:
@@ -84,13 +87,37 @@ def _version(module: str) -> str | None:
 
 
 def device_name(device: str) -> str:
-    """Return the name of the GPU, or of the processor and its number of cores."""
-    if device.startswith("cuda"):
+    """Return the name of the GPU, or of the processor and its number of cores.
+
+    Args:
+        device: A torch device, or ``"auto"`` for CUDA where there is one.
+    """
+    if device.startswith("cuda") or (device == "auto" and shutil.which("nvidia-smi")):
         import torch
 
         if torch.cuda.is_available():
-            return str(torch.cuda.get_device_name(device))
+            return str(torch.cuda.get_device_name(None if device == "auto" else device))
     return f"{_processor()}, {os.cpu_count()} cores"
+
+
+def is_processor(name: str) -> bool:
+    """Return whether `device_name` has named a processor rather than a GPU."""
+    return re.search(r", \d+ cores$", name) is not None
+
+
+def devices_here() -> list[str]:
+    """Return the names of this machine's GPUs, then of its processor, without loading PyTorch."""
+    return [*gpus_here(), device_name("cpu")]
+
+
+def gpus_here() -> list[str]:
+    """Return the names of the GPUs that the driver of this machine sees."""
+    ask = ["nvidia-smi", "--query-gpu=name", "--format=csv,noheader"]
+    try:
+        done = subprocess.run(ask, capture_output=True, text=True, timeout=20)
+    except (OSError, subprocess.TimeoutExpired):
+        return []
+    return [] if done.returncode else done.stdout.split("\n")[:-1]
 
 
 def _processor() -> str:

@@ -1,11 +1,12 @@
 """Runs one stage as a process: ``python -m im_bench.runner.stage [--log] [--lifeline] FOLDER``.
 
 With ``--log``, all output goes to the stage's ``log.txt``. With ``--lifeline``, the end of standard
-input asks the stage to stop: whoever started it holds the other end, and so cannot die unnoticed.
+input asks the stage to stop: whoever started it holds the other end, and so cannot die unnoticed. A
+stage that does not stop within its grace period then is ended.
 
 Exit status: 0 done, 1 failed, 75 interrupted or busy elsewhere. SIGTERM and SIGINT ask the stage to
 stop at its next safe point; a second one ends it at once, and then what came after its last
-checkpoint is lost.
+checkpoint is lost. With a lifeline signals only ask, however many: Slurm sends several.
 """
 
 from __future__ import annotations
@@ -19,11 +20,13 @@ import os
 import signal
 import sys
 import threading
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from types import FrameType
 
 from im_bench.runner.attempt import INTERRUPTED, run_attempt
+from im_bench.runner.folder import StageFolder
 
 #: Signals that a stage's process is born with blocked, until it can handle them.
 BLOCKED = {signal.SIGINT, signal.SIGTERM}
@@ -39,7 +42,7 @@ def main(arguments: list[str]) -> int:
     stop = threading.Event()
 
     def ask(_number: int, _frame: FrameType | None) -> None:
-        if stop.is_set():
+        if stop.is_set() and not options.lifeline:
             os._exit(INTERRUPTED)
         stop.set()
 
@@ -48,7 +51,9 @@ def main(arguments: list[str]) -> int:
     if options.log and options.folder.is_dir():
         _redirect(options.folder / "log.txt")
     if options.lifeline:
-        threading.Thread(target=_stop_with_input, args=(stop,), daemon=True).start()
+        signal.signal(signal.SIGUSR2, ask)
+        watch = (stop, StageFolder(options.folder).settings().grace)
+        threading.Thread(target=_stop_with_input, args=watch, daemon=True).start()
     return _run(options.folder, stop)
 
 
@@ -93,11 +98,13 @@ def _stop_with_parent(stop: threading.Event) -> None:
         stop.set()
 
 
-def _stop_with_input(stop: threading.Event) -> None:
+def _stop_with_input(stop: threading.Event, grace: float) -> None:
     # Not sys.stdin: the interpreter would wait for its lock when it ends.
     while os.read(0, 1 << 10):
         pass
     stop.set()
+    time.sleep(grace)
+    os._exit(INTERRUPTED)
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from im_bench.errors import ImBenchError
-from im_bench.files import write_json
+from im_bench.files import read_json, sha256_json, write_json
 from im_bench.runner.folder import Spec, StageFolder, Status
 from im_bench.suites.graph import Graph, Stage
 from im_bench.suites.recipes import RECIPES
@@ -59,6 +59,13 @@ class Store:
     def status(self, stage: Stage) -> Status:
         """Return where the stage stands."""
         return self.folder(stage).status
+
+    def statuses(self, stages: Iterable[Stage]) -> dict[str, Status]:
+        """Return where each of the stages stands, by key; cheap where little exists yet."""
+        stages = list(stages)
+        known = dict.fromkeys((stage.key for stage in stages), Status.PLANNED)
+        known.update((stage.key, self.status(stage)) for stage in self.existing(stages))
+        return known
 
     def result(self, stage: Stage) -> dict[str, Any] | None:
         """Return the content of the stage's ``result.json``, or None if it is not done."""
@@ -124,6 +131,29 @@ class Store:
                 f"the results folder {self.out} cannot be written ({error.strerror}): choose "
                 "another with --out"
             ) from error
+
+    def remember(self, suite: Path) -> None:
+        """Note that a suite was run into this folder: its stages are never taken for garbage."""
+        path = suite.resolve()
+        name = f"{path.stem}-{sha256_json(str(path))[:8]}.json"
+        write_json(self.out / "suites" / name, {"path": str(path)})
+
+    def remembered(self) -> list[Path]:
+        """Return the files of the suites that were run into this folder; some may be gone.
+
+        Raises:
+            ImBenchError: If a record cannot be read.
+        """
+        found = []
+        for record in sorted((self.out / "suites").glob("*.json")):
+            try:
+                found.append(Path(read_json(record)["path"]))
+            except (ValueError, KeyError, TypeError):
+                raise ImBenchError(
+                    f"{record} should say which suite was run here and is damaged: remove it, and "
+                    "name that suite with --suite"
+                ) from None
+        return found
 
     def _spec(self, stage: Stage, graph: Graph) -> Spec:
         recipe = RECIPES[stage.kind]

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import torch
 from mmengine.model import BaseModule
 from mmseg.models.segmentors import BaseSegmentor
 from mmseg.registry import MODELS
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 from torch import Tensor, nn
 
 from im_bench.data.augment import generator_at
-from im_bench.data.label_spaces import IGNORED
+from im_bench.data.label_spaces import IGNORED, LabelSpace
 from im_bench.data.label_spaces import label_space as build_label_space
-from im_bench.errors import ImBenchError
+from im_bench.errors import ImBenchError, unknown_name
 from im_bench.methods.online import Masking, OnlineMethod
 from im_bench.methods.registry import method_class
 from im_bench.semi.ema import averaged_copy, update_average
@@ -27,6 +27,8 @@ from im_bench.semi.seeds import process_seed
 from im_bench.semi.step import Clock, Step, View
 
 _EMA = "_ema"
+
+Fields = TypeVar("Fields", bound=BaseModel)
 
 
 class MaskSource(Protocol):
@@ -66,8 +68,8 @@ class SemiSupervisedSegmentor(BaseSegmentor):
         init_cfg: MMEngine's.
 
     Raises:
-        ImBenchError: The method is no online method, a field of it is wrong, the label space is
-            missing, or the labelled loss does not fit it.
+        ImBenchError: The method is no online method, a field of it or of ``im`` is wrong, the label
+            space is missing, or the network's outputs or the labelled loss do not fit it.
     """
 
     masking: MaskSource | None
@@ -98,6 +100,7 @@ class SemiSupervisedSegmentor(BaseSegmentor):
                 f"{segmentor['type']} does not say what labels mean: give the model "
                 "label_space=dict(kind='multiclass', outputs=...)"
             )
+        _check_outputs(self.student, self.space)
         self.companion: Any = None
         if self.method.companion == "ema":
             self.companion = averaged_copy(self.student)
@@ -111,7 +114,7 @@ class SemiSupervisedSegmentor(BaseSegmentor):
                 f"not {self.space.kind} ones: remove the labelled loss"
             )
         self.auxiliary_weight = auxiliary_weight
-        self.im = None if im is None else Masking(**im)
+        self.im = None if im is None else _checked(Masking, "the model's 'im'", im)
         self.seed = seed
         self.clock = Clock()
         self.masking = None
@@ -165,7 +168,7 @@ class SemiSupervisedSegmentor(BaseSegmentor):
             labels=data_samples,
             views=views,
             student=Network(self.student),
-            companion=None if self.companion is None else Network(self.companion),
+            second=None if self.companion is None else Network(self.companion),
             state=self.state,
             space=self.space,
             clock=self.clock,
@@ -270,9 +273,29 @@ def online_method(config: Mapping[str, Any]) -> OnlineMethod:
     kind = method_class(name)
     if not issubclass(kind, OnlineMethod):
         raise ImBenchError(f"method {name!r} does not train with unlabelled images: use another")
+    return _checked(kind, f"the method {name!r}", fields)
+
+
+def _checked(kind: type[Fields], what: str, fields: Mapping[str, Any]) -> Fields:
+    """Return what fields describe, or raise an ImBenchError about the first that is wrong."""
     try:
         return kind(**fields)
     except ValidationError as error:
         first = error.errors()[0]
-        where = ".".join(map(str, first["loc"]))
-        raise ImBenchError(f"method {name!r}, field {where!r}: {first['msg']}") from None
+        field = ".".join(map(str, first["loc"]))
+        if first["type"] == "extra_forbidden":
+            raise unknown_name(f"field of {what}", field, kind.model_fields) from None
+        raise ImBenchError(f"{what}, field {field!r}: {first['msg']}") from None
+
+
+def _check_outputs(network: Any, space: LabelSpace) -> None:
+    """Raise an ImBenchError for heads that know other classes than the labels."""
+    for name in ("decode_head", "auxiliary_head"):
+        heads = getattr(network, name, None)
+        for head in heads if isinstance(heads, nn.ModuleList) else [heads]:
+            outputs = getattr(head, "out_channels", space.outputs)
+            if outputs != space.outputs:
+                raise ImBenchError(
+                    f"the network's {name} has {outputs} outputs, the model's label_space "
+                    f"{space.outputs}: set num_classes and label_space.outputs to the same number"
+                )

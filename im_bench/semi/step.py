@@ -69,7 +69,7 @@ class Step:
         labels: Their label bytes (B, H, W).
         views: Weak views: ``unlabelled``, and ``partner`` to paste from, as far as there are any.
         student: The network that is trained.
-        companion: Its EMA copy or twin, or None if the method has none.
+        second: Its EMA copy or twin, or None if the method has none; see :attr:`companion`.
         state: The method's own modules.
         space: What labels mean.
         clock: Where the training is.
@@ -84,7 +84,7 @@ class Step:
     labels: Tensor
     views: Mapping[str, View]
     student: Network
-    companion: Network | None
+    second: Network | None
     state: nn.ModuleDict
     space: LabelSpace
     clock: Clock
@@ -93,6 +93,20 @@ class Step:
     supervise: Callable[[Tensor, Tensor, Sequence[Tensor]], Tensor]
     masking: Masking | None = None
     logged: dict[str, Tensor] = field(default_factory=dict)
+
+    @property
+    def companion(self) -> Network:
+        """The student's EMA copy or twin.
+
+        Raises:
+            ImBenchError: The method declares none.
+        """
+        if self.second is None:
+            raise ImBenchError(
+                "the method asks for a companion and declares none: give its class companion='ema' "
+                "or companion='twin'"
+            )
+        return self.second
 
     @property
     def unlabelled(self) -> View:

@@ -17,6 +17,8 @@ os.environ.setdefault("PYTORCH_NVML_BASED_CUDA_CHECK", "1")
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")
     import cv2  # noqa: F401
+    import matplotlib.backends.backend_agg
+    import matplotlib.pyplot  # noqa: F401 - mmengine's runner makes a visualizer, which takes 0.6 s
     import mmengine.runner  # noqa: F401
     import mmseg.models  # noqa: F401
     import numpy  # noqa: F401

@@ -225,7 +225,11 @@ class DataSpec(Strict):
         target_scale: Factor on each channel's target (original on HeLa: 3 for positions).
         monitor: What chooses the best moment of a training, on validation images. By default the
             data set's headline metric.
-        reference: Name of the data set in the reference tables, if it is the real one.
+        reference: What the data are in the reference tables, if they are the real ones: ``DATA``,
+            or ``DATA/FAMILY/SPLIT``, such as ``cityscapes/u2pl/1/16``, where the labelled images
+            are those of a published list. Numbers of other families and splits are not compared.
+        group: What tables put the data set's column under, together with others of that group.
+            Without it, names such as ``cityscapes-1-16`` and ``cityscapes-1-8`` make a group.
         resources: What each kind of stage needs of a machine, instead of what the suite says. It
             changes no result and no key.
     """
@@ -245,7 +249,8 @@ class DataSpec(Strict):
     loss: Literal["mse", "bce", "ce"] | None = None
     target_scale: tuple[float, ...] | None = None
     monitor: str | None = None
-    reference: str | None = None
+    reference: str | None = Field(default=None, pattern=r"^[^/]+(/[^/]+/.+)?$")
+    group: str | None = Field(default=None, min_length=1)
     resources: Needs = {}
 
     @model_validator(mode="after")

@@ -31,7 +31,11 @@ def run_training(arguments: Sequence[str] | None = None) -> None:
     """
     options = _parsed(_train_parser(), arguments)
     config = _load(options)
+    configs.check_parts(config, ("model", "train_dataloader", "train_cfg", "optim_wrapper"))
+    configs.check_work_dir(config)
+    configs.check_optimizer(config)
     configs.set_teachers(config, options.teachers or ())
+    configs.check_mask_hook(config)
     configs.check_data(config, ("train_dataloader", "val_dataloader"))
     configs.seed_model(config)
     divide_batch(config, count_processes(options.launcher))
@@ -44,9 +48,7 @@ def run_training(arguments: Sequence[str] | None = None) -> None:
         runner = _runner(config)
         if config.resume:
             _check_resumable(runner)
-        with _explained("the config cannot be built"):
-            runner._train_loop = runner.build_train_loop(runner._train_loop)
-            runner.optim_wrapper = runner.build_optim_wrapper(runner.optim_wrapper)
+        _build_training(runner)
         runner.train()
 
 
@@ -64,16 +66,21 @@ def run_test(arguments: Sequence[str] | None = None) -> None:
     options = _parsed(_test_parser(), arguments)
     config = _load(options)
     checkpoint = Path(_existing(options.checkpoint))
+    configs.check_parts(config, ("model", "test_dataloader", "test_cfg", "test_evaluator"))
     configs.without_mask_hooks(config)
     configs.check_data(config, ("test_dataloader",))
     config.load_from, config.resume = None, False
     if options.out:
-        config.test_evaluator["output_dir"] = options.out
+        evaluators = config.test_evaluator
+        for evaluator in evaluators if isinstance(evaluators, list) else [evaluators]:
+            evaluator["output_dir"] = options.out
     if options.show_dir:
         _draw(config, options.show_dir)
     with connected(config):
         runner = _runner(config)
         _load_weights(runner.model, checkpoint)
+        with _explained("the config cannot be built"):
+            runner._test_loop = runner.build_test_loop(runner._test_loop)
         runner.test()
 
 
@@ -195,6 +202,19 @@ def _runner(config: Any) -> Any:
         return RUNNERS.build(config) if "runner_type" in config else Runner.from_cfg(config)
 
 
+def _build_training(runner: Any) -> None:
+    """Build what the runner would build at the beginning of its training, in the same order."""
+    with _explained("the config cannot be built"):
+        runner._train_loop = runner.build_train_loop(runner._train_loop)
+        runner.optim_wrapper = runner.build_optim_wrapper(runner.optim_wrapper)
+        runner.scale_lr(runner.optim_wrapper, runner.auto_scale_lr)
+        runner.auto_scale_lr = None  # not twice
+        if runner.param_schedulers is not None:
+            runner.param_schedulers = runner.build_param_scheduler(runner.param_schedulers)
+        if runner._val_loop is not None:
+            runner._val_loop = runner.build_val_loop(runner._val_loop)
+
+
 @contextmanager
 def _explained(what: str) -> Iterator[None]:
     """Turn what MMEngine raises for a wrong config into one sentence."""
@@ -202,6 +222,7 @@ def _explained(what: str) -> Iterator[None]:
         yield
     except _BUILD_ERRORS as error:
         reason = str(error.args[0] if error.args else error).partition("\n")[0]
+        reason = reason.partition(". Please check whether")[0]  # MMEngine's advice
         raise ImBenchError(
             f"{what} ({type(error).__name__}: {reason}): correct the config or --cfg-options"
         ) from error

@@ -2,16 +2,29 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from im_bench.errors import ImBenchError
+from im_bench.errors import ImBenchError, unknown_name
 
 ROOT = Path(__file__).resolve().parents[2]
 """The checkout that holds ``mm_configs``."""
 
 _MASK_HOOK = "InconsistencyMaskHook"
+_READ_BESIDE_ARGUMENTS = {
+    "activation_checkpointing",
+    "batch_is_total",
+    "compile",
+    "custom_imports",
+    "efficient_conv_bn_eval",
+    "find_unused_parameters",
+    "model_wrapper_cfg",
+    "runner_type",
+    "sync_bn",
+}
+"""The keys of a config that count, beside the arguments of MMEngine's Runner."""
 
 
 def find_config(name: str) -> Path:
@@ -39,14 +52,19 @@ def load_config(name: str, options: Mapping[str, Any] | None = None) -> Any:
         ImBenchError: The file does not exist or is no config, or an option has no place in it.
     """
     from mmengine.config import Config
+    from mmengine.config.utils import MODULE2PACKAGE
 
     path = find_config(name)
+    # For `_base_ = "mmseg::..."`: MMEngine looks for the package under its former name.
+    MODULE2PACKAGE["mmseg"] = "onedl-mmsegmentation"
     try:
         config = Config.fromfile(path)
     except Exception as error:  # whatever the Python code of a config may raise
         raise ImBenchError(f"config {path} cannot be read: {_reason(error)}: correct it") from error
+    options = dict(options or {})
+    _check_effect(config, options)
     try:
-        config.merge_from_dict(dict(options or {}))
+        config.merge_from_dict(options)
     except (AttributeError, IndexError, KeyError, TypeError) as error:
         raise ImBenchError(
             f"--cfg-options do not fit {path}: {_reason(error)}: name keys of the config"
@@ -117,6 +135,17 @@ def set_teachers(config: Any, checkpoints: Sequence[str]) -> None:
             hook.setdefault("cache_dir", str(Path(config.work_dir, "pseudo-labels")))
 
 
+def check_mask_hook(config: Any) -> None:
+    """Raise an ImBenchError if nothing would label the unlabelled images of a plain segmentor."""
+    dataset = (config.get("train_dataloader") or {}).get("dataset") or {}
+    kind = str(dataset.get("type")).rpartition(".")[2]
+    if kind == "LabelledAndUnlabelled" and not mask_hooks(config):
+        raise ImBenchError(
+            "the training data have unlabelled images, but the config has no InconsistencyMaskHook "
+            "to label them: add one to custom_hooks"
+        )
+
+
 def seed_model(config: Any) -> None:
     """Let a semi-supervised model's draws follow the seed of the training."""
     seed = (config.get("randomness") or {}).get("seed")
@@ -140,6 +169,34 @@ def check_data(config: Any, loaders: Sequence[str]) -> None:
             _check_dataset(part, loader)
 
 
+def check_parts(config: Any, names: Sequence[str]) -> None:
+    """Raise an ImBenchError if a config lacks one of its parts, unless a runner of its own runs."""
+    missing = [name for name in names if config.get(name) is None]
+    if missing and "runner_type" not in config:
+        raise ImBenchError(
+            f"config {config.filename} has no {' and no '.join(missing)}: add what is missing, as "
+            "the configs of MMSegmentation have it"
+        )
+
+
+def check_work_dir(config: Any) -> None:
+    """Raise an ImBenchError if a file stands where the folder of logs and checkpoints belongs."""
+    path = Path(config.work_dir)
+    found = next((each for each in (path, *path.parents) if each.exists()), Path())
+    if not found.is_dir():
+        raise ImBenchError(f"work dir {path} cannot be, since {found} is a file: name another one")
+
+
+def check_optimizer(config: Any) -> None:
+    """Raise an ImBenchError for an optimiser that is not registered; MMEngine does not name it."""
+    from mmengine.registry import OPTIMIZERS as ALL
+    from mmseg.registry import OPTIMIZERS
+
+    kind = ((config.get("optim_wrapper") or {}).get("optimizer") or {}).get("type")
+    if isinstance(kind, str) and OPTIMIZERS.get(kind) is None:
+        raise unknown_name("optimiser", kind, ALL.module_dict)
+
+
 def set_amp(config: Any) -> None:
     """Train in bfloat16.
 
@@ -153,6 +210,26 @@ def set_amp(config: Any) -> None:
         raise ImBenchError(
             f"--amp is for the optim_wrapper OptimWrapper, not {kind}: leave one of them out"
         )
+
+
+def _check_effect(config: Any, options: Mapping[str, Any]) -> None:
+    """Raise an ImBenchError for options that would change nothing.
+
+    Variables with which the file of a config was computed are no longer read.
+    """
+    from mmengine.runner import Runner
+
+    if "runner_type" in config:  # it may read anything
+        return
+    known = {*inspect.signature(Runner).parameters, *_READ_BESIDE_ARGUMENTS}
+    for key in options:
+        name = key.partition(".")[0]
+        if name not in known:
+            kind = "a variable of the config's file" if name in config else "not known"
+            raise ImBenchError(
+                f"--cfg-options {key} would change nothing, since {name!r} is {kind}: name what is "
+                "built, such as model, optim_wrapper, train_dataloader or train_cfg"
+            )
 
 
 def _reason(error: Exception) -> str:

@@ -51,11 +51,13 @@ def divide_batch(config: Any, processes: int) -> None:
     number of GPUs. What counts pixels per batch (``min_kept``) is divided alike.
 
     Raises:
-        ImBenchError: The batch cannot be divided.
+        ImBenchError: The batch is no number, or cannot be divided.
     """
     if not config.get("batch_is_total"):
         return
-    batch = int(config.train_dataloader.batch_size)
+    batch = config.train_dataloader.batch_size
+    if not isinstance(batch, int) or batch < 1:
+        raise ImBenchError(f"train_dataloader.batch_size is {batch!r}: name a number of images")
     if batch % processes:
         raise ImBenchError(
             f"a batch of {batch} images cannot be divided among {processes} processes: start "

@@ -35,14 +35,19 @@ def load_checkpoint(path: Path, device: str | torch.device = "cpu") -> dict[str,
         # A file of anything else is read as instructions, which fail in many ways.
         raise ImBenchError(
             f"checkpoint {path} is broken or holds objects that could run code, "
-            "so it is not loaded: remove it and train again"
+            "so it is not loaded: name another one, or remove it and train again"
         ) from None
     except (RuntimeError, OSError, EOFError, ValueError) as error:
+        reason = str(error).partition("\n")[0].partition(". ")[0]  # PyTorch goes on to guess why
         raise ImBenchError(
-            f"checkpoint {path} cannot be read ({error}): remove it and train again"
+            f"checkpoint {path} cannot be read ({reason}): name another one, or remove it "
+            "and train again"
         ) from None
     if not isinstance(content, dict):
-        raise ImBenchError(f"checkpoint {path} is not one of im-bench: remove it and train again")
+        raise ImBenchError(
+            f"checkpoint {path} holds no named content: name another one, or remove it "
+            "and train again"
+        )
     return content
 
 

@@ -6,6 +6,7 @@ each step. These take the place of its runtime, timer, logger and checkpoint hoo
 
 from __future__ import annotations
 
+import logging
 import math
 import threading
 import time
@@ -24,6 +25,8 @@ from im_bench.models.segmentor import deployed
 from im_bench.runner.job import SCRATCH, StageInterrupted
 from im_bench.training.checkpoints import load_checkpoint, save_checkpoint
 from im_bench.training.scalars import append_rows, truncate_rows
+
+log = logging.getLogger(__name__)
 
 _ROWS = 200
 """About how many rows of training loss a curve has."""
@@ -216,6 +219,7 @@ class Checkpoints(Hook):
         self._loss_log.resume(state["iteration"], state["loss_log"])
         if self._best_file.exists():
             self._best_score = self._score(load_checkpoint(self._best_file)["metrics"])
+        log.info("resumed after iteration %d", state["iteration"])
         return int(state["iteration"])
 
     def before_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None) -> None:

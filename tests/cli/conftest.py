@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pty
 import subprocess
 import sys
 from collections.abc import Callable
@@ -78,6 +79,30 @@ def light(suite: Path, tmp_path: Path) -> Command:
         )
 
     return run
+
+
+def on_terminal(arguments: list[str], typed: bytes = b"", **environment: str) -> tuple[str, int]:
+    """Run a command on a terminal on which something is typed; return its output and status."""
+    ours, theirs = pty.openpty()
+    process = subprocess.Popen(
+        arguments,
+        cwd=ABOVE,
+        env={**os.environ, "COLUMNS": "200", "LINES": "60", "TERM": "xterm", **environment},
+        stdin=theirs,
+        stdout=theirs,
+        stderr=theirs,
+        start_new_session=True,
+    )
+    os.close(theirs)
+    os.write(ours, typed)
+    said = b""
+    while True:
+        try:
+            said += os.read(ours, 4096)
+        except OSError:  # The other end is closed.
+            break
+    os.close(ours)
+    return said.decode(), process.wait()
 
 
 def on(suite: Path, tmp_path: Path) -> list[str]:

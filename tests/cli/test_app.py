@@ -41,5 +41,16 @@ def test_help_names_all_commands(
         app.main()
     assert end.value.code == 0
     said = capsys.readouterr().out
-    for name in ("run", "plan", "status", "table", "show", "predict", "data"):
+    for name in (
+        "run",
+        "retry",
+        "plan",
+        "status",
+        "logs",
+        "table",
+        "show",
+        "diff",
+        "predict",
+        "gc",
+    ):
         assert f" {name} " in said

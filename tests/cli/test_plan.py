@@ -5,7 +5,10 @@ import sys
 
 import pytest
 
+from im_bench.runner.provenance import device_name
+
 from .conftest import Command
+from .test_run import LIGHT
 
 
 def test_counts_stages_with_and_without_sharing(command: Command) -> None:
@@ -46,3 +49,31 @@ def test_help_and_plan_import_nothing_heavy(arguments: list[str]) -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines()[-1] == "HEAVY []"
+
+
+def test_tells_what_the_rest_takes(command: Command, light: Command) -> None:
+    nothing = command("plan", "--cost", "--data", "lesions")
+    assert nothing.returncode == 0, nothing.stderr
+    assert "unknown: 12 stages of kind train" in nothing.stdout
+    assert "nothing was measured yet" in nothing.stdout
+
+    light("run", "--data", "lesions", "--methods", "ldt", "--seeds", "1", *LIGHT)
+    done = command("plan", "--cost", "--methods", "im", "--slots", "2")
+    assert done.returncode == 0, done.stderr
+    rows = {
+        words[0]: words[1:]
+        for line in done.stdout.splitlines()
+        if (words := line.replace("│", " ").split())
+    }
+    # Two seeds: four students each, two label stages, scores; of the second seed two members too.
+    assert (rows["all"][0], rows["all"][-1]) == ("16", "4")
+    assert rows["absent/0.1/im"][:2] == ["(no", "data)"]
+    assert "unknown: 4 stages of kind pseudo-label" in done.stdout
+    assert rows["same"] == ["data", "set", "and", "kind", "10"]  # Eight students, two scores.
+    assert "with --slots 2: at least about" in done.stdout
+    assert device_name("cpu") in done.stdout
+
+    light("run", "--data", "lesions", *LIGHT)
+    assert "nothing is left of tiny-equal" in command("plan", "--cost", "--data", "lesions").stdout
+    assert "none of its data sets is there" in command("plan", "--cost", "--data", "absent").stdout
+    assert command("plan", "--slots", "2").returncode == 2

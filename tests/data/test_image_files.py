@@ -2,11 +2,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 from PIL import Image
 
-from im_bench.data.image_files import UnreadableImageError, read_image, read_raw
+from im_bench.data.image_files import UnreadableImageError, is_deep, read_image, read_raw
 
 from .conftest import save
 
@@ -59,3 +60,19 @@ def test_missing_and_foreign_files_are_told(tmp_path: Path) -> None:
     (tmp_path / "text.png").write_text("hello")
     with pytest.raises(UnreadableImageError, match="no readable image"):
         read_raw(tmp_path / "text.png")
+
+
+@pytest.mark.parametrize("suffix", ["png", "tif"])
+@pytest.mark.parametrize("shape", [(2, 4), (2, 4, 3)])
+def test_16_bits_are_recognised(suffix: str, shape: tuple[int, ...], tmp_path: Path) -> None:
+    for kind in (np.uint8, np.uint16):
+        path = tmp_path / f"{kind.__name__}.{suffix}"
+        assert cv2.imwrite(str(path), np.ones(shape, kind))
+        assert is_deep(path) == (kind is np.uint16)
+
+
+def test_what_is_no_image_has_no_bits(tmp_path: Path) -> None:
+    path = tmp_path / "a.png"
+    path.write_bytes(b"no image")
+    assert not is_deep(path)
+    assert not is_deep(tmp_path / "none.png")

@@ -7,6 +7,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -17,6 +18,7 @@ from torch.utils.data import DataLoader
 
 from im_bench.data.label_maps import UNDECIDED, write_label_map
 from im_bench.data.semi import SemiDataset, collate_semi
+from im_bench.data.transforms import transforms_of
 from im_bench.errors import ImBenchError
 
 from .conftest import save
@@ -283,6 +285,16 @@ def test_damaged_files_are_named(damaged: Path, name: str, content: Any) -> None
     with pytest.raises(ImBenchError, match=r"image .*images/\d.png with .*labels/\d.png") as caught:
         semi(damaged)[0]
     assert "\n" not in str(caught.value)
+
+
+def test_images_of_16_bits_are_refused_where_they_are_loaded_as_such(damaged: Path) -> None:
+    for number in range(LABELLED):
+        path = damaged / "images" / f"{number}.png"
+        cv2.imwrite(str(path), np.ones((SIZE[1], SIZE[0], 3), np.uint16))
+    dataset = semi(damaged)
+    transforms_of(dataset.labelled)[0].color_type = "unchanged"
+    with pytest.raises(ImBenchError, match=r"images/\d.png .* is loaded as uint16: scale it to 8"):
+        dataset[0]
 
 
 def test_views_of_different_size(root: Path) -> None:

@@ -212,7 +212,7 @@ def test_no_part_of_a_step_waits_for_the_device(build, batch):
     model = build("multilabel", SMALL)
     model.train()
     step = step_of(model)
-    step.companion = Network(model.companion)
+    step.second = Network(model.companion)
     inputs = model.data_preprocessor(batch("multilabel", masks=True), True)
     with FakeTensorMode(allow_non_fake_inputs=True) as mode:
         step.views = {

@@ -17,7 +17,7 @@ from im_bench.plugin.cache import PseudoLabelCache
 from im_bench.plugin.data import reading_cache
 from im_bench.plugin.masking import TeacherMasks
 
-from .test_hook import parts, trained_batches
+from .hooks import parts, trained_batches
 from .trainings import CUSTOM, checkpoint, model_config, relatives, runner
 
 
@@ -80,6 +80,13 @@ def test_labels_of_other_teachers_are_refused(teachers, pictures: Path, tmp_path
     checkpoint(Path(teachers["checkpoints"][0]), CUSTOM, seed=7)  # the same name, other weights
     with pytest.raises(ImBenchError, match="were made by other teachers"):
         train(pictures, tmp_path / "b", {"teachers": teachers}, tmp_path / "cache")
+
+
+def test_a_damaged_manifest_is_named(teachers, pictures: Path, tmp_path: Path):
+    (tmp_path / "cache").mkdir()
+    (tmp_path / "cache" / "manifest.json").write_text('{"format": ')
+    with pytest.raises(ImBenchError, match=r"cache/manifest.json is damaged \(.*remove the folder"):
+        train(pictures, tmp_path / "run", {"teachers": teachers}, tmp_path / "cache")
 
 
 def test_hook_and_data_set_do_not_name_two_folders(teachers, pictures: Path, tmp_path: Path):

@@ -5,9 +5,12 @@ from __future__ import annotations
 from itertools import islice
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
 import torch
 from mmengine.dataset import InfiniteSampler
+from mmengine.logging import MMLogger
 from mmengine.registry import init_default_scope
 from mmseg.registry import DATASETS
 from torch.utils.data import DataLoader
@@ -16,7 +19,7 @@ from im_bench.errors import ImBenchError
 from im_bench.plugin import LabelledAndUnlabelled, LabelledUnlabelledSampler
 from im_bench.plugin.data import check_batch_size
 
-from .trainings import CUSTOM, SIZE, data_config, model_config, runner
+from .trainings import CUSTOM, SIZE, data_config, model_config, runner, write_images
 
 
 @pytest.fixture
@@ -108,6 +111,50 @@ def test_bad_samplers_are_refused(dataset):
     check_batch_size(DataLoader(dataset, batch_size=3, sampler=InfiniteSampler(dataset, seed=0)))
     with pytest.raises(ImBenchError, match="set it to 2"):
         check_batch_size(DataLoader(dataset, batch_size=3, sampler=sampler))
+
+
+@pytest.mark.parametrize("part", ["labelled", "unlabelled"])
+def test_an_empty_part_is_refused(part: str, pictures: Path):
+    init_default_scope("mmseg")
+    config = data_config(pictures)
+    config[part]["img_suffix"] = ".jpg"
+    with pytest.raises(ImBenchError, match=f"the {part} data set holds no image"):
+        DATASETS.build(config)
+
+
+@pytest.mark.parametrize("name", ["images/train", "labels/train", "images/more"])
+def test_damaged_files_are_named(name: str, tmp_path: Path):
+    write_images(tmp_path, labelled=1, unlabelled=1)
+    path = tmp_path / name / "0.png"
+    path.write_bytes(path.read_bytes()[:50])
+    init_default_scope("mmseg")
+    dataset = DATASETS.build(data_config(tmp_path))
+    with pytest.raises(ImBenchError, match=f"image .*{path}.* cannot be loaded"):
+        dataset[int(name == "images/more")]
+
+
+def test_labels_without_an_output_are_named(pictures: Path, tmp_path: Path):
+    model = model_config(CUSTOM)
+    model["decode_head"]["num_classes"] = 3
+    hook = {"teachers": {"type": "EmaTeachers"}}
+    with pytest.raises(ImBenchError, match=r"train/\d.png has the label 3, .* knows 0 to 2"):
+        runner(pictures, tmp_path, model, hook, iterations=4).train()
+
+
+def test_images_of_16_bits_are_told_of(tmp_path: Path, caplog: pytest.LogCaptureFixture):
+    write_images(tmp_path, labelled=1, unlabelled=1)
+    path = tmp_path / "images" / "more" / "0.png"
+    cv2.imwrite(str(path), cv2.imread(str(path)).astype(np.uint16) * 256)
+    init_default_scope("mmseg")
+    logger = MMLogger.get_current_instance()
+    logger.addHandler(caplog.handler)
+    try:
+        dataset = DATASETS.build(data_config(tmp_path))
+    finally:
+        logger.removeHandler(caplog.handler)
+    assert f"{path} of the unlabelled data set has 16 bits" in caplog.text
+    assert "labelled data set" not in caplog.text.replace("unlabelled", "")
+    assert dataset[1]["inputs"].dtype is torch.uint8
 
 
 def test_without_the_hook_unlabelled_images_do_not_pass_as_labelled(pictures: Path, tmp_path: Path):

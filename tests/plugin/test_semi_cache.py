@@ -13,8 +13,8 @@ from im_bench.methods.fixmatch import FixMatch
 from im_bench.plugin import CheckpointTeachers
 from im_bench.semi.step import View
 
+from .hooks import parts, same
 from .semi_trainings import WHOLE, end_workers, semi_data, semi_model, semi_runner
-from .test_hook import parts, same
 from .trainings import CUSTOM, SIZE, checkpoint, model_config, relatives, runner
 
 IMAGES = 4

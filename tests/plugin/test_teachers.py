@@ -150,6 +150,22 @@ def test_a_part_that_a_checkpoint_lacks_is_refused(tmp_path: Path):
         CheckpointTeachers(files, part="companion").prepare(Student.of(built(CUSTOM)))
 
 
+def test_each_checkpoint_may_have_a_part_of_its_own(tmp_path: Path):
+    networks = [built(CUSTOM, seed) for seed in (1, 2)]
+    files = [str(tmp_path / "a.pth"), str(tmp_path / "b.pth")]
+    for file, network, part in zip(files, networks, ("student", "companion"), strict=True):
+        weights = {f"{part}.{key}": each for key, each in network.state_dict().items()}
+        torch.save({"state_dict": weights}, file)
+    ensemble = CheckpointTeachers(files, part=["student", "companion"])
+    ensemble.prepare(Student.of(built(CUSTOM)))
+    for teacher, network in zip(ensemble.teachers, networks, strict=True):
+        assert all(map(torch.equal, teacher.network.parameters(), network.parameters()))
+    with pytest.raises(ImBenchError, match="2 checkpoints but 1 parts"):
+        CheckpointTeachers(files, part=["student"])
+    with pytest.raises(ImBenchError, match="did you mean 'companion'"):
+        CheckpointTeachers(files, part="companio")
+
+
 def test_auxiliary_heads_may_be_missing(tmp_path: Path):
     files = [checkpoint(tmp_path / f"{seed}.pth", PSPNET, seed) for seed in (1, 2)]
     bare = {key: each for key, each in PSPNET.items() if key != "auxiliary_head"}

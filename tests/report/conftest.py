@@ -36,3 +36,13 @@ def score(plan: Plan, store: Store) -> Score:
         return finish(store, plan, stage, outcome_of(metric, list(scores), **more))
 
     return leave
+
+
+@pytest.fixture
+def filled(plan: Plan, store: Store, score: Score) -> Plan:
+    for seed in (1, 2, 3):
+        score("isic/0.1/ldt", seed, 0.6 + 0.01 * seed)
+        score("isic/0.1/aldt", seed, 0.5)
+        score("isic/0.1/fdt", seed, 0.75)
+    score("isic/0.1/im", 2, 0.65, 0.711, shares=[0.9, 0.95])
+    return plan

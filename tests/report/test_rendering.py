@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 
 import pandas as pd
 import pytest
@@ -8,32 +9,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
-from im_bench.report.entries import Entry, GenerationsTable, ResultsTable, State
-from im_bench.report.rendering import (
-    flat_rows,
-    hole,
-    measured,
-    number,
-    render_csv,
-    render_markdown,
-    render_terminal,
-    reported,
-)
+from im_bench.report.entries import Column, Entry, GenerationsTable, ResultsTable, Row, State
+from im_bench.report.ranking import marked, with_mean_ranks
+from im_bench.report.rendering import flat_rows, render_csv, render_markdown, render_terminal
 from im_bench.report.tables import generations_table, results_table
+from im_bench.report.texts import hole, measured, number, reported
 from im_bench.runner.store import Store
 from im_bench.suites.plan import Plan
-
-from .conftest import Score
-
-
-@pytest.fixture
-def filled(plan: Plan, store: Store, score: Score) -> Plan:
-    for seed in (1, 2, 3):
-        score("isic/0.1/ldt", seed, 0.6 + 0.01 * seed)
-        score("isic/0.1/aldt", seed, 0.5)
-        score("isic/0.1/fdt", seed, 0.75)
-    score("isic/0.1/im", 2, 0.65, 0.711, shares=[0.9, 0.95])
-    return plan
 
 
 def terminal(table: ResultsTable | GenerationsTable, width: int) -> list[str]:
@@ -117,3 +99,58 @@ def test_csv_reads_back(filled: Plan, store: Store) -> None:
 
 def test_csv_of_nothing_is_empty() -> None:
     assert render_csv([]) == ""
+
+
+def masked(columns: int) -> ResultsTable:
+    """Return a table of a method without and with masks, ours and imported, on many splits."""
+    shown = tuple(Column(f"cs-1-{2**i}", "file", "iou", "cs", f"1/{2**i}") for i in range(columns))
+    rows = (
+        Row("u2pl", "U2PL", False),
+        Row("u2pl+im", "U2PL + IM", False, base="u2pl"),
+        Row("u2pl@lab-b", "U2PL", False, origin="lab-b"),
+    )
+    entries = {}
+    for column in shown:
+        entries["u2pl", column.data] = Entry({1: 0.70, 2: 0.72}, (1, 2), State.DONE)
+        entries["u2pl+im", column.data] = Entry({1: 0.73, 2: 0.73}, (1, 2), State.DONE)
+        scores = dict.fromkeys(range(5), 0.75)
+        entries["u2pl@lab-b", column.data] = Entry(scores, tuple(range(5)), State.DONE)
+    ranked = marked(entries, rows, shown)
+    return ResultsTable("t", shown, with_mean_ranks(rows, shown, ranked), ranked, ("a note",))
+
+
+def test_gains_stand_beside_the_means_and_below_where_there_is_no_room() -> None:
+    table = masked(4)
+    wide, narrow = terminal(table, 120), terminal(table, 72)
+    assert sum("73.0 ± 0.0 (+2.0)" in line for line in wide) == 1
+    assert not any("± 0.0 (+2.0)" in line for line in narrow)
+    assert sum(line.count("(+2.0)") for line in narrow) == 4
+    assert "**73.0 ± 0.0** (+2.0)" in render_markdown(table)
+
+
+@pytest.mark.parametrize("width", [40, 60, 80, 160])
+@pytest.mark.parametrize("columns", [1, 5, 12])
+def test_tables_of_any_width_lose_nothing(width: int, columns: int) -> None:
+    table = masked(columns)
+    lines = terminal(table, width)
+    text = "\n".join(lines)
+    assert max(map(len, lines)) <= width
+    assert "…" not in text
+    assert text.count("71.0 ± 1.4") == columns
+    assert text.count("(+2.0)") == columns
+    assert all(f"1/{2**i}" in text for i in range(columns))
+    assert text.count("mean") == text.count("rank ↓") == (1 if columns > 1 else 0)
+
+
+def test_other_numbers_of_seeds_are_said() -> None:
+    for text in ("\n".join(terminal(masked(2), 120)), render_markdown(masked(2))):
+        assert text.count("75.0 ± 0.0 (n = 5)") == 2
+        assert "imported from lab-b" in text
+        assert "(n = 2)" not in text
+
+
+def test_titles_and_notes_are_no_markdown() -> None:
+    table = replace(masked(1), name="*a*", notes=("<b>`x` [y]</b>",))
+    text = render_markdown(table)
+    assert text.startswith("**\\*a\\***")
+    assert "- &lt;b>\\`x\\` \\[y]&lt;/b>" in text

@@ -124,6 +124,7 @@ def test_reported_numbers_of_another_share_of_labels_or_metric_are_left_out(
     fifth = results_table(make_plan(path, tmp_path / "runs", tmp_path / "data"), store)
     assert entry(fifth, "im", "isic").reported is None
     assert entry(fifth, "fdt", "isic").reported == pytest.approx(0.751)
+    assert any("Study B" in note and "split 1/10, not 1/5" in note for note in fifth.notes)
 
 
 def test_the_footer_tells_the_protocol_and_the_origin(

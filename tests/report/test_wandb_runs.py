@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 import wandb
 
-from im_bench.report.mirror import cards
-from im_bench.report.wandb_runs import StageCard, StageMirror
+from im_bench.report.cards import Cards
+from im_bench.report.wandb_runs import StageMirror
 from im_bench.report.wandb_tracker import Tracker
 from im_bench.runner.store import Store
 from im_bench.suites.graph import Stage
@@ -28,7 +28,8 @@ def member(plan: Plan) -> Stage:
 
 def fresh_mirror(plan: Plan, store: Store) -> StageMirror:
     """Return a mirror that knows only what lies on disk."""
-    card = next(StageCard(**card) for card in cards(plan) if card["slug"] == SLUG)
+    card = Cards(plan).card(next(one for one in plan.graph if one.slug == SLUG))
+    assert card is not None
     return StageMirror(card, store.stages, Tracker(store.out))
 
 
@@ -65,6 +66,10 @@ def test_a_resumed_training_continues_its_curves(plan: Plan, store: Store, membe
     runs = read_runs(store.out)
     assert [run.exit_code for run in runs] == [1, 0]
     assert {run.id for run in runs} == {member.key[:16]}
+    # Of loss, validation and samples, before and after: every row stands on the one axis.
+    assert all("iter" in row for run in runs for row in run.history)
+    assert all(run.metrics["*"] == "iter" for run in runs)
+    assert all(run.resume for run in runs)  # So that `wandb sync` appends the second part.
 
 
 def test_a_line_that_is_still_being_written_waits(plan: Plan, store: Store, member: Stage) -> None:
@@ -98,6 +103,7 @@ def test_a_failed_training_closes_its_run_and_a_retry_goes_on(
     mirror.update()
     assert mirror.finished
     assert curve(store, "train/loss") == list(range(1, 11))
+    assert next(run for run in read_runs(store.out) if run.exit_code).summary["failure"] == "no"
 
 
 def test_a_run_that_may_not_open_waits_until_the_stage_is_done(

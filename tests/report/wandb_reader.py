@@ -39,6 +39,8 @@ class OfflineRun:
     summary: dict[str, Any] = field(default_factory=dict)
     exit_code: int | None = None
     metrics: dict[str, str] = field(default_factory=dict)
+    artifacts: list[Any] = field(default_factory=list)
+    resume: bool = False
 
 
 def payloads(content: bytes) -> Iterator[bytes]:
@@ -88,6 +90,11 @@ def read_run(folder: Path) -> OfflineRun:
             run.group, run.job_type = record.run.run_group, record.run.job_type
             run.project, run.tags = record.run.project, list(record.run.tags)
             run.config.update(_items(record.run.config.update))
+            run.resume = record.run.resume
+        elif kind == "config":
+            run.config.update(_items(record.config.update))
+        elif kind == "artifact":
+            run.artifacts.append(record.artifact)
         elif kind == "history":
             run.history.append(_items(record.history.item))
         elif kind == "summary":
@@ -100,13 +107,15 @@ def read_run(folder: Path) -> OfflineRun:
 
 
 def read_runs(out: Path) -> list[OfflineRun]:
-    """Read all offline folders of a results folder, oldest first."""
+    """Read all offline folders of a results folder, oldest first; one that was killed is empty."""
     folders = sorted((out / "wandb").glob("offline-run-*"), key=lambda path: path.stat().st_ctime)
-    return [read_run(folder) for folder in folders]
+    return [read_run(folder) for folder in folders if any(folder.glob("*.wandb"))]
 
 
-def read_table(run: OfflineRun, name: str) -> tuple[list[str], list[list[Any]]]:
-    """Read a table that a run has logged: its columns and its rows."""
-    logged = next(row[name] for row in run.history if name in row)
-    table = json.loads((run.folder / "files" / logged["path"]).read_text())
-    return table["columns"], table["data"]
+def read_tables(run: OfflineRun, name: str) -> list[list[dict[str, Any]]]:
+    """Read all versions of a table that a run has logged: the rows of each."""
+    found = []
+    for logged in (row[name] for row in run.history if name in row):
+        table = json.loads((run.folder / "files" / logged["path"]).read_text())
+        found.append([dict(zip(table["columns"], row, strict=True)) for row in table["data"]])
+    return found

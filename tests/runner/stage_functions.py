@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from im_bench.errors import ImBenchError
-from im_bench.files import read_json
+from im_bench.files import read_json, write_json
 from im_bench.runner.job import Job, StageInterrupted
 from im_bench.suites.graph import Graph, Stage
 from im_bench.suites.plan import Cell, Plan
@@ -35,6 +35,26 @@ def add(job: Job) -> dict[str, Any]:
         for folder in folders
     ]
     return {"value": job.config["value"] + 2 * sum(inputs), "threads": job.settings.threads}
+
+
+def count(job: Job) -> dict[str, Any]:
+    """Fold steps into a number, from the last checkpoint; pause half-way until a file exists."""
+    checkpoint = job.folder / "scratch" / "count.json"
+    state = read_json(checkpoint) if checkpoint.exists() else {"step": 0, "value": 1}
+    with (job.folder / "steps.txt").open("a") as file:
+        while state["step"] < job.config["steps"]:
+            while (
+                state["step"] == job.config["steps"] // 2 and not Path(job.config["gate"]).exists()
+            ):
+                time.sleep(0.02)
+                if job.stop_requested:
+                    raise StageInterrupted
+            file.write(f"{state['step']}\n")
+            file.flush()
+            value = (31 * state["value"] + state["step"]) % 1_000_003
+            state = {"step": state["step"] + 1, "value": value}
+            write_json(checkpoint, state)
+    return {"value": state["value"]}
 
 
 def fail(job: Job) -> dict[str, Any]:
@@ -103,6 +123,33 @@ def tell(job: Job) -> dict[str, Any]:
     return {"value": 0, "visible": visible, "device": job.settings.device}
 
 
+def train(job: Job) -> dict[str, Any]:
+    """Go through steps that lean on each other, with a checkpoint after each; stop when asked.
+
+    Half-way it waits until the file exists that the config names, if it does.
+    ``steps.txt`` tells of each step which process took it, and which Ray node that was on.
+    """
+    checkpoint = job.folder / "scratch" / "last.json"
+    done, value = read_json(checkpoint) if checkpoint.exists() else (0, 1)
+    steps, gate = job.config["steps"], job.config.get("gate")
+    for step in range(done, steps):
+        while step == steps // 2 and gate and not Path(gate).exists() and not job.stop_requested:
+            time.sleep(0.01)
+        if job.stop_requested:
+            raise StageInterrupted
+        with (job.folder / "steps.txt").open("a") as file:
+            file.write(f"{step} {os.getpid()} {os.environ.get('RAY_RAYLET_PID')}\n")
+        time.sleep(job.config["seconds"])
+        value = trained(value, step)
+        write_json(checkpoint, (step + 1, value))
+    return {"value": value}
+
+
+def trained(value: int, step: int) -> int:
+    """Return what one step of the training makes of a value."""
+    return (value * 31 + step) % 1_000_003
+
+
 def slow(job: Job) -> dict[str, Any]:
     """Take longer than any limit; stop when asked if the config says so."""
     while not (job.config.get("listens") and job.stop_requested):
@@ -115,7 +162,9 @@ LIGHT = ("im_bench.runner.stage", "im_bench.suites.plan")
 
 KINDS = {
     function.__name__: Recipe(f"{__name__}:{function.__name__}", 1)
-    for function in (add, fail, falter, vanish, die, stubborn, fill, nothing, tell, slow)
+    for function in (
+        *(add, count, fail, falter, vanish, die, stubborn, fill, nothing, tell, train, slow),
+    )
 }
 
 

@@ -18,7 +18,7 @@ def step_of(model: Any, views: dict[str, View] | None = None, **masking: Any) ->
         labels=torch.zeros(1, 32, 32, dtype=torch.uint8),
         views=views or {},
         student=Network(model.student),
-        companion=None,
+        second=None,
         state=model.state,
         space=model.space,
         clock=Clock(),

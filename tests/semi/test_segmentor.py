@@ -119,12 +119,25 @@ def test_prediction_is_that_of_the_deployed_network(build):
     [
         ({"name": "fixmach"}, "did you mean 'fixmatch'"),
         ({"name": "ldt"}, "'ldt' does not train with unlabelled images"),
+        ({"name": "fixmatch", "thresold": 1}, "field of the method .*did you mean 'threshold'"),
         ({"name": "fixmatch", "threshold": 2}, "field 'threshold': .*less than or equal to 1"),
     ],
 )
 def test_wrong_methods_are_refused(config, message):
     with pytest.raises(ImBenchError, match=message):
         online_method(config)
+
+
+@pytest.mark.parametrize(
+    ("im", "message"),
+    [
+        ({"labels": "owns"}, "'im', field 'labels': Input should be 'consensus' or 'own'"),
+        ({"block_inptu": False}, "field of the model's 'im' .*did you mean 'block_input'"),
+    ],
+)
+def test_wrong_maskings_are_refused(build, im, message):
+    with pytest.raises(ImBenchError, match=message):
+        build(im=im)
 
 
 def test_fields_reach_the_method():

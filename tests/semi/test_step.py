@@ -61,6 +61,11 @@ def test_masking_says_what_is_taught(build, masking, labels, kept):
     assert label.kept.flatten().tolist()[:2] == kept
 
 
+def test_a_companion_must_be_declared(build):
+    with pytest.raises(ImBenchError, match="declares none: give its class companion='ema'"):
+        step_of(build()).companion  # noqa: B018
+
+
 def test_what_is_logged_cannot_be_minimised(build):
     step = step_of(build())
     step.log("share", torch.ones((), requires_grad=True))

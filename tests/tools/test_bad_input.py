@@ -115,11 +115,45 @@ def test_a_missing_folder_of_images_is_named(tmp_path: Path) -> None:
         (["param_scheduler.3.type=X"], "--cfg-options do not fit"),
         (["train_cfg.type=NoLoop"], "cannot be built .*NoLoop"),
         (["optim_wrapper.type=NoWrapper"], "cannot be built .*NoWrapper"),
+        (["optim_wrapper.optimizer.type=Adm"], "unknown optimiser 'Adm': did you mean 'Adam'"),
+        (["param_scheduler.0.type=PolyLRR"], r"cannot be built .*PolyLRR is not in .* registry\)"),
+        (["param_scheduler.0.end=-3"], "cannot be built .*end should be larger"),
+        (["val_evaluator.type=IoUMetrik"], "cannot be built .*IoUMetrik"),
+        (["train_dataloader.batch_size=many"], "batch_size is 'many': name a number"),
+        (["model.segmentor.decode_head.num_classes=5"], "decode_head has 5 outputs, .* 19"),
+        (["epochs=3"], "'epochs' is a variable of the config's file"),
+        (["randomnes.seed=3"], "'randomnes' is not known"),
     ],
 )
 def test_wrong_options_are_refused(options: list[str], message: str, tmp_path: Path) -> None:
     arguments = small(FIXMATCH, options=[*options, f"work_dir={tmp_path}"])
     refused(message, *arguments)
+
+
+def test_an_unknown_metric_of_an_evaluation_is_refused(tmp_path: Path) -> None:
+    run_training(small(FIXMATCH, 1, options=[f"work_dir={tmp_path}"]))
+    wrong = ["test_evaluator.type=IoUMetrik", f"work_dir={tmp_path}"]
+    config, *options = small(FIXMATCH, options=wrong)
+    refused(
+        "cannot be built .*IoUMetrik", config, f"{tmp_path}/iter_1.pth", *options, command=run_test
+    )
+
+
+@pytest.mark.parametrize("below", ["", "/further/below"])
+def test_a_work_dir_that_is_a_file_is_refused(below: str, tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    path.touch()
+    refused(f"since {path} is a file: name another", *small(FIXMATCH), f"--work-dir={path}{below}")
+
+
+def test_a_config_needs_its_parts(tmp_path: Path) -> None:
+    path = tmp_path / "config.py"
+    path.write_text("model = dict(type='EncoderDecoder')\ntrain_dataloader = dict()")
+    refused("config .*config.py has no train_cfg and no optim_wrapper", str(path), "--amp")
+    checkpoint = tmp_path / "a.pth"
+    checkpoint.touch()
+    arguments = [str(path), str(checkpoint), "--out", str(tmp_path)]
+    refused("has no test_dataloader and no test_cfg and no", *arguments, command=run_test)
 
 
 def test_a_broken_config_is_refused(tmp_path: Path) -> None:
@@ -137,6 +171,11 @@ def test_a_broken_config_is_refused(tmp_path: Path) -> None:
 )
 def test_teachers_must_exist_and_be_wanted(config: str, teachers: list[str], message: str) -> None:
     refused(message, config, *(["--teachers", *teachers] if teachers else []))
+
+
+def test_unlabelled_images_of_a_plain_segmentor_need_the_hook() -> None:
+    example = "examples/plain_segmentor/with_ema_teachers.py"
+    refused("no InconsistencyMaskHook to label", example, "--cfg-options", "custom_hooks=[]")
 
 
 def test_trained_teachers_must_be_named() -> None:

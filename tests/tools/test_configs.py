@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import argparse
+import re
 from pathlib import Path
 
 import pytest
-from mmengine.config import Config
+from mmengine.config import Config, DictAction
 
+from im_bench.methods.online import Masking
 from im_bench.tools.configs import load_config, seed_model, set_teachers, without_mask_hooks
 from im_bench.tools.processes import count_processes, divide_batch
 
@@ -43,6 +46,22 @@ def test_what_the_config_says_of_teachers_is_kept(tmp_path: Path) -> None:
     set_teachers(config, [str(path), str(path)])
     assert config.custom_hooks[0].teachers.part == "student"
     assert config.custom_hooks[0].cache_dir is None
+
+
+def test_what_masks_block_is_said_as_the_page_says() -> None:
+    page = Path(__file__).parents[2] / "docs" / "mmsegmentation.md"
+    words = re.findall(r"model\.im\.[^\s`]+", page.read_text(encoding="utf-8"))
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--cfg-options", nargs="+", action=DictAction)
+    options = parser.parse_args(["--cfg-options", *words]).cfg_options
+    config = load_config(MASKED.format("u2pl"), options)
+    assert Masking(**config.model.im) == Masking(labels="own", block_input=False)
+
+
+def test_a_config_may_build_on_those_of_mmsegmentation(tmp_path: Path) -> None:
+    path = tmp_path / "own.py"
+    path.write_text("_base_ = 'mmseg::pspnet/pspnet_r18-d8_4xb2-80k_cityscapes-512x1024.py'")
+    assert load_config(str(path)).model.decode_head.type == "PSPHead"
 
 
 def test_hooks_of_masks_are_found_among_default_hooks_too() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -11,14 +12,18 @@ from typing import Any
 
 import pytest
 import torch
+from mmengine.runner import save_checkpoint
 from torch import Tensor
 
+from im_bench.methods import registry
 from im_bench.plugin.checkpoints import read_checkpoint
 from im_bench.tools.commands import run_test, run_training
+from im_bench.tools.configs import load_config
 
 from .conftest import ROOT, UNLABELLED, small
 
 METHODS = ("supervised", "fixmatch", "fpl", "crossmatch", "imas", "u2pl", "unimatch")
+MASKS = "_base_/inconsistency_masks.py"
 FIXMATCH = "mm_configs/fixmatch/fixmatch_r50_cs_1-16.py"
 _names = itertools.count()
 
@@ -100,6 +105,23 @@ def test_without_trained_teachers_averages_of_the_student_are_asked(tmp_path: Pa
     assert same(weights(tmp_path / "resumed", 2), weights(tmp_path / "whole", 2))
 
 
+def test_a_method_of_ones_own_trains_by_the_config_of_the_page(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(ROOT / "examples" / "mean_teacher")
+    monkeypatch.setitem(registry.BUILT_IN, "mean-teacher", "mean_teacher:MeanTeacher")
+    monkeypatch.setattr(registry, "_entry_points", registry._entry_points.__wrapped__)
+    page = (ROOT / "docs" / "your-own-method.md").read_text(encoding="utf-8")
+    *_, code = re.findall(r"```python\n(.*?)```", page, flags=re.DOTALL)
+    config, masked = tmp_path / "mean_teacher.py", tmp_path / "masked.py"
+    config.write_text(code.replace("/path/to/im-bench", str(ROOT)))
+    masked.write_text(f"_base_ = ['mean_teacher.py', '{ROOT}/mm_configs/{MASKS}']")
+    train(tmp_path / "out", str(config), iterations=1)
+    train(tmp_path / "im", str(masked), iterations=1)
+    assert "inconsistency_masks" not in read_checkpoint(tmp_path / "out" / "iter_1.pth")
+    assert "inconsistency_masks" in read_checkpoint(tmp_path / "im" / "iter_1.pth")
+
+
 def test_resuming_takes_the_latest_checkpoint_of_the_work_dir(tmp_path: Path) -> None:
     train(tmp_path, FIXMATCH, "--resume")  # there is none: from the start
     expected = weights(tmp_path, 2)
@@ -107,6 +129,29 @@ def test_resuming_takes_the_latest_checkpoint_of_the_work_dir(tmp_path: Path) ->
     (tmp_path / "last_checkpoint").write_text(str(tmp_path / "iter_1.pth"))
     train(tmp_path, FIXMATCH, "--resume")
     assert same(weights(tmp_path, 2), expected)
+
+
+def test_a_kill_while_a_checkpoint_is_written_loses_no_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept = load_config(FIXMATCH).default_hooks.checkpoint.max_keep_ckpts
+    shrunk: dict[str, Any] = {
+        "iterations": 4,
+        "options": [f"default_hooks.checkpoint.max_keep_ckpts={kept}"],
+    }
+
+    def cut(checkpoint: Any, filename: str, *args: Any, **kwargs: Any) -> None:
+        if "iter_3" in filename:
+            Path(filename).write_bytes(b"half")
+            raise KeyboardInterrupt
+        save_checkpoint(checkpoint, filename, *args, **kwargs)
+
+    with monkeypatch.context() as patch:
+        patch.setattr("mmengine.runner.runner.save_checkpoint", cut)
+        with pytest.raises(KeyboardInterrupt):
+            train(tmp_path, FIXMATCH, **shrunk)
+    train(tmp_path, FIXMATCH, "--resume", **shrunk)
+    assert (tmp_path / "iter_4.pth").is_file()
 
 
 def test_amp_computes_in_bfloat16_and_keeps_weights_in_float32(

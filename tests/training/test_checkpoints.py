@@ -65,7 +65,7 @@ def test_code_is_not_run_by_mmengine_either(trap: Path, monkeypatch: pytest.Monk
 def test_broken_files_are_named(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "broken.pth"
     path.write_bytes(content)
-    with pytest.raises(ImBenchError, match=r"broken\.pth .* train again"):
+    with pytest.raises(ImBenchError, match=r"broken\.pth .* train again$"):
         load_checkpoint(path)
 
 
@@ -73,7 +73,7 @@ def test_a_file_cut_short_is_named(tmp_path: Path) -> None:
     path = tmp_path / "cut.pth"
     save_checkpoint(path, {"weights": torch.rand(1000)})
     path.write_bytes(path.read_bytes()[:2000])
-    with pytest.raises(ImBenchError, match=r"cut\.pth"):
+    with pytest.raises(ImBenchError, match=r"cut\.pth cannot be read \([^.]*\): name another"):
         load_checkpoint(path)
 
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
-from im_bench.report.entries import Column, GenerationRow, ResultsTable
+from im_bench.report.entries import GenerationsTable, ResultsTable
 from im_bench.report.page.charts import DotChart, LineChart
 from im_bench.report.page.cost import Costs, costs
 from im_bench.report.page.curves import CurveReader, inconsistency_charts, learning_charts
 from im_bench.report.page.failures import Failures, failures
 from im_bench.report.page.gains import Gains, gains
 from im_bench.report.page.gallery import Gallery, gallery
-from im_bench.report.page.generations import by_data, generation_charts
+from im_bench.report.page.generations import generation_charts, shown_rows
 from im_bench.report.page.scores import ClassTable, class_tables, score_charts
 from im_bench.report.page.stages import Stages
 from im_bench.report.page.styles import MethodStyle, method_styles
@@ -62,9 +62,7 @@ class SuiteReport:
         gains: What masks add.
         learning: Validation over iterations.
         inconsistency: Inconsistent pixels over iterations.
-        generations: Rows of the table of generations, by data set.
-        most_generations: The largest number of generations.
-        generation_notes: The footer of that table.
+        generations: From generation to generation, None while there is no number.
         generation_charts: Its charts, by what they show.
         classes: Class by class.
         gallery: Pictures.
@@ -83,9 +81,7 @@ class SuiteReport:
     gains: Gains | None
     learning: tuple[LineChart, ...]
     inconsistency: tuple[LineChart, ...]
-    generations: tuple[tuple[Column, tuple[GenerationRow, ...]], ...]
-    most_generations: int
-    generation_notes: tuple[str, ...]
+    generations: GenerationsTable | None
     generation_charts: dict[str, tuple[LineChart, ...]]
     classes: tuple[ClassTable, ...]
     gallery: Gallery
@@ -120,6 +116,7 @@ def suite_report(plan: Plan, store: Store, thumbnails: Thumbnails) -> SuiteRepor
     reader = CurveReader(stages)
     scores, has_references = score_charts(table, styles)
     generations = generations_table(plan, store)
+    numbers = any(entry.scores for row in generations.rows for entry in row.entries)
     return SuiteReport(
         id=plan.name.replace(".", "-"),
         name=plan.name,
@@ -129,12 +126,10 @@ def suite_report(plan: Plan, store: Store, thumbnails: Thumbnails) -> SuiteRepor
         legend=tuple(styles.values()),
         scores=scores,
         has_references=has_references,
-        gains=gains(plan, table, styles),
+        gains=gains(table, styles),
         learning=learning_charts(stages, table, styles, reader),
         inconsistency=inconsistency_charts(stages, table, styles, reader),
-        generations=tuple((column, tuple(rows)) for column, rows in by_data(generations, styles)),
-        most_generations=generations.generations,
-        generation_notes=generations.notes,
+        generations=shown_rows(generations, styles) if numbers else None,
         generation_charts={
             quantity: charts
             for quantity in ("test", "images_kept", "pixels_kept", "label_accuracy")

@@ -68,6 +68,7 @@ def costs(stages: Stages, table: ResultsTable) -> Costs | None:
     found = [
         _cost(row.title, stages.plan.closure(finals[row.method]), stages, devices)
         for row in table.rows
+        if row.method in finals
     ]
     most = max(cost.total for cost in found) or 1.0
     methods = tuple(

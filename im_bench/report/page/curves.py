@@ -13,7 +13,7 @@ from im_bench.report.entries import Column, ResultsTable
 from im_bench.report.page.charts import Axis, LineChart, Series, line_chart
 from im_bench.report.page.stages import Stages
 from im_bench.report.page.styles import MethodStyle
-from im_bench.report.rendering import heading
+from im_bench.report.texts import heading
 from im_bench.suites.graph import Stage
 from im_bench.suites.plan import Cell
 from im_bench.training.scalars import read_rows
@@ -89,7 +89,7 @@ def learning_charts(
         shown = Column(column.data, column.split, metric)
         series = _series(stages, column.data, f"val/{metric}", shown.unit, styles, reader)
         if metric and series:
-            charts.append(_chart(column.data, f"validation {heading(shown)}", series))
+            charts.append(_chart(column.name, f"validation {heading(shown)}", series))
     return tuple(charts)
 
 
@@ -98,7 +98,7 @@ def inconsistency_charts(
 ) -> tuple[LineChart, ...]:
     """Return, for each data set, the inconsistent share of pixels over iterations."""
     return tuple(
-        _chart(column.data, "inconsistent pixels %", series)
+        _chart(column.name, "inconsistent pixels %", series)
         for column in table.columns
         if (series := _series(stages, column.data, INCONSISTENT, "%", styles, reader))
     )

@@ -12,8 +12,7 @@ from im_bench.methods.online import MASKED
 from im_bench.report.entries import Column, ResultsTable
 from im_bench.report.page.charts import DotChart, Value, dot_chart
 from im_bench.report.page.styles import MethodStyle
-from im_bench.report.rendering import number
-from im_bench.suites.plan import Plan
+from im_bench.report.texts import number
 
 RESAMPLES = 2000
 #: From fewer seeds an interval would say more than anybody knows.
@@ -68,31 +67,26 @@ class Gains:
     seeds: int
 
 
-def masked_pairs(plan: Plan) -> list[tuple[str, str]]:
+def masked_pairs(table: ResultsTable) -> list[tuple[str, str]]:
     """Return the methods that differ in their masks only: (with, without).
 
     These are ``METHOD+im`` and ``METHOD``, and ``im`` and ``me``, which share their protocol.
     """
-    names = list(dict.fromkeys(cell.method for cell in plan.cells))
-    pairs = [
-        (name, base)
-        for name in names
-        if name.endswith(MASKED) and (base := name.removesuffix(MASKED)) in names
-    ]
-    if {"im", "me"} <= set(names):
+    own = {row.method: row.base for row in table.rows if not row.origin}
+    pairs = [(method, base) for method, base in own.items() if base in own]
+    if {"im", "me"} <= set(own):
         pairs.append(("im", "me"))
     return pairs
 
 
-def gains(plan: Plan, table: ResultsTable, styles: Mapping[str, MethodStyle]) -> Gains | None:
+def gains(table: ResultsTable, styles: Mapping[str, MethodStyle]) -> Gains | None:
     """Return what masks add, or None where no pair of methods tells it.
 
     Args:
-        plan: Says which methods differ in their masks only.
         table: The scores.
         styles: Of the methods that charts show.
     """
-    pairs = masked_pairs(plan)
+    pairs = masked_pairs(table)
     titles = {row.method: row.title for row in table.rows}
     found = {pair: tuple(_gain(table, column, *pair) for column in table.columns) for pair in pairs}
     known = [gain for row in found.values() for gain in row if gain]
@@ -141,7 +135,7 @@ def _charts(table: ResultsTable, found: Found) -> Iterator[DotChart]:
         ((pair, row),) = found.items()
         for unit in dict.fromkeys(column.unit for column in table.columns):
             of_unit = [
-                (column.data, gain)
+                (column.name, gain)
                 for column, gain in zip(table.columns, row, strict=True)
                 if gain and column.unit == unit
             ]
@@ -151,7 +145,7 @@ def _charts(table: ResultsTable, found: Found) -> Iterator[DotChart]:
     for at, column in enumerate(table.columns):
         of_data = [(_name(*pair), gain) for pair, row in found.items() if (gain := row[at])]
         if of_data:
-            yield _chart(column.data, column.unit, of_data)
+            yield _chart(column.name, column.unit, of_data)
 
 
 def _name(masked: str, base: str) -> str:

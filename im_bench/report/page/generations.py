@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from im_bench.report.entries import Column, GenerationRow, GenerationsTable
 from im_bench.report.page.charts import LineChart, Series, line_chart
 from im_bench.report.page.styles import MethodStyle
-from im_bench.report.rendering import QUANTITIES, heading
+from im_bench.report.texts import QUANTITIES, heading
 
 MOST_ROWS = 1000
 
@@ -32,7 +33,7 @@ def generation_charts(
         ]
         if series and not _all_kept(series, quantity):
             name = f"test {heading(column)}" if quantity == "test" else QUANTITIES[quantity]
-            charts.append(line_chart(column.data, "generation", name, series, "whole"))
+            charts.append(line_chart(column.name, "generation", name, series, "whole"))
     return tuple(charts)
 
 
@@ -54,17 +55,8 @@ def _series(row: GenerationRow, column: Column, css: str) -> Series:
     return Series(row.method, css, points, band if spreads else (), dots=True)
 
 
-def by_data(
-    table: GenerationsTable, styles: Mapping[str, MethodStyle]
-) -> list[tuple[Column, Sequence[GenerationRow]]]:
-    """Return the rows of each data set, or nothing while all numbers are missing.
-
-    Of a table of thousands of rows these are the ones of methods that charts show.
-    """
-    if not any(entry.scores for row in table.rows for entry in row.entries):
-        return []
-    rows = [row for row in table.rows if len(table.rows) <= MOST_ROWS or row.method in styles]
-    return [
-        (column, [row for row in rows if row.column == column])
-        for column in dict.fromkeys(row.column for row in rows)
-    ]
+def shown_rows(table: GenerationsTable, styles: Mapping[str, MethodStyle]) -> GenerationsTable:
+    """Return the table; of thousands of rows those of the methods that charts show."""
+    if len(table.rows) <= MOST_ROWS:
+        return table
+    return replace(table, rows=tuple(row for row in table.rows if row.method in styles))

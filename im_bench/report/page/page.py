@@ -16,11 +16,12 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from im_bench import __version__
 from im_bench.errors import ImBenchError
 from im_bench.files import write_text
+from im_bench.report.html import render_html
 from im_bench.report.page.content import SuiteReport, suite_report
 from im_bench.report.page.cost import duration
 from im_bench.report.page.gallery import Item
 from im_bench.report.page.thumbnails import Thumbnails
-from im_bench.report.rendering import QUANTITIES, heading, hole, measured, reported
+from im_bench.report.texts import heading
 from im_bench.runner.store import Store
 from im_bench.suites.plan import Plan
 
@@ -113,16 +114,13 @@ def _environment() -> Environment:
         lstrip_blocks=True,
     )
     environment.filters.update(
-        measured=measured,
-        hole=hole,
-        reported=reported,
+        table=render_html,
         heading=heading,
         duration=duration,
         date=_date,
         sections=_sections,
         first_shown=_first_shown,
     )
-    environment.globals["quantities"] = QUANTITIES
     return environment
 
 

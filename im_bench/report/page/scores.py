@@ -10,7 +10,7 @@ from im_bench.report.entries import Column, Entry, ResultsTable
 from im_bench.report.page.charts import DotChart, Value, dot_chart
 from im_bench.report.page.stages import Stages
 from im_bench.report.page.styles import MethodStyle
-from im_bench.report.rendering import heading, measured, number, reported
+from im_bench.report.texts import heading, measured, number, reported
 
 CLASS = "iou_"
 #: Shades of a table of classes.
@@ -32,7 +32,7 @@ def score_charts(
         ]
         references = references or any(value.reference is not None for value in values)
         if values:
-            charts.append(dot_chart(column.data, heading(column), values))
+            charts.append(dot_chart(column.name, heading(column), values))
     return tuple(charts), references
 
 
@@ -105,7 +105,7 @@ def class_tables(
                 for method in styles
                 if method in scores
             )
-            found.append(ClassTable(column.data, classes, rows))
+            found.append(ClassTable(column.name, classes, rows))
     return tuple(found)
 
 

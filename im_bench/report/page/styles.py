@@ -10,8 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from statistics import fmean
 
-from im_bench.methods.online import MASKED
-from im_bench.report.entries import Column, ResultsTable, Row
+from im_bench.report.entries import Column, ResultsTable
 
 COLOURS = 8
 #: Methods that one chart can show; those with all labels apart.
@@ -39,24 +38,25 @@ def method_styles(table: ResultsTable) -> dict[str, MethodStyle]:
     """Return the styles of the methods that charts show, by name, in the order of the table.
 
     A method and its ``+im`` share a colour; the plain one is dashed then. Methods that use all
-    labels are grey. Where there are more methods than colours and lines, the best ones are shown.
+    labels are grey. Where there are more methods than colours and lines, the best ones are shown;
+    imported ones, of which there are only scores, are not.
     """
-    families = list(dict.fromkeys(_family(row) for row in table.rows if not row.all_labels))
-    if sum(not row.all_labels for row in table.rows) > MOST:
+    rows = [row for row in table.rows if not row.origin]
+    families = list(dict.fromkeys(row.base or row.method for row in rows if not row.all_labels))
+    if sum(not row.all_labels for row in rows) > MOST:
         best = _best(table, families)
         families = [family for family in families if family in best]
-    masked = {_base(row.method) for row in table.rows if row.method.endswith(MASKED)}
+    bases = {row.base for row in rows if row.base}
     found = {}
     greys = 0
-    for row in table.rows:
+    for row in rows:
         if row.all_labels:
             if greys < MOST_GREY:
                 found[row.method] = MethodStyle(row.method, row.title, f"grey d{greys}")
             greys += 1
-        elif (family := _family(row)) in families:
+        elif (family := row.base or row.method) in families:
             at = families.index(family)
-            paired = row.method in masked
-            dash = 2 * (at // COLOURS) + paired
+            dash = 2 * (at // COLOURS) + (row.method in bases)
             css = f"c{at % COLOURS} d{dash}"
             found[row.method] = MethodStyle(row.method, row.title, css)
     return found
@@ -73,7 +73,10 @@ def _base(method: str) -> str:
 def _best(table: ResultsTable, families: list[str]) -> set[str]:
     """Return the families that have the best methods, as many as can be shown."""
     places = _places(table)
-    members = {family: [m for m in places if _base(m) == family] for family in families}
+    members: dict[str, list[str]] = {family: [] for family in families}
+    for row in table.rows:
+        if row.method in places:
+            members[row.base or row.method].append(row.method)
     shown: set[str] = set()
     count = 0
     for family in sorted(families, key=lambda f: min(places[m] for m in members[f])):
@@ -86,7 +89,7 @@ def _best(table: ResultsTable, families: list[str]) -> set[str]:
 
 def _places(table: ResultsTable) -> dict[str, float]:
     """Return each method's mean place over the columns; one without any number comes last."""
-    places: dict[str, list[int]] = {row.method: [] for row in table.rows if not row.all_labels}
+    places: dict[str, list[int]] = {row.method: [] for row in table.rows if not row.section}
     for column in table.columns:
         for place, method in enumerate(_ordered(table, column, places)):
             places[method].append(place)

@@ -60,8 +60,12 @@ def engine_options(named: str, given: dict[str, Any]) -> EngineOptions:
     return kind(**{**fields, **wanted})
 
 
-def make_engine(options: EngineOptions) -> Engine:
+def make_engine(options: EngineOptions, out: Path) -> Engine:
     """Return the engine with these options.
+
+    Args:
+        options: Of the engine.
+        out: The results folder.
 
     Raises:
         ImBenchError: What it needs is not there: a GPU, a cluster, an optional package.
@@ -70,4 +74,12 @@ def make_engine(options: EngineOptions) -> Engine:
         from im_bench.runner.engines.local import LocalEngine
 
         return LocalEngine(options)
+    if isinstance(options, RayOptions):
+        from im_bench.runner.engines.ray.engine import RayEngine
+
+        return RayEngine(options)
+    if isinstance(options, SlurmOptions):
+        from im_bench.runner.engines.slurm.engine import SlurmEngine
+
+        return SlurmEngine(options, out)
     raise ImBenchError(f"the engine {options.engine!r} runs nothing")

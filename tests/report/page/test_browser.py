@@ -36,7 +36,8 @@ def texts(driver: Chrome, selector: str) -> list[str]:
 
 
 def methods(driver: Chrome, body: int = 1) -> list[str]:
-    return texts(driver, f"table.results tbody:nth-of-type({body}) tr:not(.apart) code")
+    rows = all_of(driver, f".im-results tbody:nth-of-type({body}) tr[data-method]")
+    return [str(row.get_dom_attribute("data-method")) for row in rows]
 
 
 def test_it_asks_for_nothing_and_complains_of_nothing(seen: Seen, driver: Chrome) -> None:
@@ -80,18 +81,18 @@ def test_markup_from_files_is_text(opened: Chrome) -> None:
 def test_a_click_sorts_the_best_first_and_holes_last(opened: Chrome) -> None:
     asked = methods(opened)
     assert asked == ["ldt", "unimatch", "unimatch+im", "u2pl", "u2pl+im", "me", "im"]
-    name, isic, _, cells = all_of(opened, "table.results thead button")
+    name, isic, _, cells = all_of(opened, ".im-results thead button")
 
     def values(column: int) -> list[float | None]:
-        cells = all_of(opened, f"table.results tbody:nth-of-type(1) td:nth-child({column})")
-        found = [cell.get_dom_attribute("data-v") for cell in cells]
+        cells = all_of(opened, f".im-results tbody:nth-of-type(1) td:nth-child({column})")
+        found = [cell.get_dom_attribute("data-value") for cell in cells]
         return [float(value) if value else None for value in found]
 
     isic.click()
     assert values(2) == sorted(values(2), reverse=True)
     assert methods(opened) != asked
     assert methods(opened, body=2) == ["fdt"]  # stays apart
-    head = one(opened, "table.results th[aria-sort]")
+    head = one(opened, ".im-results th[aria-sort]")
     assert head.get_dom_attribute("aria-sort") == "descending"
     isic.click()
     assert values(2) == sorted(values(2))
@@ -111,8 +112,8 @@ def test_a_click_sorts_the_best_first_and_holes_last(opened: Chrome) -> None:
 def test_tables_are_sorted_by_the_keyboard(opened: Chrome) -> None:
     from selenium.webdriver import Keys
 
-    all_of(opened, "table.results thead button")[1].send_keys(Keys.ENTER)
-    assert all_of(opened, "table.results th[aria-sort]")
+    all_of(opened, ".im-results thead button")[1].send_keys(Keys.ENTER)
+    assert all_of(opened, ".im-results th[aria-sort]")
 
 
 def test_the_gallery_is_browsed_by_lists_buttons_and_arrows(opened: Chrome) -> None:
@@ -178,7 +179,7 @@ def test_without_a_script_all_is_there_but_sorting_and_browsing(seen: Seen, driv
     driver.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": True})
     try:
         driver.get(seen.page.as_uri())
-        assert len(all_of(driver, "table.results tbody tr")) == 9
+        assert len(all_of(driver, ".im-results tbody tr")) == 9
         assert len(all_of(driver, ".panels img")) == 8
         assert not one(driver, ".controls").is_displayed()
         assert "browsing them needs JavaScript" in one(driver, "#seen-equal-gallery-help").text

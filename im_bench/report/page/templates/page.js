@@ -2,16 +2,16 @@
 // Two things need a script: sorting tables, and browsing the gallery. All else is there without it.
 
 function sortable(table) {
-  const heads = [...table.tHead.rows[0].cells];
+  const heads = [...table.tHead.rows[table.tHead.rows.length - 1].cells];
   const valueOf = (row, at) => {
     const cell = row.cells[at];
     if (at === 0 || cell.classList.contains("text")) return cell.textContent.trim();
-    return "v" in cell.dataset ? Number(cell.dataset.v) : null;
+    return "value" in cell.dataset ? Number(cell.dataset.value) : null;
   };
   const sort = (at, direction) => {
     const sign = direction === "ascending" ? 1 : -1;
     for (const body of table.tBodies) {
-      const rows = [...body.rows].filter((row) => !row.classList.contains("apart"));
+      const rows = [...body.rows].filter((row) => !row.classList.contains("section"));
       rows.sort((a, b) => {
         const [x, y] = [valueOf(a, at), valueOf(b, at)];
         if (x === null || y === null) return (x === null) - (y === null); // Holes come last.
@@ -28,7 +28,7 @@ function sortable(table) {
     head.append(button);
     button.addEventListener("click", () => {
       const now = head.getAttribute("aria-sort");
-      const first = head.dataset.better === "down" ? "descending" : "ascending";
+      const first = head.dataset.higherIsBetter === "true" ? "descending" : "ascending";
       const other = first === "ascending" ? "descending" : "ascending";
       sort(at, now === first ? other : first);
     });
@@ -106,7 +106,7 @@ function browsable(gallery, images, items) {
   show();
 }
 
-document.querySelectorAll("table.sortable").forEach(sortable);
+document.querySelectorAll(".im-results table, table.sortable").forEach(sortable);
 document.querySelectorAll(".needs-script").forEach((text) => (text.hidden = false));
 document.querySelectorAll(".no-script").forEach((text) => text.remove());
 const pictures = document.getElementById("pictures");

@@ -1,0 +1,154 @@
+"""``im-bench doctor``: whether this machine is fit for a suite, and what mends what is not."""
+
+from __future__ import annotations
+
+import shlex
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from im_bench.cli.options import DATA_ROOT, OUT, DataRootOption, OutOption, load_plan
+from im_bench.errors import unknown_name
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from rich.console import Console
+
+    from im_bench.runner.doctor import Finding
+    from im_bench.suites.plan import Plan
+
+ENGINES = ("local", "ray", "slurm")
+_STYLES = {"ok": "green", "warning": "yellow", "problem": "red"}
+
+
+def doctor(
+    data_root: DataRootOption = DATA_ROOT,
+    out: OutOption = OUT,
+    suite: Annotated[
+        str | None, typer.Option("--suite", help="Also look for the data sets of this suite.")
+    ] = None,
+    engine: Annotated[
+        str,
+        typer.Option("--engine", help="local, ray or slurm: what it lacks is a problem then."),
+    ] = "local",
+) -> None:
+    """Check Python, libraries, GPU, disk, limits, data sets, Weights & Biases and engines.
+
+    What is not well comes with the command that mends it. Exit status: 0 well or nothing but
+    warnings, 1 a problem, 2 wrong input.
+
+    Examples: im-bench doctor
+
+    im-bench doctor --suite cityscapes --data-root /data --out /scratch/runs --engine slurm
+    """
+    from rich.console import Console
+
+    if engine not in ENGINES:
+        raise unknown_name("engine", engine, ENGINES)
+    plan = load_plan(suite, out, data_root) if suite else None
+    console = Console()
+    counts = Counter[str]()
+    for finding in _findings(plan, data_root, out, engine):
+        counts[finding.level.value] += 1
+        _print(finding, console)
+    bad = [
+        f"{n} {name}{'s' if n > 1 else ''}"
+        for name in ("problem", "warning")
+        if (n := counts[name])
+    ]
+    console.print(", ".join(bad) or "all is well", style="bold")
+    raise typer.Exit(1 if counts["problem"] else 0)
+
+
+def _findings(plan: Plan | None, data_root: Path, out: Path, engine: str) -> Iterator[Finding]:
+    from im_bench.runner import doctor
+
+    with ThreadPoolExecutor() as pool:  # These three take seconds.
+        torch, mmseg, wandb = (
+            pool.submit(check) for check in (doctor.check_torch, doctor.check_mmseg, check_wandb)
+        )
+        yield doctor.check_python()
+        yield from doctor.check_libraries()
+        yield torch.result()
+        yield mmseg.result()
+        yield from doctor.check_out(out)
+        yield doctor.check_open_files()
+        yield doctor.check_shared_memory()
+        if plan is not None:
+            yield from check_data(plan, data_root)
+        yield wandb.result()
+        yield from doctor.check_engines(engine)
+
+
+def check_data(plan: Plan, data_root: Path) -> Iterator[Finding]:
+    """See which data sets of a plan are there."""
+    from im_bench.runner.doctor import Finding, Level
+
+    problems = {cell.data: cell.problem for cell in plan.cells}
+    places = {
+        stage.slug.split("/")[0]: stage.paths.get("description")
+        for stage in plan.graph
+        if stage.kind == "data"
+    }
+    for name, spec in plan.suite.data.items():
+        if spec.synth is not None:
+            yield Finding(Level.OK, f"data set {name}: built in, it is drawn")
+        elif problem := problems[name]:
+            said, _, _ = problem.partition(": run `im-bench data prepare`")
+            yield Finding(Level.PROBLEM, said, prepare_command(spec.folder or name, data_root))
+        else:
+            yield Finding(Level.OK, f"data set {name}: {places[name]}")
+
+
+def prepare_command(folder: str, data_root: Path) -> str:
+    """Return the command after which a data set lies in a folder of the root.
+
+    Args:
+        folder: What the suite calls it.
+        data_root: Where prepared data sets lie.
+    """
+    from im_bench.data.prepare import ALL_RECIPES
+
+    recipe = ALL_RECIPES.get(Path(folder).parts[0])
+    if recipe is None:
+        return f"im-bench data check {shlex.quote(str(data_root / folder))}"
+    command = f"im-bench data prepare {recipe.name} --root {shlex.quote(str(data_root))}"
+    return command if recipe.downloadable else f"{command} --source FOLDER  # of {recipe.home}"
+
+
+def check_wandb() -> Finding:
+    """See in a process of its own whether runs would reach the server of Weights & Biases."""
+    from im_bench.runner.doctor import Finding, Level, install, probe
+
+    answer, error = probe(
+        "import wandb; from im_bench.report.wandb_tracker import pick_mode; "
+        "answer = {'mode': pick_mode(wandb.setup().settings)}"
+    )
+    if answer is None:
+        return Finding(Level.WARNING, f"Weights & Biases cannot be used: {error}", install())
+    text = {
+        "online": "online: a key is there",
+        "offline": "offline, by wish or because there is no key or no way to its server; runs are "
+        "kept in --out",
+        "disabled": "disabled by WANDB_MODE",
+    }[answer["mode"]]
+    mend = "wandb login" if answer["mode"] == "offline" else ""
+    return Finding(Level.OK, f"Weights & Biases: {text}", mend)
+
+
+def _print(finding: Finding, console: Console) -> None:
+    from rich.table import Table
+    from rich.text import Text
+
+    level = finding.level.value
+    line = Table.grid(padding=(0, 2))
+    line.add_column(width=7)
+    line.add_column(overflow="fold")
+    line.add_row(Text(level, _STYLES[level]), Text(finding.text))
+    console.print(line)
+    if finding.mend:  # On one line, so that it can be copied.
+        console.print(f"{'':9}{finding.mend}", markup=False, highlight=False, soft_wrap=True)

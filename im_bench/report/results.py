@@ -1,0 +1,94 @@
+"""What the stage folders of a plan say: the outcomes of its cells, and where they stand."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from im_bench.methods.online import registry_name
+from im_bench.report.entries import Row, State
+from im_bench.runner.store import Status, Store
+from im_bench.suites.graph import Stage
+from im_bench.suites.plan import Cell, Plan
+
+#: Shares that pseudo-label stages leave, in the order of the table.
+SHARES = ("images_kept", "pixels_kept", "label_accuracy")
+
+
+class CellResults:
+    """The outcomes of all cells of a plan, read once.
+
+    Args:
+        plan: Says which there should be.
+        store: Says which there are.
+    """
+
+    def __init__(self, plan: Plan, store: Store) -> None:
+        self.plan = plan
+        self._store = store
+        self._known: dict[str, Status] = {}
+        self._outcomes = {
+            (cell.name, seed): result["outcome"]
+            for cell in plan.cells
+            for seed, key in cell.finals.items()
+            if (result := store.result(plan.graph[key])) is not None
+        }
+
+    def outcomes(self, cell: Cell) -> dict[int, Mapping[str, Any]]:
+        """Return the outcomes of a cell by seed, as far as they are there."""
+        return {
+            seed: self._outcomes[cell.name, seed]
+            for seed in cell.finals
+            if (cell.name, seed) in self._outcomes
+        }
+
+    def state(self, cell: Cell) -> State:
+        """Return where a cell stands; a failure anywhere among its stages counts."""
+        missing = [k for seed, k in cell.finals.items() if (cell.name, seed) not in self._outcomes]
+        if not missing:
+            return State.DONE
+        if cell.problem:
+            return State.NO_DATA
+        found = {self._status(stage) for stage in self.plan.closure(missing)}
+        for status, state in ((Status.FAILED, State.FAILED), (Status.RUNNING, State.RUNNING)):
+            if status in found:
+                return state
+        return State.PLANNED
+
+    def _status(self, stage: Stage) -> Status:
+        if stage.key not in self._known:
+            self._known[stage.key] = self._store.status(stage)
+        return self._known[stage.key]
+
+    def metrics(self) -> dict[str, str]:
+        """Return the headline of each data set, as far as a result names it."""
+        return {
+            cell.data: str(outcome["metric"])
+            for cell in reversed(self.plan.cells)
+            for outcome in self.outcomes(cell).values()
+        }
+
+
+def rows_of(plan: Plan) -> tuple[Row, ...]:
+    """Return the methods of a plan, those that see all labels last."""
+    rows: dict[str, Row] = {}
+    for cell in plan.cells:
+        stages = plan.stages_of(cell) if cell.method not in rows else []
+        all_labels = any(stage.config.get("part") == "all" for stage in stages)
+        rows.setdefault(cell.method, Row(cell.method, cell.title, all_labels, _base(cell, plan)))
+    return tuple(sorted(rows.values(), key=lambda row: row.all_labels))
+
+
+def _base(cell: Cell, plan: Plan) -> str:
+    """Return the method of the plan that a cell's is an addition to, or an empty string."""
+    base = registry_name(cell.method)
+    return base if base != cell.method and base in plan.suite.methods else ""
+
+
+def shares_of(generation: Mapping[str, Any]) -> dict[str, float]:
+    """Return the shares of a generation that mean something: of no images there are no pixels."""
+    return {
+        share: generation[share]
+        for share in SHARES
+        if share in generation and (share == "images_kept" or generation["images_kept"])
+    }

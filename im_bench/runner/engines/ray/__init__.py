@@ -1,0 +1,1 @@
+"""The Ray engine: stages as tasks of a cluster."""

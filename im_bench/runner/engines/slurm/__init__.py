@@ -1,0 +1,1 @@
+"""The Slurm engine: stages as jobs of a cluster."""

@@ -62,14 +62,6 @@ def method_styles(table: ResultsTable) -> dict[str, MethodStyle]:
     return found
 
 
-def _family(row: Row) -> str:
-    return _base(row.method)
-
-
-def _base(method: str) -> str:
-    return method.removesuffix(MASKED)
-
-
 def _best(table: ResultsTable, families: list[str]) -> set[str]:
     """Return the families that have the best methods, as many as can be shown."""
     places = _places(table)

@@ -52,9 +52,9 @@ def seen(tmp_path_factory: pytest.TempPathFactory) -> Seen:
 
 @pytest.fixture(scope="session")
 def driver(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chrome]:
-    lacking = missing()
-    if lacking and not os.environ.get("IM_BENCH_REQUIRE_SERVICES"):
-        pytest.skip(f"no {lacking}: install Debian's chromium and chromium-driver")
+    if lacking := missing():
+        end = pytest.fail if os.environ.get("IM_BENCH_REQUIRE_SERVICES") else pytest.skip
+        end(f"no {lacking}: install Debian's chromium and chromium-driver")
     with browser(tmp_path_factory.mktemp("profile")) as started:
         yield started
 

@@ -81,7 +81,7 @@ def test_markup_from_files_is_text(opened: Chrome) -> None:
 def test_a_click_sorts_the_best_first_and_holes_last(opened: Chrome) -> None:
     asked = methods(opened)
     assert asked == ["ldt", "unimatch", "unimatch+im", "u2pl", "u2pl+im", "me", "im"]
-    name, isic, _, cells = all_of(opened, ".im-results thead button")
+    name, isic, _, cells, rank = all_of(opened, ".im-results thead button")
 
     def values(column: int) -> list[float | None]:
         cells = all_of(opened, f".im-results tbody:nth-of-type(1) td:nth-child({column})")
@@ -105,6 +105,9 @@ def test_a_click_sorts_the_best_first_and_holes_last(opened: Chrome) -> None:
     assert values(4)[-1] is None
     assert [len(all_of(opened, "th[aria-sort]"))] == [1]
 
+    rank.click()
+    assert methods(opened)[0] == "me"
+    assert values(5)[-2:] == [None, None]
     name.click()
     assert methods(opened)[0] == "im"  # "Inconsistency Masks" before "Labelled only"
 

@@ -70,7 +70,10 @@ def table(methods: list[str], *, all_labels: str = "") -> ResultsTable:
     entries = {
         (method, "data"): Entry({1: i / 100}, (1,), State.DONE) for i, method in enumerate(methods)
     }
-    rows = tuple(Row(method, method.upper(), method == all_labels) for method in methods)
+    rows = tuple(
+        Row(m, m.upper(), m == all_labels, m.removesuffix("+im") if m.endswith("+im") else "")
+        for m in methods
+    )
     return ResultsTable("suite", (Column("data", "0.1", "iou"),), rows, entries, ())
 
 

@@ -107,7 +107,7 @@ def _gain(table: ResultsTable, column: Column, masked: str, base: str) -> Gain |
     sign = 1 if column.higher else -1
     both = [seed for seed in ours.scores if seed in theirs.scores]
     differences = np.array([sign * (ours.scores[s] - theirs.scores[s]) for s in both])
-    if not len(differences):
+    if not len(differences) or not np.isfinite(differences).all():
         return None
     low = high = None
     if len(differences) >= SEEDS_NEEDED:

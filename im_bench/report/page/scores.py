@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from math import isfinite
 from statistics import fmean
 
 from im_bench.report.entries import Column, Entry, ResultsTable
@@ -37,7 +38,7 @@ def score_charts(
 
 
 def _value(entry: Entry, column: Column, style: MethodStyle) -> Value | None:
-    if entry.mean is None:
+    if entry.mean is None or not isfinite(entry.mean):
         return None
     factor = 100 if column.unit == "%" else 1
     mean, spread = factor * entry.mean, factor * (entry.std or 0.0)

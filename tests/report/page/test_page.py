@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -170,6 +172,19 @@ def test_wrong_input_is_one_sentence(small: tuple[Plan, Store, Simulation], tmp_
         write_page(tmp_path / "file", "")
     with pytest.raises(ImBenchError, match="cannot write the page"):
         write_page(tmp_path / "file" / "below", "")
+
+
+def test_it_needs_no_pytorch(small: tuple[Plan, Store, Simulation]) -> None:
+    plan, store, _ = small
+    code = (
+        "import sys; from im_bench.cli.report import report; from pathlib import Path\n"
+        "report([sys.argv[1]], out=Path(sys.argv[2]))\n"
+        "heavy = {'torch', 'mmengine', 'wandb', 'pandas', 'matplotlib.pyplot'} & set(sys.modules)\n"
+        "sys.exit(f'imported {heavy}' if heavy else 0)"
+    )
+    words = [sys.executable, "-c", code, str(plan.path), str(store.out)]
+    done = subprocess.run(words, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
 
 
 def test_the_command(

@@ -60,7 +60,11 @@ class CurveReader:
         if stage.key not in self._rows:
             self._rows[stage.key] = _wanted(self._stages.folder(stage).path / "scalars.jsonl")
         rows = self._rows[stage.key]
-        points = [(row["iter"], row[quantity]) for row in rows if quantity in row]
+        points = [
+            (row["iter"], row[quantity])
+            for row in rows
+            if isinstance(row.get(quantity), (int, float))
+        ]
         return np.array(points, float).reshape(-1, 2)
 
 

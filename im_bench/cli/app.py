@@ -16,6 +16,7 @@ from im_bench.cli.logs import logs
 from im_bench.cli.methods import methods
 from im_bench.cli.plan import plan
 from im_bench.cli.predict import predict
+from im_bench.cli.report import report
 from im_bench.cli.retry import retry
 from im_bench.cli.run import run
 from im_bench.cli.show import show
@@ -36,7 +37,7 @@ app.add_typer(data.app, name="data", rich_help_panel="Here")
 #: How the help groups the commands.
 PANELS = {
     "Run": (run, retry, plan, status, logs),
-    "Results": (table, compare, stats, show, diff, predict, export, sync),
+    "Results": (table, report, compare, stats, show, diff, predict, export, sync),
     "Here": (methods, gc, doctor),
 }
 for panel, commands in PANELS.items():

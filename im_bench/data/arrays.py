@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from mmengine.registry import FUNCTIONS
 from mmseg.registry import DATASETS
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset
 
@@ -123,6 +124,14 @@ def labelled_indices(meta: dict[str, Any], data_dir: Path) -> list[int]:
             "run the data stage again"
         )
     return [position[name] for name in meta["labelled"]]
+
+
+def unlabelled_indices(meta: dict[str, Any], data_dir: Path) -> NDArray[np.int64]:
+    """Return the positions of the training images whose labels are hidden, ascending."""
+    hidden: NDArray[np.int64] = np.setdiff1d(
+        np.arange(len(meta["names"]["train"])), labelled_indices(meta, data_dir)
+    )
+    return hidden
 
 
 def training_images(data_dir: Path, part: str, pseudo_dir: Path | None) -> int:

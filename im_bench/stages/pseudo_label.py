@@ -22,7 +22,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from im_bench.data.arrays import images_per_batch, labelled_indices, read_meta
+from im_bench.data.arrays import images_per_batch, read_meta, unlabelled_indices
 from im_bench.data.label_spaces import IGNORED, LabelSpace, label_space
 from im_bench.data.pictures import as_rgb, colour, strip, write_png
 from im_bench.data.pseudo_labels import write_pseudo_labels
@@ -58,8 +58,7 @@ def run(job: Job) -> dict[str, Any]:
     _refuse_impossible(job.config, meta)
     folders = best_by_validation(job.inputs["candidates"], meta["metric"], job.config["teachers"])
     teachers = [load_model(folder, data, job.settings.device) for folder in folders]
-    labelled = labelled_indices(meta, data)
-    unlabelled = np.setdiff1d(np.arange(len(meta["names"]["train"])), labelled)
+    unlabelled = unlabelled_indices(meta, data)
     all_images = np.load(data / "train_images.npy", mmap_mode="r")
     all_labels = np.load(data / "train_labels.npy", mmap_mode="r")
     kept = _Kept(meta["space"])
@@ -72,7 +71,8 @@ def run(job: Job) -> dict[str, Any]:
         batch, predictions = label(images, teachers, job.config, meta)
         kept.add(rows, batch, all_labels[rows])
         if start == 0:
-            write_samples(job.folder / "samples", images, predictions, batch, meta)
+            truth = all_labels[rows]
+            write_samples(job.folder / "samples", images, truth, predictions, batch, meta)
         job.progress(start + len(rows), len(unlabelled))
     kept.save(job.folder, blank=job.config.get("block_input", False))
     return {
@@ -202,18 +202,25 @@ class _Kept:
 
 
 def write_samples(
-    folder: Path, images: Tensor, predictions: Tensor, batch: MaskedBatch, meta: Mapping[str, Any]
+    folder: Path,
+    images: Tensor,
+    truth: NDArray[np.uint8],
+    predictions: Tensor,
+    batch: MaskedBatch,
+    meta: Mapping[str, Any],
 ) -> None:
     """Write the first images of a batch as strips.
 
-    A strip shows the image, what each teacher says, the inconsistency mask in white, and the image
-    and label that a student gets.
+    A strip shows the image, its true label if one is known (here only), what each teacher says, the
+    inconsistency mask in white, and the image and label that a student gets.
     """
     space, outputs = meta["space"], meta["outputs"]
     disputed = consensus(predictions, space).inconsistent.cpu().numpy()
     blanked = batch.images.movedim(1, -1).cpu().numpy()
     for i in range(min(SAMPLES, len(images))):
+        known = space == "multilabel" or bool((truth[i] != IGNORED).any())
         said = [*predictions[:, i].cpu().numpy(), batch.labels[i].cpu().numpy()]
+        said = [truth[i], *said] if known else said
         coloured = [colour(each, space, outputs) for each in said]
         mask = as_rgb(disputed[i, ..., None].astype(np.uint8) * 255)
         panels = [as_rgb(images[i].numpy()), *coloured[:-1], mask, as_rgb(blanked[i]), coloured[-1]]

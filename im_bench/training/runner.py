@@ -33,7 +33,7 @@ from im_bench.training.checkpoints import load_checkpoint, refuse_pickled_code
 from im_bench.training.config import mmengine_config, monitored_metric, resolve_device
 from im_bench.training.hooks import Checkpoints, LossLog, Progress, StatelessRandomness
 from im_bench.training.memory import keep_freed_memory
-from im_bench.training.samples import write_samples
+from im_bench.training.samples import write_samples, write_unlabelled_samples
 from im_bench.training.scalars import read_rows
 
 # MMEngine would import these when it first looks for a name, and they print that an optional
@@ -132,6 +132,8 @@ def run_training(
     network = deployed(runner.model)
     network.load_state_dict(best["state_dict"])
     write_samples(runner.model, runner.val_dataloader.dataset, folder / "samples")
+    if pseudo_dir is not None:
+        write_unlabelled_samples(runner.model, data_dir, folder / "samples")
     curve = [row for row in read_rows(scalars) if "train/loss" in row]
     outcome = {
         "val": best["metrics"],

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -99,7 +100,10 @@ def test_masks_are_where_the_best_two_differ(
     assert (labels == (square(6) > 0.5).numpy()).all()
     data = np.load(folder.parent / "data" / "arrays" / "train_images.npy")[[0, 2, 4]]
     assert (images == data * ~disputed[..., None]).all()
-    assert len(list((folder / "samples").iterdir())) == 3
+    strips = sorted((folder / "samples").iterdir())
+    assert len(strips) == 3
+    panels = ["image", "truth", "teacher", "teacher", "mask", "image", "label"]
+    assert cv2.imread(str(strips[0])).shape == (8, 8 * len(panels) + 4 * (len(panels) - 1), 3)
 
 
 def test_pixels_without_a_true_label_are_neither_right_nor_wrong(

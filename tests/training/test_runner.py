@@ -271,6 +271,12 @@ def test_pseudo_labels_are_trained_on(data_dir: Path, tmp_path: Path) -> None:
     (tmp_path / "out").mkdir()
     outcome = run_training(train_config(), data_dir, pseudo, tmp_path / "out", "cpu")
     assert outcome["images"] == 24
+    # What the student says of the first images without a label.
+    samples = tmp_path / "out" / "samples"
+    assert len(list(samples.glob("unlabelled-*.png"))) == 8
+    first = cv2.cvtColor(cv2.imread(str(samples / "unlabelled-0.png")), cv2.COLOR_BGR2RGB)
+    assert first.shape == (32, 3 * 32 + 2 * 4, 3)
+    assert (first[:, :32] == np.load(data_dir / "train_images.npy")[8]).all()
 
 
 def test_synchronised_normalisation_becomes_plain(data_dir: Path, tmp_path: Path) -> None:

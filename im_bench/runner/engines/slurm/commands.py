@@ -21,6 +21,8 @@ COMMAND_SECONDS = 300.0
 
 #: Refusals that say nothing against the job itself.
 _MAY_PASS = ("contact slurm controller", "timed out", "temporarily", "QOS policy", "QOSMax")
+#: What ``--test-only`` says also where all nodes that could run the job are down.
+_NO_NODE = "node configuration is not available"
 #: Variables that say which Slurm is meant, not which job this process runs in.
 _WHICH_SLURM = {"SLURM_CONF", "SLURM_CLUSTERS"}
 
@@ -49,7 +51,12 @@ class JobState:
     @property
     def stuck(self) -> bool:
         """Whether it will wait forever unless somebody changes it, or Slurm's set-up."""
-        return self.name == "PENDING" and self.why.replace(" ", "_") in _NEVER
+        return self.name == "PENDING" and self.why in _NEVER
+
+    @property
+    def failed_to_launch(self) -> bool:
+        """Whether a node could not even begin it, and Slurm holds it back since."""
+        return self.name == "PENDING" and self.why.replace("_", " ").startswith("launch failed")
 
 
 #: Reasons to wait of jobs that ``sbatch`` takes though they can never start.
@@ -61,7 +68,6 @@ _NEVER = {
     "PartitionNodeLimit",
     "PartitionTimeLimit",
     "QOSMaxWallDurationPerJobLimit",
-    "launch_failed_requeued_held",
 }
 _OVER = {
     "BOOT_FAIL",
@@ -109,10 +115,14 @@ def gpus_of(options: SlurmOptions, needs: Resources) -> int:
 
 
 def refusal(chosen: Mapping[str, str | int | bool]) -> str:
-    """Return why Slurm would not take a job with these options, or an empty string."""
+    """Return what Slurm has against the options of a job, or an empty string.
+
+    Nodes are not looked at: where all are down, Slurm says that there are none, but takes the job.
+    """
     flags = [f"--{k}" if value is True else f"--{k}={value}" for k, value in chosen.items()]
     done = _run(["sbatch", "--test-only", *flags, "--wrap=true"])
-    return "" if done.returncode == 0 else reason(done.stderr)
+    refused = "" if done.returncode == 0 else reason(done.stderr)
+    return "" if _NO_NODE in refused else refused
 
 
 def reason(stderr: str) -> str:

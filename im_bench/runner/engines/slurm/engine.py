@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from im_bench.errors import ImBenchError
-from im_bench.runner.attempt import DONE
+from im_bench.runner.attempt import DONE, FAILED
 from im_bench.runner.engines.base import Ended, Task
 from im_bench.runner.engines.options import SlurmOptions
 from im_bench.runner.engines.slurm.commands import (
@@ -57,6 +57,9 @@ _LOST = {
     "TIMEOUT": "reached its time limit",
 }
 
+#: What to do about options that Slurm refuses.
+_SEE = "see `sinfo` for what there is, and give other options, or a YAML file of them to --engine"
+
 _Shape = tuple[Resources, bool]
 
 
@@ -73,7 +76,6 @@ class SlurmEngine:
 
     def __init__(self, options: SlurmOptions, out: Path) -> None:
         self._options = options
-        self._accepted: dict[_Shape, SbatchOptions] = {}
         self._waiting: dict[_Shape, list[StageFolder]] = {}  # not submitted yet
         self._jobs: dict[str, StageFolder] = {}
         self._dropped: list[Ended] = []
@@ -100,14 +102,13 @@ class SlurmEngine:
         """Have a task submitted with the next array, or take up its job of an earlier run.
 
         Raises:
-            ImBenchError: Slurm never takes a job with such needs.
             OSError: The folder cannot be written.
         """
         if job := self._earlier.pop(str(task.folder.path.absolute()), None):
             self._jobs[job] = task.folder
             return
         shape = (task.needs, task.alone)
-        chosen = self._accepted.get(shape) or self._accept(shape)
+        chosen = sbatch_options(self._options, *shape)
         settings = Settings(
             device=self._options.device if gpus_of(self._options, task.needs) else "cpu",
             threads=int(chosen["cpus-per-task"]),
@@ -159,45 +160,44 @@ class SlurmEngine:
                 raise ImBenchError(f"Slurm does not answer ({refused}): see whether it is up")
             if not refused or may_pass(refused):
                 return
-        raise ImBenchError(self._complaint(refused))
+        raise ImBenchError(f"{self._complaint(refused)}: {_SEE}")
 
     def _complaint(self, refused: str) -> str:
         where = f" of partition {self._options.partition}" if self._options.partition else ""
-        return (
-            f"Slurm takes no such job{where} ({refused.rstrip('.')}): see `sinfo` for what there "
-            "is, and give other options, or a YAML file with them to --engine"
-        )
-
-    def _accept(self, shape: _Shape) -> SbatchOptions:
-        chosen = sbatch_options(self._options, *shape)
-        refused = refusal(chosen)
-        if refused and not may_pass(refused):
-            raise ImBenchError(self._complaint(refused))
-        self._accepted[shape] = chosen
-        return chosen
+        return f"Slurm takes no such job{where} ({refused.rstrip('.')})"
 
     def _submit(self) -> None:
         """Submit all that waits; what Slurm does not take now, it may when other jobs are over."""
         if time.monotonic() < self._next_submission:
             return
         for shape, folders in list(self._waiting.items()):
-            size = ARRAY
+            chosen, size = sbatch_options(self._options, *shape), ARRAY
             while folders:
                 batch = folders[:size]
                 try:
-                    jobs = self._sbatch(self._accepted[shape], batch)
+                    jobs = self._sbatch(chosen, batch)
                 except (FailedJobError, FailedSubmissionError) as error:
                     if len(batch) > 1:  # an array may be over some limit
                         size = len(batch) // 2
                         continue
-                    if not self._jobs:
-                        raise ImBenchError(self._complaint(reason(str(error)))) from None
-                    self._next_submission = time.monotonic() + self._options.poll_seconds
-                    return
+                    self._refused(shape, reason(str(error)))
+                    break
                 self._jobs.update(zip(jobs, batch, strict=True))
                 self._folder.remember(self._jobs)
                 del folders[: len(batch)]
-            del self._waiting[shape]
+            if not folders:
+                del self._waiting[shape]
+
+    def _refused(self, shape: _Shape, why: str) -> None:
+        """Let stages fail that Slurm takes no job for, or wait where it may do so later."""
+        folders = self._waiting[shape]
+        if not may_pass(why):
+            self._dropped += [_fail(one, self._complaint(why)) for one in folders]
+            folders.clear()
+        elif self._jobs:
+            self._next_submission = time.monotonic() + self._options.poll_seconds
+        else:
+            raise ImBenchError(f"{self._complaint(why)}: {_SEE}")
 
     def _sbatch(self, chosen: SbatchOptions, folders: Sequence[StageFolder]) -> list[str]:
         with outside_of_jobs(), contextlib.redirect_stderr(io.StringIO()):
@@ -228,7 +228,7 @@ class SlurmEngine:
         ended = []
         for job, folder in list(self._jobs.items()):
             state = found.get(job)
-            if state and not state.over and not state.stuck:
+            if state and not (state.over or state.stuck or state.failed_to_launch):
                 continue
             del self._jobs[job]
             ended.append(self._ended(job, folder, state))
@@ -239,12 +239,13 @@ class SlurmEngine:
             folder.path.chmod(folder.path.stat().st_mode)
         if state and state.stuck:
             cancel([job])
-            why = f"its Slurm job {job} can never start ({state.why})"
-            hint = "mend the engine's options, then try again with --policy retry-failed"
-            folder.record_death(Failure(Cause.INPUT, f"{why}: {hint}"))
+            return _fail(folder, f"its Slurm job {job} can never start ({state.why})")
         code: int | None = None
         lost = f"its Slurm job {job} is over and left no result"
-        if state and state.name in _LOST:
+        if state and state.failed_to_launch:
+            cancel([job])
+            lost = f"its Slurm job {job} could not be started on its node"
+        elif state and state.name in _LOST:
             lost = f"its Slurm job {job} {_LOST[state.name]}"
         elif state and state.name == "OUT_OF_MEMORY":
             code = -signal.SIGKILL
@@ -255,3 +256,9 @@ class SlurmEngine:
             code = state.code
         self._folder.clean(job, folder)
         return Ended(folder, code, "" if code is not None else lost)
+
+
+def _fail(folder: StageFolder, why: str) -> Ended:
+    hint = "mend the engine's options or the suite's `resources`, then --policy retry-failed"
+    folder.record_death(Failure(Cause.INPUT, f"{why}: {hint}"))
+    return Ended(folder, FAILED)

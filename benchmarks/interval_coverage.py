@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from im_bench.report import statistics as st
+from im_bench.report.statistics import estimates as st
 
 TRIALS = 500
 SHAPES = ((1, 6), (1, 10), (2, 3), (4, 3), (4, 5), (8, 3), (20, 3))

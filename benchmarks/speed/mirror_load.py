@@ -20,7 +20,7 @@ import time
 from pathlib import Path
 
 from benchmarks.speed.large_plan import large_plan
-from im_bench.report.mirror import Mirror
+from im_bench.report.tracking.mirror import Mirror
 from im_bench.runner.events import Event, Happening
 from im_bench.runner.owner import Owner
 from im_bench.runner.store import Store

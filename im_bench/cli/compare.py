@@ -22,7 +22,7 @@ from im_bench.cli.statistics_output import StatisticsFormatOption, ToOption, che
 from im_bench.errors import ImBenchError
 
 if TYPE_CHECKING:
-    from im_bench.report.comparison import Side
+    from im_bench.report.statistics.comparison import Side
     from im_bench.runner.store import Store
     from im_bench.suites.plan import Plan
 
@@ -52,8 +52,10 @@ def compare(
 
     Example: im-bench compare unimatch+im unimatch --suite study-a-small
     """
-    from im_bench.report import comparison, statistics_json, statistics_text
-    from im_bench.report.notes import protocol_notes
+    from im_bench.report.statistics import comparison
+    from im_bench.report.statistics import json_form as statistics_json
+    from im_bench.report.statistics import text as statistics_text
+    from im_bench.report.tables.notes import protocol_notes
     from im_bench.runner.store import Store
 
     check_format(form)
@@ -77,9 +79,9 @@ def compare(
 def _two_methods(
     plan: Plan, store: Store, methods: list[str]
 ) -> tuple[Side, Side, tuple[str, ...]]:
-    from im_bench.report.comparison import Side
-    from im_bench.report.protocols import training_notes
-    from im_bench.report.tables import CellResults
+    from im_bench.report.statistics.comparison import Side
+    from im_bench.report.statistics.protocols import training_notes
+    from im_bench.report.tables.build import CellResults
 
     results = CellResults(plan, store)
     first, second = methods
@@ -93,10 +95,10 @@ def _two_methods(
 def _two_folders(
     plan: Plan, store: Store, method: str, other: Store
 ) -> tuple[Side, Side, tuple[str, ...]]:
-    from im_bench.report.comparison import Side
-    from im_bench.report.notes import origin_note
-    from im_bench.report.protocols import refuse_other_protocols
-    from im_bench.report.tables import CellResults
+    from im_bench.report.statistics.comparison import Side
+    from im_bench.report.statistics.protocols import refuse_other_protocols
+    from im_bench.report.tables.build import CellResults
+    from im_bench.report.tables.notes import origin_note
 
     if not other.stages.is_dir():
         raise ImBenchError(f"{other.out} is no results folder: name one that im-bench run has made")

@@ -125,7 +125,7 @@ def check_wandb() -> Finding:
     from im_bench.runner.doctor import Finding, Level, install, probe
 
     answer, error = probe(
-        "import wandb; from im_bench.report.wandb_tracker import pick_mode; "
+        "import wandb; from im_bench.report.tracking.tracker import pick_mode; "
         "answer = {'mode': pick_mode(wandb.setup().settings)}"
     )
     if answer is None:

@@ -22,7 +22,7 @@ from im_bench.cli.options import (
 from im_bench.errors import ImBenchError, unknown_name
 
 if TYPE_CHECKING:
-    from im_bench.report.exchange import Document
+    from im_bench.report.exchange.document import Document
 
 FORMATS = ("json", "csv", "parquet")
 
@@ -52,7 +52,7 @@ def export(
 
     Example: im-bench export --suite quickstart --format parquet --to results.parquet
     """
-    from im_bench.report.exporting import export as export_results
+    from im_bench.report.exchange.exporting import export as export_results
     from im_bench.runner.store import Store
 
     if form not in FORMATS:
@@ -89,7 +89,7 @@ def import_results(
 
     Example: im-bench import theirs.json --suite quickstart --origin lab-b
     """
-    from im_bench.report.importing import import_file
+    from im_bench.report.exchange.importing import import_file
 
     check_origin(origin)
     plan = load_plan(suite, out, data_root, budget)
@@ -106,7 +106,7 @@ def check_origin(origin: str) -> None:
     """
     from pydantic import TypeAdapter, ValidationError
 
-    from im_bench.report.exchange import Origin
+    from im_bench.report.exchange.document import Origin
 
     try:
         if origin:
@@ -118,8 +118,8 @@ def check_origin(origin: str) -> None:
 
 
 def _text(document: Document, form: str) -> str:
-    from im_bench.report.exporting import flat
-    from im_bench.report.rendering import render_csv
+    from im_bench.report.exchange.exporting import flat
+    from im_bench.report.tables.rendering import render_csv
 
     if form == "csv":
         return render_csv(flat(document))
@@ -128,7 +128,7 @@ def _text(document: Document, form: str) -> str:
 
 def _write(document: Document, form: str, to: Path) -> None:
     from im_bench.files import write_text
-    from im_bench.report.exporting import flat, write_parquet
+    from im_bench.report.exchange.exporting import flat, write_parquet
 
     if form == "parquet":
         write_parquet(flat(document), to)

@@ -131,7 +131,7 @@ def run_cells(
     Raises:
         ImBenchError: Nothing can run, or the engine is not to be had.
     """
-    from im_bench.report.mirror import Mirror
+    from im_bench.report.tracking.mirror import Mirror
     from im_bench.runner.engines.choice import make_engine
     from im_bench.runner.events import Summary
     from im_bench.runner.interrupt import stop_on_signals
@@ -212,7 +212,7 @@ def _command(policy: str | None = None) -> str:
 
 def show_table(plan: Plan, store: Store, console: Console) -> None:
     """Print the results of a plan, as far as they are there."""
-    from im_bench.report.rendering import render_terminal
-    from im_bench.report.tables import results_table
+    from im_bench.report.tables.build import results_table
+    from im_bench.report.tables.rendering import render_terminal
 
     console.print(render_terminal(results_table(plan, store)))

@@ -136,7 +136,7 @@ def _scores_table(outcome: Mapping[str, Any]) -> Table:
     """Return a line per generation: scores, shares kept, and which training was chosen."""
     from rich.table import Table
 
-    from im_bench.report.tables import SHARES
+    from im_bench.report.tables.build import SHARES
 
     generations = outcome.get("generations", [])
     metrics = list(dict.fromkeys(name for g in generations for name in g.get("test", {})))

@@ -10,7 +10,7 @@ import typer
 from im_bench.errors import ImBenchError, unknown_name
 
 if TYPE_CHECKING:
-    from im_bench.report.statistics_text import Page
+    from im_bench.report.statistics.text import Page
 
 FORMATS = ("terminal", "markdown", "json")
 
@@ -47,7 +47,8 @@ def show(page: Page, values: dict[str, Any], form: str, to: Path | None) -> None
     from rich.console import Console
 
     from im_bench.files import write_text
-    from im_bench.report import statistics_json, statistics_text
+    from im_bench.report.statistics import json_form as statistics_json
+    from im_bench.report.statistics import text as statistics_text
 
     if form == "terminal" and to is None:
         Console().print(statistics_text.render_terminal(page))

@@ -52,10 +52,12 @@ def stats(
 
     Example: im-bench stats --suite study-a-small --plot profiles.svg
     """
-    from im_bench.report import statistics_json, statistics_plot, statistics_text
-    from im_bench.report.notes import protocol_notes
-    from im_bench.report.summary import summarise
-    from im_bench.report.tables import CellResults
+    from im_bench.report.statistics import json_form as statistics_json
+    from im_bench.report.statistics import plot as statistics_plot
+    from im_bench.report.statistics import text as statistics_text
+    from im_bench.report.statistics.summary import summarise
+    from im_bench.report.tables.build import CellResults
+    from im_bench.report.tables.notes import protocol_notes
     from im_bench.runner.store import Store
 
     check_format(form)

@@ -42,7 +42,7 @@ def sync(
 
     Example: im-bench sync --out runs
     """
-    from im_bench.report.wandb_sync import OfflineRuns, check_server
+    from im_bench.report.tracking.sync import OfflineRuns, check_server
 
     if not out.is_dir():
         raise ImBenchError(f"there is no results folder {out}: name it with --out")
@@ -75,7 +75,7 @@ def sync(
 
 def record(plan: Plan, out: Path, checkpoints: bool, page: Path | None) -> None:
     """Mirror what lies in the stages' folders and is not yet mirrored, however long that takes."""
-    from im_bench.report.mirror import Mirror
+    from im_bench.report.tracking.mirror import Mirror
     from im_bench.runner.events import Event, Happening
     from im_bench.runner.store import Status, Store
 

@@ -54,7 +54,8 @@ def table(
     """
     from rich.console import Console
 
-    from im_bench.report import rendering, tables
+    from im_bench.report.tables import build as tables
+    from im_bench.report.tables import rendering
     from im_bench.runner.store import Store
 
     if form not in FORMATS:
@@ -76,11 +77,11 @@ def table(
     elif form == "markdown":
         text = rendering.render_markdown(make(plan, store))
     elif form == "latex":
-        from im_bench.report.latex import render_latex
+        from im_bench.report.tables.latex import render_latex
 
         text = render_latex(make(plan, store), standalone)
     elif form == "html":
-        from im_bench.report.html import render_html, render_html_page
+        from im_bench.report.tables.html import render_html, render_html_page
 
         text = (render_html_page if standalone else render_html)(make(plan, store))
     else:

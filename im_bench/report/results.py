@@ -7,8 +7,8 @@ from functools import cached_property
 from typing import Any
 
 from im_bench.methods.online import registry_name
-from im_bench.report.columns import columns_of
-from im_bench.report.entries import Column, Row, State
+from im_bench.report.tables.columns import columns_of
+from im_bench.report.tables.entries import Column, Row, State
 from im_bench.runner.store import Status, Store
 from im_bench.suites.graph import Stage
 from im_bench.suites.plan import Cell, Plan

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
-from im_bench.report.entries import GenerationsTable, ResultsTable
 from im_bench.report.page.charts import DotChart, LineChart
 from im_bench.report.page.cost import Costs, costs
 from im_bench.report.page.curves import CurveReader, inconsistency_charts, learning_charts
@@ -17,7 +16,8 @@ from im_bench.report.page.scores import ClassTable, class_tables, score_charts
 from im_bench.report.page.stages import Stages
 from im_bench.report.page.styles import MethodStyle, method_styles
 from im_bench.report.page.thumbnails import Thumbnails
-from im_bench.report.tables import generations_table, results_table
+from im_bench.report.tables.build import generations_table, results_table
+from im_bench.report.tables.entries import GenerationsTable, ResultsTable
 from im_bench.runner.store import Status, Store
 from im_bench.suites.plan import Plan
 

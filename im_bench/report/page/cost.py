@@ -7,8 +7,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from statistics import median
 
-from im_bench.report.entries import ResultsTable
 from im_bench.report.page.stages import Stages
+from im_bench.report.tables.entries import ResultsTable
 from im_bench.suites.graph import Stage
 
 KINDS = ("train", "pseudo-label", "evaluate", "data")

@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from im_bench.report.entries import Column, ResultsTable
 from im_bench.report.page.charts import Axis, LineChart, Series, line_chart
 from im_bench.report.page.stages import Stages
 from im_bench.report.page.styles import MethodStyle
-from im_bench.report.texts import heading
+from im_bench.report.tables.entries import Column, ResultsTable
+from im_bench.report.tables.texts import heading
 from im_bench.suites.graph import Stage
 from im_bench.suites.plan import Cell
 from im_bench.training.scalars import read_rows

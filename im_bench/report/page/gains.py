@@ -9,10 +9,10 @@ import numpy as np
 from scipy.stats import bootstrap
 
 from im_bench.methods.online import MASKED
-from im_bench.report.entries import Column, ResultsTable
 from im_bench.report.page.charts import DotChart, Value, dot_chart
 from im_bench.report.page.styles import MethodStyle
-from im_bench.report.texts import number
+from im_bench.report.tables.entries import Column, ResultsTable
+from im_bench.report.tables.texts import number
 
 RESAMPLES = 2000
 #: From fewer seeds an interval would say more than anybody knows.

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from im_bench.report.entries import Column, GenerationRow, GenerationsTable
 from im_bench.report.page.charts import LineChart, Series, line_chart
 from im_bench.report.page.styles import MethodStyle
-from im_bench.report.texts import QUANTITIES, heading
+from im_bench.report.tables.entries import Column, GenerationRow, GenerationsTable
+from im_bench.report.tables.texts import QUANTITIES, heading
 
 MOST_ROWS = 1000
 

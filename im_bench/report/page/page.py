@@ -16,12 +16,12 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from im_bench import __version__
 from im_bench.errors import ImBenchError
 from im_bench.files import write_text
-from im_bench.report.html import render_html
 from im_bench.report.page.content import SuiteReport, suite_report
 from im_bench.report.page.cost import duration
 from im_bench.report.page.gallery import Item
 from im_bench.report.page.thumbnails import Thumbnails
-from im_bench.report.texts import heading
+from im_bench.report.tables.html import render_html
+from im_bench.report.tables.texts import heading
 from im_bench.runner.store import Store
 from im_bench.suites.plan import Plan
 

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from math import isfinite
 from statistics import fmean
 
-from im_bench.report.entries import Column, Entry, ResultsTable
 from im_bench.report.page.charts import DotChart, Value, dot_chart
 from im_bench.report.page.stages import Stages
 from im_bench.report.page.styles import MethodStyle
-from im_bench.report.texts import heading, measured, number, reported
+from im_bench.report.tables.entries import Column, Entry, ResultsTable
+from im_bench.report.tables.texts import heading, measured, number, reported
 
 CLASS = "iou_"
 #: Shades of a table of classes.

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from statistics import fmean
 
-from im_bench.report.entries import Column, ResultsTable
+from im_bench.report.tables.entries import Column, ResultsTable
 
 COLOURS = 8
 #: Methods that one chart can show; those with all labels apart.

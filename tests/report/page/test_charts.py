@@ -2,10 +2,10 @@ from __future__ import annotations
 
 import pytest
 
-from im_bench.report.entries import Column, Entry, ResultsTable, Row, State
 from im_bench.report.page.charts import Series, Value, dot_chart, line_chart
 from im_bench.report.page.cost import duration
 from im_bench.report.page.styles import MOST, method_styles
+from im_bench.report.tables.entries import Column, Entry, ResultsTable, Row, State
 
 
 def series(*points: tuple[float, float], **more: object) -> Series:

@@ -15,8 +15,8 @@ from im_bench.errors import ImBenchError
 from im_bench.report.page.content import suite_report
 from im_bench.report.page.page import make_page, write_page
 from im_bench.report.page.thumbnails import Thumbnails
-from im_bench.report.tables import results_table
-from im_bench.report.texts import number
+from im_bench.report.tables.build import results_table
+from im_bench.report.tables.texts import number
 from im_bench.runner.store import Store
 from im_bench.suites.plan import Plan, make_plan
 

@@ -1,0 +1,1 @@
+"""Tables of results: what they mean, and how they look in each format."""

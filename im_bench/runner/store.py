@@ -118,7 +118,7 @@ class Store:
         """
         try:
             write_json(self.stages / ".writable", True)
-            (self.stages / ".writable").unlink()
+            (self.stages / ".writable").unlink(missing_ok=True)  # Others begin at the same time.
         except OSError as error:
             raise ImBenchError(
                 f"the results folder {self.out} cannot be written ({error.strerror}): choose "

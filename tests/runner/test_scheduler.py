@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -210,6 +212,18 @@ def test_a_results_folder_that_cannot_be_written_is_one_sentence(tmp_path: Path)
     assert {store.status(stage) for stage in plan.graph} == {Status.PLANNED}
     with pytest.raises(ImBenchError, match=r"file/runs cannot be written \(Not a dir.*--out"):
         run_plan(plan, store, LocalEngine(LocalOptions(slots=1, device="cpu"), LIGHT))
+
+
+def test_runners_may_begin_at_the_same_time(store: Store) -> None:
+    def make() -> None:
+        barrier.wait()
+        for _ in range(100):
+            store.make()
+
+    barrier = threading.Barrier(4)
+    with ThreadPoolExecutor(4) as pool:
+        for done in [pool.submit(make) for _ in range(4)]:
+            done.result()
 
 
 def test_a_stage_that_another_process_runs_is_waited_for(store: Store, run: Run) -> None:

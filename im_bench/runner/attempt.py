@@ -42,7 +42,7 @@ def run_attempt(path: Path, stop: threading.Event) -> int:
     folder = StageFolder(path)
     try:
         spec = folder.spec()
-        with Lock(path / "lock", on_lost=stop.set) as lock:
+        with Lock(path / "lock", on_lost=_leave) as lock:
             # Only under the lock is this certain: another may just have finished.
             if folder.result() is not None:
                 return DONE
@@ -53,6 +53,12 @@ def run_attempt(path: Path, stop: threading.Event) -> int:
     except (ImBenchError, OSError) as error:
         log.error("%s", explain(error, path).message)
         return FAILED
+
+
+def _leave() -> None:
+    """End this process at once: what it would still write now belongs to another."""
+    log.error("another process has taken over, because this one showed no sign of life")
+    os._exit(INTERRUPTED)
 
 
 class _Attempt:

@@ -127,6 +127,19 @@ def test_leaves_alone_what_another_runs(store: Store) -> None:
     assert folder.attempts == 0
 
 
+def test_a_stage_that_another_has_taken_over_writes_nothing_more(store: Store) -> None:
+    folder = made(store, "stubborn", {})
+    process = run_as_module(folder, IM_BENCH_LOCK_PATIENCE="0.5")
+    assert process.stderr is not None
+    process.stderr.readline()
+    lock = Lock(folder.path / "lock")
+    write_json(folder.path / "lock", {**vars(lock.owner), "host": "elsewhere", "beat": 0})
+    assert process.wait(20) == INTERRUPTED
+    assert "another process has taken over" in process.stderr.read()
+    process.stderr.close()
+    assert read_json(folder.path / "lock")["host"] == "elsewhere"
+
+
 def test_a_dead_owners_lock_is_taken_over(store: Store) -> None:
     folder = made(store, "add", {"value": 1})
     lock = Lock(folder.path / "lock")
@@ -194,10 +207,11 @@ def test_a_file_that_may_not_grow(store: Store) -> None:
     assert "is full: make room" in folder.errors()[0]["message"]
 
 
-def run_as_module(folder: StageFolder) -> subprocess.Popen[str]:
+def run_as_module(folder: StageFolder, **environment: str) -> subprocess.Popen[str]:
     return subprocess.Popen(
         [sys.executable, "-m", "im_bench.runner.stage", str(folder.path)],
         cwd=ABOVE,
+        env={**os.environ, **environment},
         stderr=subprocess.PIPE,
         text=True,
     )

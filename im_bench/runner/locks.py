@@ -141,10 +141,10 @@ class LockWatch:
             if os.fstat(contested).st_ino != dead.inode or _look(self.path) != dead:
                 return None
             descriptor = _create(new, text)
-            if descriptor is not None and dead.owner and dead.owner.is_here:
-                if not dead.owner.end():
-                    os.close(descriptor)
-                    return None
+            holder = dead.owner
+            if descriptor is not None and holder and holder.is_here and not holder.end():
+                os.close(descriptor)
+                return None
             new.replace(self.path)
             return descriptor
         finally:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from im_bench.errors import ImBenchError
-from im_bench.files import write_json
+from im_bench.files import sealed, write_json
 from im_bench.runner.failures import Failure, bounded_traceback, explain, overran
 from im_bench.runner.folder import Spec, StageFolder
 from im_bench.runner.job import SCRATCH, Job, StageInterrupted
@@ -134,7 +134,7 @@ class _Attempt:
             "restarts": self.restarts,
             "finished": datetime.now(timezone.utc).isoformat(timespec="seconds"),
         }
-        write_json(folder.path / "result.json", result)
+        write_json(folder.path / "result.json", sealed(result))
         shutil.rmtree(folder.path / SCRATCH, ignore_errors=True)
 
     def _overran(self) -> None:

@@ -72,8 +72,11 @@ class Store:
         """Return the last progress of the stage: step, total, loss, images_per_second, eta_s."""
         return self.folder(stage).progress()
 
-    def check(self, stage: Stage, graph: Graph) -> None:
+    def check(self, stage: Stage, graph: Graph) -> bool:
         """Compare what lies in the stage's folder with what the plan says belongs there.
+
+        Returns:
+            Whether the folder says what it holds: else its ``stage.json`` is missing or damaged.
 
         Raises:
             ImBenchError: If another stage lies there.
@@ -81,7 +84,7 @@ class Store:
         try:
             found = asdict(self.folder(stage).spec())
         except ImBenchError:
-            return
+            return False
         wanted = asdict(self._spec(stage, graph))
         for value in (found, wanted):
             for name in UNHASHED:
@@ -92,6 +95,7 @@ class Store:
                 "changed without a new recipe version, or two keys begin alike): remove the folder "
                 f"or choose another --out. The difference:\n{_difference(found, wanted)}"
             )
+        return True
 
     def prepare(self, stage: Stage, graph: Graph) -> StageFolder:
         """Make the stage's folder ready to run, and return it.

@@ -195,6 +195,18 @@ def test_a_damaged_result_is_made_again(store: Store, run: Run) -> None:
     assert after["outcome"] == before["outcome"]
 
 
+def test_a_damaged_description_of_what_is_done_is_written_again(store: Store, run: Run) -> None:
+    plan = layered_plan(2, 1)
+    run(plan)
+    for stage in plan.graph:
+        path = store.folder(stage).path / "stage.json"
+        before = path.read_text()
+        path.write_text(before[:40])
+        summary, _ = run(plan)
+        assert (summary.present, summary.done) == (summary.total, [])
+        assert path.read_text() == before
+
+
 def test_another_stage_in_a_folder_is_refused_with_the_difference(store: Store, run: Run) -> None:
     graph = Graph()
     stage = graph.add("add", "one", {"value": 1})

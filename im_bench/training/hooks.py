@@ -6,6 +6,7 @@ each step. These take the place of its runtime, timer, logger and checkpoint hoo
 
 from __future__ import annotations
 
+import logging
 import math
 import threading
 import time
@@ -22,8 +23,10 @@ from im_bench.errors import ImBenchError, unknown_name
 from im_bench.evaluation.directions import higher_is_better
 from im_bench.models.segmentor import deployed
 from im_bench.runner.job import SCRATCH, StageInterrupted
-from im_bench.training.checkpoints import load_checkpoint, save_checkpoint
+from im_bench.training.checkpoints import BrokenCheckpoint, load_checkpoint, save_checkpoint
 from im_bench.training.scalars import append_rows, truncate_rows
+
+logger = logging.getLogger(__name__)
 
 _ROWS = 200
 """About how many rows of training loss a curve has."""
@@ -203,20 +206,41 @@ class Checkpoints(Hook):
         self._saved_at = time.monotonic()
 
     def resume(self, runner: Any) -> int:
-        """Load the last state into a runner; return its iteration, 0 to start anew."""
-        if not self._last_file.exists():
+        """Load the last state into a runner; return its iteration, 0 to start anew.
+
+        A training whose files are damaged starts anew: that costs time, and nothing else.
+        """
+        try:
+            state = self._saved()
+        except BrokenCheckpoint as error:
+            logger.warning("starting anew: %s", error)
+            state = None
+        if state is None:
+            self._best_score = -math.inf
             self._best_file.unlink(missing_ok=True)
             self._loss_log.resume(0, {})
             return 0
-        state = load_checkpoint(self._last_file)
         runner.model.load_state_dict(state["state_dict"])
         runner.optim_wrapper.load_state_dict(state["optimizer"])
         for scheduler, saved in zip(runner.param_schedulers, state["schedulers"], strict=True):
             scheduler.load_state_dict(saved)
         self._loss_log.resume(state["iteration"], state["loss_log"])
+        return int(state["iteration"])
+
+    def _saved(self) -> dict[str, Any] | None:
+        """Return the last state, or None if there is none, and remember what was best until then.
+
+        Raises:
+            BrokenCheckpoint: A file is damaged.
+        """
+        if not self._last_file.exists():
+            return None
+        state = load_checkpoint(self._last_file)
         if self._best_file.exists():
             self._best_score = self._score(load_checkpoint(self._best_file)["metrics"])
-        return int(state["iteration"])
+        elif state.get("has_best"):
+            raise BrokenCheckpoint(f"{self._best_file} is missing")
+        return state
 
     def before_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None) -> None:
         """Save if it is time to, and stop if asked to."""
@@ -262,6 +286,7 @@ class Checkpoints(Hook):
                 "schedulers": [each.state_dict() for each in runner.param_schedulers],
                 "iteration": runner.iter,
                 "loss_log": self._loss_log.state_dict(),
+                "has_best": math.isfinite(self._best_score),
             },
         )
         self._saved_at = time.monotonic()

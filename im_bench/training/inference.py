@@ -48,7 +48,8 @@ def load_model(folder: Path, data_dir: Path, device: str = "auto") -> LabelSpace
     except BrokenCheckpoint as error:
         reason = str(error).rpartition(":")[0]
         raise ImBenchError(
-            f"{reason}: remove the folder {folder}, and run the suite again with --policy retry-failed"
+            f"{reason}: remove the folder {folder} and run again with --policy retry-failed, which "
+            "trains anew"
         ) from None
     try:
         model.load_state_dict(weights)

@@ -88,10 +88,11 @@ def test_a_bit_that_has_changed_is_found_unless_it_says_nothing(tmp_path: Path) 
         content[place] ^= 1 << place % 8
         path.write_bytes(content)
         try:
-            assert torch.equal(load_checkpoint(path)["weights"], weights), place
-        except ImBenchError as error:
-            assert "turned.pth" in str(error)
+            loaded = load_checkpoint(path)
+        except ImBenchError:
             found += 1
+        else:
+            assert torch.equal(loaded["weights"], weights), place
     assert found > len(weights) * 4 / 5  # all of the weights' bytes at least
 
 

@@ -21,7 +21,6 @@ from typing import NamedTuple
 from im_bench.errors import ImBenchError
 from im_bench.runner.stage import BLOCKED, run_in_child
 
-
 #: Seconds to wait for a server that was killed to be gone, before another is started.
 SERVER_PAUSES = (0.05, 0.2, 1.0)
 

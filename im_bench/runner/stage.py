@@ -80,7 +80,7 @@ def _run(path: Path, stop: threading.Event) -> int:
 
 
 def _redirect(log: Path) -> None:
-    """Send all output to a file, or nowhere if it cannot be opened: the terminal is the runner's."""
+    """Send all output to a file, or nowhere if that cannot be opened: the terminal is no place."""
     try:
         descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
     except OSError:

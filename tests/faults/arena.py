@@ -217,14 +217,14 @@ class Rule(TypedDict):
     action: str
 
 
-def rules(arena: Arena, *those: Rule) -> dict[str, str]:
+def rules(ground: Ground, *those: Rule) -> dict[str, str]:
     """Return the environment in which rules hold."""
-    return {"FAULTS_RULES": json.dumps(those), "FAULTS_MARK": str(arena.folder / "mark")}
+    return {"FAULTS_RULES": json.dumps(those), "FAULTS_MARK": str(ground.folder / "mark")}
 
 
-def struck(arena: Arena, rule: Rule, number: int = 0) -> bool:
+def struck(ground: Ground, rule: Rule, number: int = 0) -> bool:
     """Return whether a rule has hit anything."""
-    return (arena.folder / f"mark.{number}.{rule['after']}").exists()
+    return (ground.folder / f"mark.{number}.{rule['after']}").exists()
 
 
 def until(condition: Callable[[], bool], seconds: float = LONGEST) -> None:

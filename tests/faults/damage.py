@@ -66,10 +66,12 @@ def damage_at_rest(arena: Arena) -> None:
         os.killpg(runner.pid, 9)
         runner.wait()
     arena.quiet()
-    for _ in range(arena.chance.randint(1, 3)):
-        found = list(arena.out.glob(f"stages/**/{arena.chance.choice(AT_REST)}"))
-        if found:
-            spoil(arena, arena.chance.choice(sorted(found)))
+    for _ in range(arena.chance.randint(2, 4)):
+        kinds = [
+            found for name in AT_REST if (found := sorted(arena.out.glob(f"stages/**/{name}")))
+        ]
+        if kinds:
+            spoil(arena, arena.chance.choice(arena.chance.choice(kinds)))
     arena.settle()
 
 
@@ -77,14 +79,14 @@ def damage_at_work(arena: Arena) -> None:
     """Damage files under the hands of running stages."""
     arena.environment["IM_BENCH_LOCK_PATIENCE"] = PATIENCE
     runner = arena.start()
-    for _ in range(arena.chance.randint(1, 3)):
+    for _ in range(arena.chance.randint(2, 4)):
         arena.run_for_a_while(runner)
-        found = list(arena.out.glob(f"stages/**/{arena.chance.choice(AT_WORK)}"))
-        if found and runner.poll() is None:
-            try:
-                spoil(arena, arena.chance.choice(sorted(found)))
-            except FileNotFoundError:
-                continue  # it was over just now
+        kinds = [
+            found for name in AT_WORK if (found := sorted(arena.out.glob(f"stages/**/{name}")))
+        ]
+        if kinds and runner.poll() is None:
+            with suppress(FileNotFoundError):  # it may be over just now
+                spoil(arena, arena.chance.choice(arena.chance.choice(kinds)))
     arena.ended(runner)
     arena.settle()
 
@@ -99,7 +101,7 @@ def damage_done(arena: Arena) -> None:
         runner.wait()
     arena.quiet()
     folders = [path.parent for path in sorted(arena.out.glob("stages/**/result.json"))]
-    for _ in range(arena.chance.randint(1, 2)):
+    for _ in range(arena.chance.randint(1, 3)):
         if folders:
             name = arena.chance.choice(("result.json", "stage.json"))
             spoil(arena, arena.chance.choice(folders) / name)

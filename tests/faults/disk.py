@@ -40,26 +40,32 @@ ERRORS = ("ENOSPC", "EDQUOT", "EIO", "EROFS", "EACCES")
 
 
 def refuse_write(arena: Arena) -> None:
-    """Refuse some writes of one kind, and perhaps the records of the errors, too."""
-    what, name = arena.chance.choice(WRITES)
-    action = arena.chance.choice(ERRORS)
-    after, times = arena.chance.randrange(6), arena.chance.choice((1, 1, 2, 1000))
-    first = Rule(what=what, name=name, after=after, times=times, action=action)
-    errors = Rule(what="open", name=r"\.error-\d+\.json\..*", after=0, times=1000, action="ENOSPC")
-    unrecorded = arena.chance.random() < 0.3
-    runner = arena.start(**rules(arena, first, *[errors] * unrecorded))
+    """Refuse some writes of two kinds, and perhaps the records of the errors, too."""
+    those = [
+        Rule(
+            what=what,
+            name=name,
+            after=arena.chance.randrange(6),
+            times=arena.chance.choice((1, 1, 2, 1000)),
+            action=arena.chance.choice(ERRORS),
+        )
+        for what, name in arena.chance.sample(WRITES, 2)
+    ]
+    if arena.chance.random() < 0.3:
+        name = r"\.error-\d+\.json\..*"
+        those.append(Rule(what="open", name=name, after=0, times=1000, action="ENOSPC"))
+    runner = arena.start(**rules(arena, *those))
     if arena.ended(runner) == 2:
         assert arena.said(runner).startswith("error: "), arena.said(runner)
-    if struck(arena, first):
-        arena.note(f"{action} for {what} of {name}")
-    if unrecorded and struck(arena, errors, 1):
-        arena.note("ENOSPC for the record of an error")
+    for number, rule in enumerate(those):
+        if struck(arena, rule, number):
+            arena.note(f"{rule['action']} for {rule['what']} of {rule['name']}")
     arena.settle()
 
 
 def fill_disk(arena: Arena) -> None:
     """Fill a small disk up to a random rest, before the run or amid it."""
-    with small_disk(arena):
+    with small_disk(arena.out.parent):
         filler = arena.out.parent / "filler"
         before = arena.chance.random() < 0.5
         if before:
@@ -76,17 +82,17 @@ def fill_disk(arena: Arena) -> None:
 
 
 @contextmanager
-def small_disk(arena: Arena) -> Iterator[None]:
-    """Let the results lie on a disk of one mebibyte."""
-    mount = ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(arena.out.parent)]
+def small_disk(folder: Path, size: str = "1m") -> Iterator[None]:
+    """Let a folder lie on a disk of its own."""
+    folder.mkdir(parents=True, exist_ok=True)
+    mount = ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(folder)]
     if os.geteuid() != 0 or subprocess.run(mount, capture_output=True).returncode:
         pytest.skip("mounting takes root")
     try:
         yield
     finally:
-        arena.clear()
         # Lazily: a process that leaves may still have a file open.
-        subprocess.run(["umount", "--lazy", str(arena.out.parent)], check=True)
+        subprocess.run(["umount", "--lazy", str(folder)], check=True)
 
 
 def fill(path: Path, pages: int) -> None:
@@ -161,7 +167,7 @@ def changed(folders: list[Path], mode: int) -> Iterator[None]:
 
 def freeze(arena: Arena) -> None:
     """Run in a folder on a disk that is mounted read-only, then mount it to be written again."""
-    with small_disk(arena):
+    with small_disk(arena.out.parent):
         runner = arena.start()
         arena.run_for_a_while(runner)
         os.killpg(runner.pid, 9)

@@ -39,7 +39,7 @@ LIGHT = _named(
     damage.touch,
 )
 #: Rounds of real trainings, which take longer.
-REAL = _named(*trainings.KINDS, tracking.lose_tracking)
+REAL = _named(*trainings.KINDS, tracking.lose_tracking, tracking.fill_tracking)
 #: What a campaign has of them when it is not asked for more.
 SHORT_REAL = ("damage_checkpoint", "lose_tracking")
 #: How many rounds of light stages come with one of real trainings.

@@ -35,7 +35,7 @@ MOMENTS = (
 
 def kill_runner(arena: Arena) -> None:
     """Kill the runner, some times."""
-    for _ in range(arena.chance.randint(1, 3)):
+    for _ in range(arena.chance.randint(2, 4)):
         runner = arena.start()
         arena.run_for_a_while(runner)
         if runner.poll() is None:
@@ -48,7 +48,7 @@ def kill_runner(arena: Arena) -> None:
 def kill_stage(arena: Arena) -> None:
     """Kill processes of stages, found by their locks, while the runner goes on."""
     runner = arena.start()
-    for _ in range(arena.chance.randint(1, 3)):
+    for _ in range(arena.chance.randint(2, 4)):
         arena.run_for_a_while(runner)
         if pid := owner(arena):
             with suppress(ProcessLookupError):
@@ -88,7 +88,7 @@ def ask_to_stop(arena: Arena) -> None:
 
 def kill_group(arena: Arena) -> None:
     """Kill everything at once, as the end of a session or of a machine does."""
-    for _ in range(arena.chance.randint(1, 3)):
+    for _ in range(arena.chance.randint(2, 4)):
         runner = arena.start()
         arena.run_for_a_while(runner)
         if runner.poll() is None:

@@ -10,6 +10,8 @@ from contextlib import closing, contextmanager, suppress
 
 from im_bench.report.mirror import WAIT_SECONDS
 
+from .arena import Rule, rules, struck
+from .disk import small_disk
 from .trainings import Trainings
 
 ANSWERS = {
@@ -41,6 +43,27 @@ def lose_tracking(ground: Trainings) -> None:
     before = {path: path.read_bytes() for path in ground.found("result.json")}
     ground.check(before)
     ground.settle()
+
+
+def fill_tracking(ground: Trainings) -> None:
+    """Give Weights & Biases a disk that is full at once, or refuse writes of the mirror."""
+    if ground.chance.random() < 0.5:
+        names = (r"mirror\..*", r".*-stages\.json.*", r".*-report\.json.*", r"\.?wandb\.json.*")
+        rule = Rule(
+            what="open", name=ground.chance.choice(names), after=0, times=1000, action="ENOSPC"
+        )
+        runner = ground.start(WANDB_MODE="offline", **rules(ground, rule))
+        assert ground.ended(runner) == 0, ground.said(runner)
+        if struck(ground, rule):
+            ground.note(f"ENOSPC for {rule['name']}")
+        ground.settle()
+        return
+    with small_disk(ground.out / "wandb", "64k"):
+        runner = ground.start(WANDB_MODE="offline")
+        assert ground.ended(runner) == 0, ground.said(runner)
+        ground.note("W&B's folder on a full disk")
+        ground.quiet()
+        ground.settle()
 
 
 @contextmanager

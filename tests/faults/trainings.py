@@ -18,7 +18,7 @@ from typing import Any
 from test_end_to_end import make_suite
 from test_kills import outcomes
 
-from .arena import ADVISED, RETRIED, Ground, until
+from .arena import ADVISED, RETRIED, Ground, Rule, rules, struck, until
 from .damage import damage
 from .processes import servers
 
@@ -126,6 +126,47 @@ def kill_some(ground: Trainings, runner: subprocess.Popen[bytes]) -> None:
     ground.ended(runner)
 
 
+def refuse_checkpoint(ground: Trainings) -> None:
+    """Refuse writes of checkpoints, curves, arrays and pictures, or end them amid a file."""
+    names = (r"\.last\.pth\..*", r"\.best\.pth\..*", r"scalars\.jsonl", r"\w+\.npy", r"[\w-]+\.png")
+    rule = Rule(
+        what="open",
+        name=ground.chance.choice(names),
+        after=ground.chance.randrange(4),
+        times=ground.chance.choice((1, 1000)),
+        action=ground.chance.choice(("ENOSPC", "EIO")),
+    )
+    if ground.chance.random() < 0.5:
+        ground.ended(ground.start("--no-tracking", "--attempts", "1", **rules(ground, rule)))
+        if struck(ground, rule):
+            ground.note(f"training: {rule['action']} for {rule['name']}")
+    else:
+        size = ground.chance.choice((2_000, 20_000, 100_000, 300_000))
+        ground.prefix = ("prlimit", f"--fsize={size}")
+        ground.ended(ground.start("--no-tracking", "--attempts", "1"))
+        ground.note(f"training: no file may have more than {size} bytes")
+        ground.prefix = ()
+    ground.settle()
+
+
+def stop_training(ground: Trainings) -> None:
+    """Stop all processes of a runner; another takes its trainings over; the first one wakes up."""
+    ground.environment["IM_BENCH_LOCK_PATIENCE"] = "3"
+    first = ground.start("--no-tracking")
+    until(lambda: bool(ground.found("lock")) or first.poll() is not None)
+    time.sleep(ground.chance.uniform(0, 3))
+    os.killpg(first.pid, signal.SIGSTOP)
+    ground.note("training: all processes of a runner stopped; another took over; woken again")
+    second = ground.start("--no-tracking")
+    if ground.chance.random() < 0.5:
+        ground.ended(second)
+    else:
+        time.sleep(ground.chance.uniform(5, 10))
+    os.killpg(first.pid, signal.SIGCONT)
+    assert {ground.ended(first), ground.ended(second)} <= {0, 1}
+    ground.settle()
+
+
 def damage_checkpoint(ground: Trainings) -> None:
     """Damage the state or the best network of trainings that were killed."""
     ground.amid()
@@ -207,6 +248,8 @@ def damage_result(ground: Trainings) -> None:
 
 KINDS: tuple[Callable[[Any], None], ...] = (
     kill_training,
+    refuse_checkpoint,
+    stop_training,
     damage_checkpoint,
     damage_network,
     damage_suite,

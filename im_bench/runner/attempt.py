@@ -25,6 +25,9 @@ from im_bench.runner.provenance import provenance
 
 DONE, FAILED, INTERRUPTED = 0, 1, os.EX_TEMPFAIL
 
+#: Beginnings of unfinished files that others than the attempt may be writing just now.
+_OTHERS = (".lock.", ".stage.json.", ".settings.json.", ".error-", ".wandb.json.")
+
 log = logging.getLogger(__name__)
 
 
@@ -106,6 +109,7 @@ class _Attempt:
         folder, spec, settings = self.folder, self.spec, self.settings
         spent = folder.seconds_spent()  # before what says so is overwritten
         (folder.path / "progress.json").unlink(missing_ok=True)
+        _tidy(folder.path)
         limit_threads(settings.threads)
         origin = {**provenance(settings), "spent_before": spent}
         write_json(folder.path / f"provenance-{self.number}.json", origin)
@@ -161,6 +165,17 @@ def limit_threads(count: int) -> None:
         torch.set_num_threads(count)
     if cv2 := sys.modules.get("cv2"):
         cv2.setNumThreads(count)
+
+
+def _tidy(folder: Path) -> None:
+    """Remove what killed processes have left of files that they had not finished."""
+    for path in folder.glob(".*.tmp"):
+        if path.name.startswith(_OTHERS):
+            continue
+        if path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)
 
 
 def _root(folder: Path, slug: str) -> Path:

@@ -141,6 +141,16 @@ def test_a_stage_that_another_has_taken_over_writes_nothing_more(store: Store) -
     assert read_json(folder.path / "lock")["host"] == "elsewhere"
 
 
+def test_what_a_kill_has_left_half_written_is_removed(store: Store) -> None:
+    folder = made(store, "add", {"value": 1})
+    (folder.path / ".best.pth.01234567.tmp").write_bytes(bytes(1000))
+    (folder.path / ".samples.01234567.tmp").mkdir()
+    another = folder.path / ".settings.json.01234567.tmp"
+    another.touch()  # a runner may be writing it
+    assert attempt(folder) == DONE
+    assert list(folder.path.glob(".*.tmp")) == [another]
+
+
 def test_a_dead_owners_lock_is_taken_over(store: Store) -> None:
     folder = made(store, "add", {"value": 1})
     lock = Lock(folder.path / "lock")

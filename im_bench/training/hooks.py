@@ -24,7 +24,7 @@ from im_bench.evaluation.directions import higher_is_better
 from im_bench.models.segmentor import deployed
 from im_bench.runner.job import SCRATCH, StageInterrupted
 from im_bench.training.checkpoints import BrokenCheckpoint, load_checkpoint, save_checkpoint
-from im_bench.training.scalars import append_rows, truncate_rows
+from im_bench.training.scalars import append_rows, rows_hash, truncate_rows
 
 logger = logging.getLogger(__name__)
 
@@ -72,9 +72,13 @@ class LossLog(Hook):
         self._steps = 0
         self._read_at = self._started_at = time.monotonic()
 
-    def state_dict(self) -> dict[str, Any]:
-        """Return the part of a row that is not written yet."""
-        return {"sums": dict(self._sums)}
+    def state_dict(self, iteration: int) -> dict[str, Any]:
+        """Return the part of a row that is not written yet, and the hash of those that are."""
+        return {"sums": dict(self._sums), "rows": rows_hash(self._file, iteration)}
+
+    def fits(self, iteration: int, state: Mapping[str, Any]) -> bool:
+        """Return whether the rows up to an iteration are still what they were then."""
+        return state.get("rows") in (None, rows_hash(self._file, iteration))
 
     def resume(self, iteration: int, state: Mapping[str, Any]) -> None:
         """Forget the rows after an iteration and continue the one that was unfinished then.
@@ -240,6 +244,8 @@ class Checkpoints(Hook):
             self._best_score = self._score(load_checkpoint(self._best_file)["metrics"])
         elif state.get("has_best"):
             raise BrokenCheckpoint(f"{self._best_file} is missing")
+        if not self._loss_log.fits(state["iteration"], state["loss_log"]):
+            raise BrokenCheckpoint("the curves beside it are damaged")
         return state
 
     def before_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None) -> None:
@@ -285,7 +291,7 @@ class Checkpoints(Hook):
                 "optimizer": runner.optim_wrapper.state_dict(),
                 "schedulers": [each.state_dict() for each in runner.param_schedulers],
                 "iteration": runner.iter,
-                "loss_log": self._loss_log.state_dict(),
+                "loss_log": self._loss_log.state_dict(runner.iter),
                 "has_best": math.isfinite(self._best_score),
             },
         )

@@ -77,7 +77,7 @@ class StageFolder:
         Raises:
             ImBenchError: If the folder holds no stage.
         """
-        value = _read(self.path / "stage.json")
+        value = self._described()
         try:
             return Spec(**{field.name: value[field.name] for field in fields(Spec)})
         except KeyError:
@@ -131,10 +131,15 @@ class StageFolder:
             return None, f"{path} is not a result, so its stage counts as not done"
         if not is_whole(value):
             return None, f"{path} was changed or damaged, so its stage counts as not done"
-        key = _read(self.path / "stage.json").get("key")
+        key = self._described().get("key")
         if key is not None and value.get("key") != key:
             return None, f"{path} belongs to another stage, so its stage counts as not done"
         return value, ""
+
+    def _described(self) -> dict[str, Any]:
+        """Return what ``stage.json`` says, which is nothing if it is damaged."""
+        value = _read(self.path / "stage.json")
+        return value if is_whole(value) else {}
 
     def progress(self) -> dict[str, Any] | None:
         """Return the last thing that the running attempt said of itself."""

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from im_bench.errors import ImBenchError
-from im_bench.files import write_json
+from im_bench.files import sealed, write_json
 from im_bench.runner.folder import Spec, StageFolder, Status
 from im_bench.suites.graph import Graph, Stage
 from im_bench.suites.recipes import RECIPES
@@ -106,7 +106,7 @@ class Store:
         self.check(stage, graph)
         folder = self.folder(stage)
         try:
-            write_json(folder.path / "stage.json", asdict(self._spec(stage, graph)))
+            write_json(folder.path / "stage.json", sealed(asdict(self._spec(stage, graph))))
         except OSError as error:
             raise ImBenchError(
                 f"{folder.path} cannot be written ({error.strerror}): make room or give write "

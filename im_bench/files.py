@@ -7,11 +7,13 @@ import json
 import os
 import shutil
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+#: The field with the hash of the others.
+SEAL = "sha256"
 # Made once: a plan of 100,000 cells asks for half a million hashes.
 _CANONICAL = json.JSONEncoder(sort_keys=True, separators=(",", ":"), allow_nan=False)
 
@@ -60,6 +62,21 @@ def write_json(path: Path, value: Any, durable: bool = True) -> None:
 def read_json(path: Path) -> Any:
     """Read a JSON file."""
     return json.loads(path.read_text(encoding="utf-8"))
+
+
+def sealed(value: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a JSON object with the hash of its content, by which :func:`is_whole` knows it."""
+    # Through JSON, so that it equals what is read back: keys are strings there.
+    return {**value, SEAL: sha256_json(json.loads(json.dumps(value)))}
+
+
+def is_whole(value: Mapping[str, Any]) -> bool:
+    """Return whether a sealed object is as it was written. One without a seal counts as whole."""
+    content = {name: part for name, part in value.items() if name != SEAL}
+    try:
+        return value.get(SEAL) in (None, sha256_json(content))
+    except ValueError:  # numbers that are none are not written
+        return False
 
 
 def sha256_json(value: Any) -> str:

@@ -27,6 +27,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         default=None,
         help="folder of golden .npz files (default: $IM_BENCH_SHARED/golden or ../shared/golden)",
     )
+    parser.addoption("--faults", type=int, default=0, help="rounds of faults in tests/faults")
+    parser.addoption("--seed", type=int, default=1, help="what the faults are drawn from")
+    parser.addoption("--report", type=Path, default=None, help="file that tells what was seen")
 
 
 @pytest.hookimpl(optionalhook=True)

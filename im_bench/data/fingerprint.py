@@ -14,7 +14,7 @@ from pathlib import Path
 from im_bench.data.description import SPLITS, DataDescription, load_description
 from im_bench.data.listing import list_pairs
 from im_bench.errors import ImBenchError
-from im_bench.files import read_json, sha256_file, sha256_json, write_json
+from im_bench.files import SEAL, is_whole, read_json, sealed, sha256_file, sha256_json, write_json
 
 MANIFEST = "manifest.json"
 
@@ -97,14 +97,18 @@ def _hash_all(paths: Collection[Path], cache: Path | None) -> _Hashes:
             known |= {path: (*stats[path], sha) for path, sha in zip(stale, hashes, strict=True)}
         if cache is not None:
             with suppress(OSError):  # a cache that cannot be kept costs time, nothing else
-                write_json(cache, known)
+                write_json(cache, sealed(known))
     return known
 
 
 def _remembered(cache: Path) -> _Hashes:
     try:
-        return {path: (size, time, sha) for path, (size, time, sha) in read_json(cache).items()}
-    except (OSError, ValueError, TypeError, AttributeError):
+        content = read_json(cache)
+        if not is_whole(content):
+            return {}  # A wrong hash would be believed for ever.
+        del content[SEAL]
+        return {path: (size, time, sha) for path, (size, time, sha) in content.items()}
+    except (OSError, ValueError, TypeError, AttributeError, KeyError):
         # Absent or damaged: what it held can be computed again.
         return {}
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from im_bench.errors import ImBenchError
-from im_bench.files import write_json
+from im_bench.files import sealed, write_json
 from im_bench.runner.failures import Failure, bounded_traceback, explain, overran
 from im_bench.runner.folder import Spec, StageFolder
 from im_bench.runner.job import SCRATCH, Job, StageInterrupted
@@ -24,6 +24,9 @@ from im_bench.runner.locks import Lock, LockedError
 from im_bench.runner.provenance import provenance
 
 DONE, FAILED, INTERRUPTED = 0, 1, os.EX_TEMPFAIL
+
+#: Beginnings of unfinished files that others than the attempt may be writing just now.
+_OTHERS = (".lock.", ".stage.json.", ".settings.json.", ".error-", ".wandb.json.")
 
 log = logging.getLogger(__name__)
 
@@ -42,7 +45,7 @@ def run_attempt(path: Path, stop: threading.Event) -> int:
     folder = StageFolder(path)
     try:
         spec = folder.spec()
-        with Lock(path / "lock", on_lost=stop.set) as lock:
+        with Lock(path / "lock", on_lost=_leave) as lock:
             # Only under the lock is this certain: another may just have finished.
             if folder.result() is not None:
                 return DONE
@@ -53,6 +56,12 @@ def run_attempt(path: Path, stop: threading.Event) -> int:
     except (ImBenchError, OSError) as error:
         log.error("%s", explain(error, path).message)
         return FAILED
+
+
+def _leave() -> None:
+    """End this process at once: what it would still write now belongs to another."""
+    log.error("another process has taken over, because this one showed no sign of life")
+    os._exit(INTERRUPTED)
 
 
 class _Attempt:
@@ -100,6 +109,7 @@ class _Attempt:
         folder, spec, settings = self.folder, self.spec, self.settings
         spent = folder.seconds_spent()  # before what says so is overwritten
         (folder.path / "progress.json").unlink(missing_ok=True)
+        _tidy(folder.path)
         limit_threads(settings.threads)
         origin = {**provenance(settings), "spent_before": spent}
         write_json(folder.path / f"provenance-{self.number}.json", origin)
@@ -128,7 +138,7 @@ class _Attempt:
             "restarts": self.restarts,
             "finished": datetime.now(timezone.utc).isoformat(timespec="seconds"),
         }
-        write_json(folder.path / "result.json", result)
+        write_json(folder.path / "result.json", sealed(result))
         shutil.rmtree(folder.path / SCRATCH, ignore_errors=True)
 
     def _overran(self) -> None:
@@ -155,6 +165,17 @@ def limit_threads(count: int) -> None:
         torch.set_num_threads(count)
     if cv2 := sys.modules.get("cv2"):
         cv2.setNumThreads(count)
+
+
+def _tidy(folder: Path) -> None:
+    """Remove what killed processes have left of files that they had not finished."""
+    for path in folder.glob(".*.tmp"):
+        if path.name.startswith(_OTHERS):
+            continue
+        if path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)
 
 
 def _root(folder: Path, slug: str) -> Path:

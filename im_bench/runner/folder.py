@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from im_bench.errors import ImBenchError
-from im_bench.files import read_json, write_json
+from im_bench.files import is_whole, read_json, write_json
 from im_bench.runner.failures import Cause, Failure
 from im_bench.runner.job import Settings
 from im_bench.runner.locks import Lock, LockedError, LockWatch
@@ -77,7 +77,7 @@ class StageFolder:
         Raises:
             ImBenchError: If the folder holds no stage.
         """
-        value = _read(self.path / "stage.json")
+        value = self._described()
         try:
             return Spec(**{field.name: value[field.name] for field in fields(Spec)})
         except KeyError:
@@ -129,10 +129,17 @@ class StageFolder:
             return None, f"{path} cannot be read ({error}), so its stage counts as not done"
         if not isinstance(value, dict) or not isinstance(value.get("outcome"), dict):
             return None, f"{path} is not a result, so its stage counts as not done"
-        key = _read(self.path / "stage.json").get("key")
+        if not is_whole(value):
+            return None, f"{path} was changed or damaged, so its stage counts as not done"
+        key = self._described().get("key")
         if key is not None and value.get("key") != key:
             return None, f"{path} belongs to another stage, so its stage counts as not done"
         return value, ""
+
+    def _described(self) -> dict[str, Any]:
+        """Return what ``stage.json`` says, which is nothing if it is damaged."""
+        value = _read(self.path / "stage.json")
+        return value if is_whole(value) else {}
 
     def progress(self) -> dict[str, Any] | None:
         """Return the last thing that the running attempt said of itself."""

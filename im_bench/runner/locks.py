@@ -3,8 +3,9 @@
 The holder writes a growing number into its lock every few seconds. A holder on the same machine is
 looked up among the processes, so its death is known at once; one on another machine, or one that
 was stopped (SIGSTOP), counts as dead when its number has stood still for some time by the
-observer's own clock. Clocks of different machines are never compared. A holder that wakes up after
-that finds its lock taken, and writes nothing any more.
+observer's own clock. Clocks of different machines are never compared. A holder that stands still is
+killed before its lock is taken, so that it cannot wake up amid a write; a distant one that comes
+back finds its lock taken, and writes nothing any more.
 """
 
 from __future__ import annotations
@@ -22,10 +23,23 @@ from types import TracebackType
 
 from typing_extensions import Self
 
+from im_bench.errors import ImBenchError
 from im_bench.runner.owner import Owner
 
-HEARTBEAT_SECONDS = 5.0
-STALE_SECONDS = 45.0
+
+def _patience() -> float:
+    try:
+        return float(os.environ.get("IM_BENCH_LOCK_PATIENCE", "45"))
+    except ValueError:
+        raise ImBenchError(
+            "IM_BENCH_LOCK_PATIENCE is no number: set it to seconds, or leave it out"
+        ) from None
+
+
+#: Without a sign of life for so long, a distant holder, or one that stands still, counts as dead.
+#: All machines must agree on it; a network folder whose caches live longer needs more.
+STALE_SECONDS = _patience()
+HEARTBEAT_SECONDS = STALE_SECONDS / 9
 
 
 @dataclass(frozen=True)
@@ -112,7 +126,7 @@ class LockWatch:
         """Replace a lock that was found dead; return the new file's descriptor, or None if lost.
 
         Of several that try, one wins: they queue for the dead file itself, and whoever comes second
-        finds that the name has passed to another file.
+        finds that the name has passed to another file. A holder that only stands still is killed.
         """
         dead = self._last
         if dead is None:
@@ -127,6 +141,10 @@ class LockWatch:
             if os.fstat(contested).st_ino != dead.inode or _look(self.path) != dead:
                 return None
             descriptor = _create(new, text)
+            holder = dead.owner
+            if descriptor is not None and holder and holder.is_here and not holder.end():
+                os.close(descriptor)
+                return None
             new.replace(self.path)
             return descriptor
         finally:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import signal
 import socket
+import time
 import uuid
 from dataclasses import dataclass
 from functools import cache
@@ -52,6 +54,23 @@ class Owner:
     def lives(self) -> bool:
         """Whether the process exists. Meaningless unless it is here."""
         return _start(self.pid) == self.start != -1
+
+    def end(self, patience: float = 5.0) -> bool:
+        """Kill the process if it stands still, and return whether it can do nothing any more.
+
+        Where that is not permitted, it can; but then nothing else helps either.
+        """
+        if self.lives and self.stands_still:
+            try:
+                os.kill(self.pid, signal.SIGKILL)
+            except PermissionError:
+                return True
+            except ProcessLookupError:
+                pass
+            deadline = time.monotonic() + patience
+            while self.lives and time.monotonic() < deadline:
+                time.sleep(0.001)
+        return not self.lives
 
 
 @cache

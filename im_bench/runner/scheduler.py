@@ -96,7 +96,8 @@ def run_plan(
         return summary
     store.make()
     for stage in store.existing(stages):
-        store.check(stage, plan.graph)
+        if not store.check(stage, plan.graph):
+            store.prepare(stage, plan.graph)  # Those that need a stage that is done read it, too.
         if policy is Policy.ALWAYS:
             store.folder(stage).discard()
     retry = policy is not Policy.ONLY_MISSING

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from im_bench.errors import ImBenchError
-from im_bench.files import read_json, sha256_json, write_json
+from im_bench.files import read_json, sealed, sha256_json, write_json
 from im_bench.runner.folder import Spec, StageFolder, Status
 from im_bench.suites.graph import Graph, Stage
 from im_bench.suites.recipes import RECIPES
@@ -79,8 +79,11 @@ class Store:
         """Return the last progress of the stage: step, total, loss, images_per_second, eta_s."""
         return self.folder(stage).progress()
 
-    def check(self, stage: Stage, graph: Graph) -> None:
+    def check(self, stage: Stage, graph: Graph) -> bool:
         """Compare what lies in the stage's folder with what the plan says belongs there.
+
+        Returns:
+            Whether the folder says what it holds: else its ``stage.json`` is missing or damaged.
 
         Raises:
             ImBenchError: If another stage lies there.
@@ -88,7 +91,7 @@ class Store:
         try:
             found = asdict(self.folder(stage).spec())
         except ImBenchError:
-            return
+            return False
         wanted = asdict(self._spec(stage, graph))
         for value in (found, wanted):
             for name in UNHASHED:
@@ -99,6 +102,7 @@ class Store:
                 "changed without a new recipe version, or two keys begin alike): remove the folder "
                 f"or choose another --out. The difference:\n{_difference(found, wanted)}"
             )
+        return True
 
     def prepare(self, stage: Stage, graph: Graph) -> StageFolder:
         """Make the stage's folder ready to run, and return it.
@@ -109,7 +113,7 @@ class Store:
         self.check(stage, graph)
         folder = self.folder(stage)
         try:
-            write_json(folder.path / "stage.json", asdict(self._spec(stage, graph)))
+            write_json(folder.path / "stage.json", sealed(asdict(self._spec(stage, graph))))
         except OSError as error:
             raise ImBenchError(
                 f"{folder.path} cannot be written ({error.strerror}): make room or give write "
@@ -125,7 +129,7 @@ class Store:
         """
         try:
             write_json(self.stages / ".writable", True)
-            (self.stages / ".writable").unlink()
+            (self.stages / ".writable").unlink(missing_ok=True)  # Others begin at the same time.
         except OSError as error:
             raise ImBenchError(
                 f"the results folder {self.out} cannot be written ({error.strerror}): choose "

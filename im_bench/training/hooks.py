@@ -23,8 +23,8 @@ from im_bench.errors import ImBenchError, unknown_name
 from im_bench.evaluation.directions import higher_is_better
 from im_bench.models.segmentor import deployed
 from im_bench.runner.job import SCRATCH, StageInterrupted
-from im_bench.training.checkpoints import load_checkpoint, save_checkpoint
-from im_bench.training.scalars import append_rows, truncate_rows
+from im_bench.training.checkpoints import BrokenCheckpoint, load_checkpoint, save_checkpoint
+from im_bench.training.scalars import append_rows, rows_hash, truncate_rows
 
 log = logging.getLogger(__name__)
 
@@ -72,9 +72,13 @@ class LossLog(Hook):
         self._steps = 0
         self._read_at = self._started_at = time.monotonic()
 
-    def state_dict(self) -> dict[str, Any]:
-        """Return the part of a row that is not written yet."""
-        return {"sums": dict(self._sums)}
+    def state_dict(self, iteration: int) -> dict[str, Any]:
+        """Return the part of a row that is not written yet, and the hash of those that are."""
+        return {"sums": dict(self._sums), "rows": rows_hash(self._file, iteration)}
+
+    def fits(self, iteration: int, state: Mapping[str, Any]) -> bool:
+        """Return whether the rows up to an iteration are still what they were then."""
+        return state.get("rows") in (None, rows_hash(self._file, iteration))
 
     def resume(self, iteration: int, state: Mapping[str, Any]) -> None:
         """Forget the rows after an iteration and continue the one that was unfinished then.
@@ -206,21 +210,44 @@ class Checkpoints(Hook):
         self._saved_at = time.monotonic()
 
     def resume(self, runner: Any) -> int:
-        """Load the last state into a runner; return its iteration, 0 to start anew."""
-        if not self._last_file.exists():
+        """Load the last state into a runner; return its iteration, 0 to start anew.
+
+        A training whose files are damaged starts anew: that costs time, and nothing else.
+        """
+        try:
+            state = self._saved()
+        except BrokenCheckpoint as error:
+            log.warning("starting anew: %s", error)
+            state = None
+        if state is None:
+            self._best_score = -math.inf
             self._best_file.unlink(missing_ok=True)
             self._loss_log.resume(0, {})
             return 0
-        state = load_checkpoint(self._last_file)
         runner.model.load_state_dict(state["state_dict"])
         runner.optim_wrapper.load_state_dict(state["optimizer"])
         for scheduler, saved in zip(runner.param_schedulers, state["schedulers"], strict=True):
             scheduler.load_state_dict(saved)
         self._loss_log.resume(state["iteration"], state["loss_log"])
-        if self._best_file.exists():
-            self._best_score = self._score(load_checkpoint(self._best_file)["metrics"])
         log.info("resumed after iteration %d", state["iteration"])
         return int(state["iteration"])
+
+    def _saved(self) -> dict[str, Any] | None:
+        """Return the last state, or None if there is none, and remember what was best until then.
+
+        Raises:
+            BrokenCheckpoint: A file is damaged.
+        """
+        if not self._last_file.exists():
+            return None
+        state = load_checkpoint(self._last_file)
+        if self._best_file.exists():
+            self._best_score = self._score(load_checkpoint(self._best_file)["metrics"])
+        elif state.get("has_best"):
+            raise BrokenCheckpoint(f"{self._best_file} is missing")
+        if not self._loss_log.fits(state["iteration"], state["loss_log"]):
+            raise BrokenCheckpoint("the curves beside it are damaged")
+        return state
 
     def before_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None) -> None:
         """Save if it is time to, and stop if asked to."""
@@ -265,7 +292,8 @@ class Checkpoints(Hook):
                 "optimizer": runner.optim_wrapper.state_dict(),
                 "schedulers": [each.state_dict() for each in runner.param_schedulers],
                 "iteration": runner.iter,
-                "loss_log": self._loss_log.state_dict(),
+                "loss_log": self._loss_log.state_dict(runner.iter),
+                "has_best": math.isfinite(self._best_score),
             },
         )
         self._saved_at = time.monotonic()

@@ -15,7 +15,7 @@ from im_bench.data.arrays import read_meta
 from im_bench.errors import ImBenchError
 from im_bench.files import read_json
 from im_bench.models.segmentor import LabelSpaceSegmentor, place
-from im_bench.training.checkpoints import load_checkpoint, refuse_pickled_code
+from im_bench.training.checkpoints import BrokenCheckpoint, load_checkpoint, refuse_pickled_code
 from im_bench.training.config import model_config, resolve_device
 from im_bench.training.memory import keep_freed_memory
 from im_bench.training.runner import import_custom_modules
@@ -43,7 +43,14 @@ def load_model(folder: Path, data_dir: Path, device: str = "auto") -> LabelSpace
         ) from None
     import_custom_modules(config)
     model: LabelSpaceSegmentor = MODELS.build(model_config(config, read_meta(data_dir)))
-    weights = load_checkpoint(folder / "best.pth").get("state_dict", {})
+    try:
+        weights = load_checkpoint(folder / "best.pth").get("state_dict", {})
+    except BrokenCheckpoint as error:
+        reason = str(error).rpartition(":")[0]
+        raise ImBenchError(
+            f"{reason}: remove the folder {folder} and run again with --policy retry-failed, which "
+            "trains anew"
+        ) from None
     try:
         model.load_state_dict(weights)
     except RuntimeError as error:

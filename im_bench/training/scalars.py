@@ -7,7 +7,7 @@ import math
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from im_bench.files import write_text
+from im_bench.files import sha256_json, write_text
 
 Row = dict[str, float]
 
@@ -23,15 +23,23 @@ def append_rows(path: Path, rows: Iterable[Mapping[str, float]]) -> None:
 
 
 def read_rows(path: Path) -> list[Row]:
-    """Return all rows; a last line that a kill has cut short is left out."""
+    """Return all rows up to one that is none: the last, cut short by a kill, or a damaged one."""
     rows: list[Row] = []
     if path.exists():
-        for line in path.read_text(encoding="utf-8").splitlines():
+        for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
             try:
-                rows.append(json.loads(line))
+                row = json.loads(line)
             except ValueError:
                 break
+            if not isinstance(row, dict) or not isinstance(row.get("iter"), int):
+                break
+            rows.append(row)
     return rows
+
+
+def rows_hash(path: Path, iteration: int) -> str:
+    """Return the SHA-256 of all rows up to an iteration."""
+    return sha256_json([row for row in read_rows(path) if row["iter"] <= iteration])
 
 
 def truncate_rows(path: Path, iteration: int) -> None:

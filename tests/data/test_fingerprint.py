@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 
 import pytest
@@ -66,6 +67,15 @@ def test_a_damaged_cache_is_made_anew(write_data: WriteData, tmp_path: Path) -> 
     root, cache = write_data(), tmp_path / "hashes.json"
     cache.write_text("[1, 2", encoding="utf-8")
     assert fingerprint(root, cache) == fingerprint(root, cache) == fingerprint(root)
+
+
+def test_a_wrong_hash_in_the_cache_is_not_believed(write_data: WriteData, tmp_path: Path) -> None:
+    root, cache = write_data(), tmp_path / "hashes.json"
+    before = fingerprint(root, cache)
+    text = cache.read_text(encoding="utf-8")
+    (sha,) = set(re.findall(r"\b[0-9a-f]{64}\b", text)[:1])
+    cache.write_text(text.replace(sha, sha[::-1]), encoding="utf-8")
+    assert fingerprint(root, cache) == before
 
 
 def write_manifest(root: Path, fingerprint: str) -> None:

@@ -60,6 +60,7 @@ def test_leaves_result_and_provenance(store: Store) -> None:
             "attempts",
             "restarts",
             "finished",
+            "sha256",
         )
     }
     (provenance,) = folder.provenances()
@@ -127,6 +128,29 @@ def test_leaves_alone_what_another_runs(store: Store) -> None:
     assert folder.attempts == 0
 
 
+def test_a_stage_that_another_has_taken_over_writes_nothing_more(store: Store) -> None:
+    folder = made(store, "stubborn", {})
+    process = run_as_module(folder, IM_BENCH_LOCK_PATIENCE="0.5")
+    assert process.stderr is not None
+    process.stderr.readline()
+    lock = Lock(folder.path / "lock")
+    write_json(folder.path / "lock", {**vars(lock.owner), "host": "elsewhere", "beat": 0})
+    assert process.wait(20) == INTERRUPTED
+    assert "another process has taken over" in process.stderr.read()
+    process.stderr.close()
+    assert read_json(folder.path / "lock")["host"] == "elsewhere"
+
+
+def test_what_a_kill_has_left_half_written_is_removed(store: Store) -> None:
+    folder = made(store, "add", {"value": 1})
+    (folder.path / ".best.pth.01234567.tmp").write_bytes(bytes(1000))
+    (folder.path / ".samples.01234567.tmp").mkdir()
+    another = folder.path / ".settings.json.01234567.tmp"
+    another.touch()  # a runner may be writing it
+    assert attempt(folder) == DONE
+    assert list(folder.path.glob(".*.tmp")) == [another]
+
+
 def test_a_dead_owners_lock_is_taken_over(store: Store) -> None:
     folder = made(store, "add", {"value": 1})
     lock = Lock(folder.path / "lock")
@@ -152,6 +176,27 @@ def test_a_damaged_result_counts_as_not_done(store: Store, text: str) -> None:
     assert folder.damage == ""
 
 
+def test_a_result_in_which_a_digit_has_changed_counts_as_not_done(store: Store) -> None:
+    folder = made(store, "add", {"value": 37})
+    assert attempt(folder) == DONE
+    path = folder.path / "result.json"
+    path.write_text(path.read_text().replace('"value": 37', '"value": 73'))
+    assert folder.status is Status.PLANNED
+    assert "changed or damaged" in folder.damage
+    assert attempt(folder) == DONE
+    assert (folder.result() or {})["outcome"]["value"] == 37
+
+
+def test_a_log_that_cannot_be_opened_is_no_matter(
+    store: Store, engine: LocalEngine, capfd: pytest.CaptureFixture[str]
+) -> None:
+    graph = Graph()
+    stage = graph.add("add", "one", {"value": 1})
+    store.prepare(stage, graph).log.mkdir()
+    assert run_plan(plan_of(graph, {"a": stage}), store, engine).exit_code == 0
+    assert capfd.readouterr().err == ""
+
+
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
     """A disk of 256 KiB."""
@@ -161,7 +206,8 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     if os.geteuid() != 0 or subprocess.run(mount, capture_output=True).returncode:
         pytest.skip("mounting takes root")
     yield folder
-    subprocess.run(["umount", str(folder)], check=True)
+    # Lazily: a stage's process that leaves still has its log open.
+    subprocess.run(["umount", "--lazy", str(folder)], check=True)
 
 
 def test_a_full_disk_loses_nothing_that_was_finished(small_disk: Path) -> None:
@@ -194,10 +240,11 @@ def test_a_file_that_may_not_grow(store: Store) -> None:
     assert "is full: make room" in folder.errors()[0]["message"]
 
 
-def run_as_module(folder: StageFolder) -> subprocess.Popen[str]:
+def run_as_module(folder: StageFolder, **environment: str) -> subprocess.Popen[str]:
     return subprocess.Popen(
         [sys.executable, "-m", "im_bench.runner.stage", str(folder.path)],
         cwd=ABOVE,
+        env={**os.environ, **environment},
         stderr=subprocess.PIPE,
         text=True,
     )

@@ -110,11 +110,42 @@ def test_a_holder_that_was_stopped_is_dead_after_a_while_and_finds_out(tmp_path:
     assert watch.alive()
     clock.now = STALE_SECONDS + 1
     assert not watch.alive()
+    other = tmp_path / "other"
+    write(other, changed(Owner.me(), host="elsewhere"))  # from where it cannot be ended
+    other.replace(path)
+    holder.send_signal(signal.SIGCONT)
+    assert holder.stdout.readline() == "lost\n"
+    assert holder.communicate()[0] == "False\n"
+    assert path.exists()
+
+
+def test_a_holder_that_stands_still_is_ended_before_another_has_the_lock(tmp_path: Path) -> None:
+    path = tmp_path / "lock"
+    code = (
+        "import sys, time; from pathlib import Path; from im_bench.runner.locks import Lock\n"
+        f"with Lock(Path({str(path)!r})): print('held', flush=True); time.sleep(60)"
+    )
+    holder = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE)
+    assert holder.stdout is not None
+    assert holder.stdout.readline() == b"held\n"
+    holder.send_signal(signal.SIGSTOP)
+    while not Owner(**{**_fields(path)}).stands_still:
+        pass
     with Lock(path, patience=0.2):
-        holder.send_signal(signal.SIGCONT)
-        assert holder.stdout.readline() == "lost\n"
-        assert holder.communicate()[0] == "False\n"
-        assert path.exists()
+        # Awake again, it would write for some time before it noticed.
+        assert holder.wait(10) == -signal.SIGKILL
+    holder.stdout.close()
+
+
+def test_a_wrong_patience_is_one_sentence() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "im_bench.cli.app", "run", "--suite", "quickstart"],
+        env={**os.environ, "IM_BENCH_LOCK_PATIENCE": "long"},
+        capture_output=True,
+        text=True,
+    )
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    assert "IM_BENCH_LOCK_PATIENCE is no number" in done.stderr
 
 
 def _fields(path: Path) -> dict[str, Any]:

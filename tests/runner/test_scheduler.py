@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from im_bench.errors import ImBenchError
-from im_bench.files import write_json
+from im_bench.files import sealed, write_json
 from im_bench.runner.engines.base import Ended, Task
 from im_bench.runner.engines.local import LocalEngine
 from im_bench.runner.engines.machine import Machine
@@ -193,12 +195,26 @@ def test_a_damaged_result_is_made_again(store: Store, run: Run) -> None:
     assert after["outcome"] == before["outcome"]
 
 
+def test_a_damaged_description_of_what_is_done_is_written_again(store: Store, run: Run) -> None:
+    plan = layered_plan(2, 1)
+    run(plan)
+    for stage in plan.graph:
+        path = store.folder(stage).path / "stage.json"
+        before = path.read_text()
+        other = before.replace(f'"key": "{stage.key[:8]}', '"key": "00000000')
+        for damaged in ("", before[:40], other):
+            path.write_text(damaged)
+            summary, _ = run(plan)
+            assert (summary.present, summary.done) == (summary.total, [])
+            assert path.read_text() == before
+
+
 def test_another_stage_in_a_folder_is_refused_with_the_difference(store: Store, run: Run) -> None:
     graph = Graph()
     stage = graph.add("add", "one", {"value": 1})
     folder = store.prepare(stage, graph)
-    text = (folder.path / "stage.json").read_text()
-    (folder.path / "stage.json").write_text(text.replace('"value": 1', '"value": 2'))
+    other = {**vars(folder.spec()), "config": {"value": 2}}
+    write_json(folder.path / "stage.json", sealed(other))
     with pytest.raises(ImBenchError, match=r'-    "value": 2\n\+    "value": 1'):
         run(plan_of(graph, {"a": stage}))
 
@@ -210,6 +226,18 @@ def test_a_results_folder_that_cannot_be_written_is_one_sentence(tmp_path: Path)
     assert {store.status(stage) for stage in plan.graph} == {Status.PLANNED}
     with pytest.raises(ImBenchError, match=r"file/runs cannot be written \(Not a dir.*--out"):
         run_plan(plan, store, LocalEngine(LocalOptions(slots=1, device="cpu"), LIGHT))
+
+
+def test_runners_may_begin_at_the_same_time(store: Store) -> None:
+    def make() -> None:
+        barrier.wait()
+        for _ in range(100):
+            store.make()
+
+    barrier = threading.Barrier(4)
+    with ThreadPoolExecutor(4) as pool:
+        for done in [pool.submit(make) for _ in range(4)]:
+            done.result()
 
 
 def test_a_stage_that_another_process_runs_is_waited_for(store: Store, run: Run) -> None:

@@ -77,6 +77,25 @@ def test_a_file_cut_short_is_named(tmp_path: Path) -> None:
         load_checkpoint(path)
 
 
+def test_a_bit_that_has_changed_is_found_unless_it_says_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "turned.pth"
+    weights = torch.rand(300)
+    save_checkpoint(path, {"weights": weights})
+    whole = path.read_bytes()
+    found = 0
+    for place in range(0, len(whole), 5):
+        content = bytearray(whole)
+        content[place] ^= 1 << place % 8
+        path.write_bytes(content)
+        try:
+            loaded = load_checkpoint(path)
+        except ImBenchError:
+            found += 1
+        else:
+            assert torch.equal(loaded["weights"], weights), place
+    assert found > len(weights) * 4 / 5  # all of the weights' bytes at least
+
+
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(ImBenchError, match="does not exist"):
         load_checkpoint(tmp_path / "none.pth")

@@ -216,6 +216,26 @@ def test_a_training_that_was_done_says_the_same_again(data_dir: Path, tmp_path: 
     assert (tmp_path / "scalars.jsonl").read_text() == before
 
 
+@pytest.mark.parametrize("name", ["scratch/last.pth", "best.pth", "scalars.jsonl"])
+@pytest.mark.parametrize("how", ["turned", "cut", "missing"])
+def test_damaged_leftovers_cost_time_and_nothing_else(
+    name: str, how: str, data_dir: Path, tmp_path: Path
+) -> None:
+    train(train_config(), data_dir, tmp_path / "whole")
+    stop, progress = stopping_at(4)
+    with pytest.raises(StageInterrupted):
+        train(train_config(), data_dir, tmp_path / "torn", stop=stop, progress=progress)
+    path = tmp_path / "torn" / name
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1 if name.endswith("pth") else 128
+    if how == "missing":
+        path.unlink()
+    else:
+        path.write_bytes(content if how == "turned" else content[: len(content) // 3])
+    train(train_config(), data_dir, tmp_path / "torn")
+    assert_same_training(tmp_path / "whole", tmp_path / "torn")
+
+
 def test_leftovers_without_a_state_do_not_count(data_dir: Path, tmp_path: Path) -> None:
     train(train_config(), data_dir, tmp_path / "whole")
     shutil.copytree(tmp_path / "whole", tmp_path / "torn")

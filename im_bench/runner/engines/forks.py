@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
 import signal
 import sys
+import time
 import types
 import weakref
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from multiprocessing import forkserver, resource_tracker
 from multiprocessing.connection import Connection
 from multiprocessing.context import ForkServerProcess
@@ -18,6 +20,9 @@ from typing import NamedTuple
 
 from im_bench.errors import ImBenchError
 from im_bench.runner.stage import BLOCKED, run_in_child
+
+#: Seconds to wait for a server that was killed to be gone, before another is started.
+SERVER_PAUSES = (0.05, 0.2, 1.0)
 
 
 class Child(NamedTuple):
@@ -32,13 +37,26 @@ class Child(NamedTuple):
     process: ForkServerProcess
     line: Connection
 
-    def status(self) -> int:
-        """Return the exit status, negative for a signal, once the line or the process has ended."""
+    def told(self) -> int | None:
+        """Return the exit status that the process gives before it leaves, or None if it has left.
+
+        Waits for one of both.
+        """
         try:
             return int(self.line.recv())
         except (EOFError, OSError):
-            self.process.join()
-            return self.process.exitcode or 0
+            return None
+
+    def exit_status(self) -> int:
+        """Return the exit status, negative for a signal, of a process that leaves."""
+        self.process.join()
+        return self.process.exitcode or 0
+
+    def signal(self, number: signal.Signals) -> None:
+        """Send a signal, even if the server died from which the process was forked."""
+        if (pid := self.process.pid) is not None:
+            with suppress(ProcessLookupError):
+                os.kill(pid, number)
 
 
 class Forks:
@@ -68,14 +86,16 @@ class Forks:
         Raises:
             OSError: The machine allows no further process.
         """
+        order = (folder, dict(environment))
         while self._spares:
             child = self._spares.popleft()
             if child.process.is_alive():
-                break
+                with suppress(OSError):  # It died just now.
+                    child.line.send(order)
+                    return child
             self.dismiss(child)
-        else:
-            child = self._fork()
-        child.line.send((folder, dict(environment)))
+        child = self._fork()
+        child.line.send(order)
         return child
 
     def dismiss(self, child: Child) -> None:
@@ -107,8 +127,7 @@ class Forks:
         """
         ours, theirs = self._context.Pipe()
         process = self._context.Process(target=_count_gpus, args=(theirs,))
-        with _without_main():
-            process.start()
+        _start(process)
         theirs.close()
         try:
             count: int = ours.recv()
@@ -123,8 +142,7 @@ class Forks:
         ours, theirs = self._context.Pipe()
         process = self._context.Process(target=_await_stage, args=(theirs,))
         try:
-            with _without_main():
-                process.start()
+            _start(process)
         except BaseException:
             ours.close()
             raise
@@ -146,6 +164,24 @@ def _await_stage(line: Connection) -> None:
 def _hang_up(spares: deque[Child]) -> None:
     while spares:
         spares.pop().line.close()
+
+
+def _start(process: ForkServerProcess) -> None:
+    """Start a process; should the server have died just now, from a new one.
+
+    Raises:
+        OSError: The machine allows no further process.
+    """
+    for pause in SERVER_PAUSES:
+        _start_server()
+        try:
+            with _without_main():
+                process.start()
+            return
+        except (ConnectionError, EOFError) as error:
+            died = error
+            time.sleep(pause)
+    raise OSError(f"the server from which stages are forked dies again and again ({died!r})")
 
 
 def _start_server() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -37,6 +38,7 @@ class _Running:
         child: Its process.
         folder: Its folder.
         place: What it occupies.
+        code: Exit status, once the process has given it, which is before it leaves.
         looks: How often in a row it was found standing still.
         lost: Why the engine has ended it itself, or an empty string.
     """
@@ -44,6 +46,7 @@ class _Running:
     child: Child
     folder: StageFolder
     place: Place
+    code: int | None = None
     looks: int = 0
     lost: str = ""
 
@@ -78,7 +81,7 @@ class LocalEngine:
             self._device = options.device
         else:
             self._device = "cuda" if self._gpus else "cpu"
-        self._running: dict[Connection | int, _Running] = {}
+        self._running: dict[Connection, _Running] = {}
         self._next_look = 0.0
 
     @property
@@ -111,32 +114,38 @@ class LocalEngine:
         except BaseException:
             self.machine.release(place)
             raise
-        # A GPU is free only when the process has gone, a core already when its work is done.
-        sign = child.process.sentinel if place.gpus else child.line
-        self._running[sign] = _Running(child, task.folder, place)
+        self._running[child.line] = _Running(child, task.folder, place)
 
     def wait(self, timeout: float) -> list[Ended]:
         """Return the stages that ended, as soon as there is one, or none after so many seconds."""
         self._forks.refill()
         self._end_what_stands_still()
-        ended = []
-        for sign in wait(list(self._running), timeout):
-            one = self._running.pop(cast("Connection | int", sign))
-            code = one.child.status()
-            ended.append(Ended(one.folder, None if one.lost else code, one.lost))
-            self._forks.dismiss(one.child)
-            self.machine.release(one.place)
+        deadline = time.monotonic() + timeout
+        ended: list[Ended] = []
+        while not ended and (lines := wait(list(self._running), deadline - time.monotonic())):
+            for line in cast("list[Connection]", lines):
+                one = self._running[line]
+                told = one.child.told()
+                if told is not None:
+                    one.code = told
+                    if one.place.gpus:
+                        continue  # A GPU is free only when the process has gone, a core now.
+                del self._running[line]
+                code = one.child.exit_status() if one.code is None else one.code
+                ended.append(Ended(one.folder, None if one.lost else code, one.lost))
+                self._forks.dismiss(one.child)
+                self.machine.release(one.place)
         return ended
 
     def terminate(self) -> None:
         """Ask all stages to stop at their next safe point."""
         for one in self._running.values():
-            one.child.process.terminate()
+            one.child.signal(signal.SIGTERM)
 
     def kill(self) -> None:
         """End all stages at once."""
         for one in self._running.values():
-            one.child.process.kill()
+            one.child.signal(signal.SIGKILL)
 
     def close(self) -> None:
         """End the processes that wait for stages; the server ends with this process."""
@@ -154,7 +163,7 @@ class LocalEngine:
             one.looks = one.looks + 1 if still else 0
             if one.looks > STALE_SECONDS / LOOK_SECONDS:
                 one.lost = f"its process stood still for {STALE_SECONDS:.0f} s and was ended"
-                one.child.process.kill()
+                one.child.signal(signal.SIGKILL)
 
     def _fork(self, task: Task, place: Place) -> Child:
         device = self._device if place.gpus or not self._gpus else "cpu"

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import os
+import re
+import signal
 import subprocess
 import sys
+from multiprocessing import forkserver
 from pathlib import Path
 
 import pytest
@@ -102,6 +105,47 @@ def test_kill_ends_what_does_not_listen(store: Store) -> None:
     engine.kill()
     (ended,) = engine.wait(30)
     assert ended.code == -9
+
+
+@pytest.mark.parametrize("gpus", [0, 1])
+def test_the_death_of_the_server_leaves_stages_to_the_engine(
+    store: Store, monkeypatch: pytest.MonkeyPatch, gpus: int
+) -> None:
+    monkeypatch.setattr(Forks, "count_gpus", lambda self: gpus)
+    graph = Graph()
+    engine = LocalEngine(LocalOptions(slots_per_gpu=2), LIGHT)
+    tasks = [
+        Task(store.prepare(graph.add("stubborn", name, {"name": name}), graph))
+        for name in ("one", "two")
+    ]
+    engine.start(tasks[0])
+    while not tasks[0].folder.attempts:
+        assert engine.wait(0.01) == []
+    pid = forkserver._forkserver._forkserver_pid  # type: ignore[attr-defined]
+    os.kill(pid, signal.SIGKILL)
+    engine.start(tasks[1])  # at once: the server is perhaps not gone yet
+    while not tasks[1].folder.attempts:
+        assert engine.wait(0.01) == []
+    # Nobody tells any more how the first one ends, but it does when it must.
+    engine.kill()
+    ended = engine.wait(10) + engine.wait(10)
+    assert {one.folder for one in ended} == {task.folder for task in tasks}
+    assert not engine.busy
+
+
+def test_a_server_that_is_started_again_is_as_deaf_as_the_first(store: Store) -> None:
+    engine = LocalEngine(LocalOptions(slots=1, device="cpu"), LIGHT)
+    pid = forkserver._forkserver._forkserver_pid  # type: ignore[attr-defined]
+    os.kill(pid, signal.SIGKILL)
+    graph = Graph()
+    engine.start(Task(store.prepare(graph.add("add", "one", {"value": 1}), graph)))
+    assert [ended.code for ended in engine.wait(30)] == [0]
+    again = forkserver._forkserver._forkserver_pid  # type: ignore[attr-defined]
+    assert again != pid
+    status = Path(f"/proc/{again}/status").read_text()
+    (blocked,) = re.findall(r"SigBlk:\s*(\w+)", status)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        assert int(blocked, 16) >> (number - 1) & 1
 
 
 def test_preloading_starts_no_threads_and_does_not_touch_the_gpu(tmp_path: Path) -> None:

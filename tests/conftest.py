@@ -18,6 +18,8 @@ settings.load_profile("im-bench")
 
 ROOT = Path(__file__).resolve().parent.parent
 
+CLUSTERS = ("test_ray.py", "test_slurm.py")
+
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Add the option that names a folder of recordings of the original implementations."""
@@ -34,13 +36,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
-    """Give all tests of the Ray engine to one worker: they share a cluster."""
+    """Give all tests of a cluster's engine to one worker: they share the cluster."""
     from xdist.scheduler import LoadScopeScheduling
 
     class Scheduling(LoadScopeScheduling):
         def _split_scope(self, nodeid: str) -> str:
             file = nodeid.split("::")[0]
-            return file if file.endswith("test_ray.py") else nodeid
+            return file if file.endswith(CLUSTERS) else nodeid
 
     return Scheduling(config, log)
 

@@ -73,15 +73,20 @@ def test_gains_are_paired_by_seed(small: tuple[Plan, Store, Simulation]) -> None
     differences = [masked[seed] - base[seed] for seed in (1, 2, 3)]
     report = suite_report(plan, store, Thumbnails())
     assert report.gains is not None
-    ((_, _, (gain,)),) = report.gains.pairs
+    ((_, _, (gain,), overall),) = report.gains.pairs
     assert gain is not None
-    assert gain.mean == pytest.approx(sum(differences) / 3)
     assert gain.n == 3
-    # One resample in 27 is thrice the smallest value, so that it is the end of 95 %.
-    assert (gain.low, gain.high) == (
-        pytest.approx(min(differences)),
-        pytest.approx(max(differences)),
-    )
+    mean = sum(differences) / 3
+    assert gain.estimate.value == pytest.approx(mean)
+    low, high = gain.estimate.interval or (0, 0)
+    assert low < mean < high
+    assert low + high == pytest.approx(2 * mean)
+    (dot,) = report.gains.charts[0].dots
+    assert dot.full_name == "lesions"
+    assert f"[{number(low, '%', sign=True)}, {number(high, '%', sign=True)}]" in dot.text
+    assert overall is not None
+    assert overall.estimate.value > 0  # all three seeds gain, and IoU is better if greater
+    assert overall.estimate.interval is None  # which needs six pairs
 
 
 def test_an_empty_folder_says_what_is_planned(small: tuple[Plan, Store, Simulation]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 import subprocess
@@ -109,6 +110,23 @@ def test_a_running_suite_shows_the_curves_that_there_are(
     (chart,) = report.learning
     assert [curve.name for curve in chart.curves] == ["supervised", "supervised+im"]
     assert report.gains is None
+
+
+def test_no_chart_says_only_that_all_images_are_kept(tmp_path: Path) -> None:
+    fields = "{members: 2, students: 2, teachers: 2, generations: 2}"
+    (tmp_path / "small.yaml").write_text(SMALL.replace("  supervised: {}", f"  im: {fields}"))
+    plan = make_plan(tmp_path / "small.yaml", tmp_path / "runs", tmp_path / "data")
+    store = Store(tmp_path / "runs")
+    Simulation(plan, store, rows=20, pictures=1).finish(plan.graph)
+    assert "<h3>Images kept</h3>" in make_page([plan], store)
+    for file in store.stages.rglob("scores-*/result.json"):
+        result = json.loads(file.read_text())
+        for generation in result["outcome"]["generations"]:
+            generation["images_kept"] = 1.0
+        file.write_text(json.dumps(result))
+    page = make_page([plan], store)
+    assert "<h3>Images kept</h3>" not in page
+    assert "<h3>Consistent pixels</h3>" in page
 
 
 def test_unreadable_pictures_are_named_and_left_out(

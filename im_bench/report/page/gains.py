@@ -6,44 +6,44 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.stats import bootstrap
 
 from im_bench.methods.online import MASKED
 from im_bench.report.page.charts import DotChart, Value, dot_chart
 from im_bench.report.page.styles import MethodStyle
+from im_bench.report.statistics.estimates import (
+    Estimate,
+    Scores,
+    estimate,
+    paired_differences,
+    relative_differences,
+    student_estimate,
+    task_mean,
+)
 from im_bench.report.tables.entries import Column, ResultsTable
 from im_bench.report.tables.texts import number
-
-RESAMPLES = 2000
-#: From fewer seeds an interval would say more than anybody knows.
-SEEDS_NEEDED = 3
 
 
 @dataclass(frozen=True)
 class Gain:
-    """A gain on one data set, in the units of the page; positive is better.
+    """A gain; positive is better.
 
     Attributes:
-        mean: Over the seeds that both have.
-        low: Lower end of the 95 % interval, None for fewer than ``SEEDS_NEEDED`` seeds.
-        high: Upper end.
-        n: Number of seeds.
-        unit: Of the numbers.
+        estimate: The mean over pairs of seeds, with its 95 % interval if there is one.
+        n: Number of pairs.
+        unit: Of the numbers; shares are fractions.
     """
 
-    mean: float
-    low: float | None
-    high: float | None
+    estimate: Estimate
     n: int
     unit: str
 
     @property
     def text(self) -> str:
         """Return ``+1.2 [+0.4, +2.1]``."""
-        mean = number(self.mean, self.unit, sign=True)
-        if self.low is None or self.high is None:
+        mean = number(self.estimate.value, self.unit, sign=True)
+        if self.estimate.interval is None:
             return mean
-        ends = (number(end, self.unit, sign=True) for end in (self.low, self.high))
+        ends = (number(end, self.unit, sign=True) for end in self.estimate.interval)
         return f"{mean} [{', '.join(ends)}]"
 
 
@@ -56,13 +56,14 @@ class Gains:
 
     Attributes:
         columns: The data sets.
-        pairs: (title of the one with masks, title of the one without, gain or None per data set).
+        pairs: (title of the one with masks, title of the one without, gain or None per data set,
+            and over all of them).
         charts: One for each data set.
-        seeds: The largest number of seeds of a gain.
+        seeds: The largest number of pairs of seeds of a data set.
     """
 
     columns: tuple[Column, ...]
-    pairs: tuple[tuple[str, str, tuple[Gain | None, ...]], ...]
+    pairs: tuple[tuple[str, str, tuple[Gain | None, ...], Gain | None], ...]
     charts: tuple[DotChart, ...]
     seeds: int
 
@@ -94,39 +95,45 @@ def gains(table: ResultsTable, styles: Mapping[str, MethodStyle]) -> Gains | Non
         return None
     return Gains(
         table.columns,
-        tuple((titles[masked], titles[base], found[masked, base]) for masked, base in pairs),
+        tuple(
+            (titles[masked], titles[base], found[masked, base], _overall(table, masked, base))
+            for masked, base in pairs
+        ),
         tuple(_charts(table, {pair: row for pair, row in found.items() if pair[0] in styles})),
         max(gain.n for gain in known),
     )
 
 
-def _gain(table: ResultsTable, column: Column, masked: str, base: str) -> Gain | None:
+def _paired(table: ResultsTable, column: Column, masked: str, base: str) -> tuple[Scores, Scores]:
+    """Return the scores of the seeds that both have, the one with masks first."""
     ours, theirs = (table.entries.get((method, column.data)) for method in (masked, base))
     if ours is None or theirs is None:
-        return None
-    sign = 1 if column.higher else -1
+        return np.empty(0), np.empty(0)
     both = [seed for seed in ours.scores if seed in theirs.scores]
-    differences = np.array([sign * (ours.scores[s] - theirs.scores[s]) for s in both])
-    if not len(differences) or not np.isfinite(differences).all():
+    first, second = (np.array([entry.scores[s] for s in both]) for entry in (ours, theirs))
+    known = np.isfinite(first - second)
+    return first[known], second[known]
+
+
+def _gain(table: ResultsTable, column: Column, masked: str, base: str) -> Gain | None:
+    first, second = _paired(table, column, masked, base)
+    if not len(first):
         return None
-    low = high = None
-    if len(differences) >= SEEDS_NEEDED:
-        low, high = _interval(differences)
-    return Gain(float(differences.mean()), low, high, len(differences), column.unit)
+    differences = paired_differences(first, second, bool(column.higher))
+    return Gain(student_estimate(differences), len(differences), column.unit)
 
 
-def _interval(differences: np.ndarray[tuple[int], np.dtype[np.float64]]) -> tuple[float, float]:
-    """Return the 95 % percentile interval of the mean; the same numbers give the same one."""
-    if np.ptp(differences) == 0:
-        return float(differences[0]), float(differences[0])
-    interval = bootstrap(
-        (differences,),
-        np.mean,
-        n_resamples=RESAMPLES,
-        method="percentile",
-        rng=np.random.default_rng(0),
-    ).confidence_interval
-    return float(interval.low), float(interval.high)
+def _overall(table: ResultsTable, masked: str, base: str) -> Gain | None:
+    """Return the mean over the data sets, of differences relative to the scores."""
+    tasks = [
+        relative_differences(first, second, bool(column.higher))
+        for column in table.columns
+        for first, second in [_paired(table, column, masked, base)]
+        if len(first)
+    ]
+    if not tasks:
+        return None
+    return Gain(estimate(task_mean, tasks), sum(map(len, tasks)), "%")
 
 
 def _charts(table: ResultsTable, found: Found) -> Iterator[DotChart]:
@@ -154,16 +161,18 @@ def _name(masked: str, base: str) -> str:
 
 def _chart(title: str, unit: str, named: Sequence[tuple[str, Gain]]) -> DotChart:
     factor = 100 if unit == "%" else 1
-    values = [
-        Value(
-            name,
-            gain.text,
-            "ink d0",
-            factor * gain.mean,
-            None if gain.low is None else factor * gain.low,
-            None if gain.high is None else factor * gain.high,
+    values = []
+    for name, gain in named:
+        low, high = gain.estimate.interval or (None, None)
+        values.append(
+            Value(
+                name,
+                gain.text,
+                "ink d0",
+                factor * gain.estimate.value,
+                None if low is None else factor * low,
+                None if high is None else factor * high,
+            )
         )
-        for name, gain in named
-    ]
     what = "percentage points" if unit == "%" else "fewer cells miscounted"
     return dot_chart(title, f"gain, {what}", values, zero=True)

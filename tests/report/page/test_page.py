@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 import subprocess
@@ -73,15 +74,20 @@ def test_gains_are_paired_by_seed(small: tuple[Plan, Store, Simulation]) -> None
     differences = [masked[seed] - base[seed] for seed in (1, 2, 3)]
     report = suite_report(plan, store, Thumbnails())
     assert report.gains is not None
-    ((_, _, (gain,)),) = report.gains.pairs
+    ((_, _, (gain,), overall),) = report.gains.pairs
     assert gain is not None
-    assert gain.mean == pytest.approx(sum(differences) / 3)
     assert gain.n == 3
-    # One resample in 27 is thrice the smallest value, so that it is the end of 95 %.
-    assert (gain.low, gain.high) == (
-        pytest.approx(min(differences)),
-        pytest.approx(max(differences)),
-    )
+    mean = sum(differences) / 3
+    assert gain.estimate.value == pytest.approx(mean)
+    low, high = gain.estimate.interval or (0, 0)
+    assert low < mean < high
+    assert low + high == pytest.approx(2 * mean)
+    (dot,) = report.gains.charts[0].dots
+    assert dot.full_name == "lesions"
+    assert f"[{number(low, '%', sign=True)}, {number(high, '%', sign=True)}]" in dot.text
+    assert overall is not None
+    assert overall.estimate.value > 0  # all three seeds gain, and IoU is better if greater
+    assert overall.estimate.interval is None  # which needs six pairs
 
 
 def test_an_empty_folder_says_what_is_planned(small: tuple[Plan, Store, Simulation]) -> None:
@@ -104,6 +110,23 @@ def test_a_running_suite_shows_the_curves_that_there_are(
     (chart,) = report.learning
     assert [curve.name for curve in chart.curves] == ["supervised", "supervised+im"]
     assert report.gains is None
+
+
+def test_no_chart_says_only_that_all_images_are_kept(tmp_path: Path) -> None:
+    fields = "{members: 2, students: 2, teachers: 2, generations: 2}"
+    (tmp_path / "small.yaml").write_text(SMALL.replace("  supervised: {}", f"  im: {fields}"))
+    plan = make_plan(tmp_path / "small.yaml", tmp_path / "runs", tmp_path / "data")
+    store = Store(tmp_path / "runs")
+    Simulation(plan, store, rows=20, pictures=1).finish(plan.graph)
+    assert "<h3>Images kept</h3>" in make_page([plan], store)
+    for file in store.stages.rglob("scores-*/result.json"):
+        result = json.loads(file.read_text())
+        for generation in result["outcome"]["generations"]:
+            generation["images_kept"] = 1.0
+        file.write_text(json.dumps(result))
+    page = make_page([plan], store)
+    assert "<h3>Images kept</h3>" not in page
+    assert "<h3>Consistent pixels</h3>" in page
 
 
 def test_unreadable_pictures_are_named_and_left_out(

@@ -12,11 +12,13 @@ from __future__ import annotations
 
 import fcntl
 import json
+import math
 import os
 import threading
 import time
 import uuid
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from types import TracebackType
@@ -28,12 +30,11 @@ from im_bench.runner.owner import Owner
 
 
 def _patience() -> float:
-    try:
-        return float(os.environ.get("IM_BENCH_LOCK_PATIENCE", "45"))
-    except ValueError:
-        raise ImBenchError(
-            "IM_BENCH_LOCK_PATIENCE is no number: set it to seconds, or leave it out"
-        ) from None
+    text = os.environ.get("IM_BENCH_LOCK_PATIENCE", "45")
+    with suppress(ValueError):
+        if 0 < (seconds := float(text)) < math.inf:
+            return seconds
+    raise ImBenchError(f"IM_BENCH_LOCK_PATIENCE={text}: set it to seconds, or leave it out")
 
 
 #: Without a sign of life for so long, a distant holder, or one that stands still, counts as dead.
@@ -246,9 +247,18 @@ class Lock:
         except OSError:
             return False
 
+    def _lost(self) -> bool:
+        """Return whether the name has certainly passed on; a disk that fails says nothing of it."""
+        try:
+            return self.path.stat().st_ino != os.fstat(self._descriptor).st_ino
+        except FileNotFoundError:
+            return True
+        except OSError:
+            return False
+
     def _live(self) -> None:
         while not self._released.wait(self._heartbeat):
-            if not self.held:
+            if self._lost():
                 if self._on_lost:
                     self._on_lost()
                 return

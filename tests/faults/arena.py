@@ -153,9 +153,9 @@ class Arena(Ground):
         return self.journal.read_bytes().count(b"\n")
 
     def run_for_a_while(self, runner: subprocess.Popen[bytes]) -> None:
-        """Let a runner get a random part of the work done."""
+        """Let a runner get a random part of the work done, at most half of it."""
         width, depth, length, _ = self.shape
-        target = self.work() + self.chance.randrange((length + 2) * (width * depth + 2))
+        target = self.work() + self.chance.randrange((length + 2) * (width * depth + 2) // 2)
         until(lambda: self.work() >= target or runner.poll() is not None)
         time.sleep(self.chance.uniform(0, 0.05))
 
@@ -175,9 +175,12 @@ class Arena(Ground):
         self.quiet()
         after = self.finished()
         assert {slug: after[slug] for slug in before} == before, "a result was made again"
+        assert "sink" in after
         wanted, lines = steps.expected(self.plan), steps.read_journal(self.journal)
         for stage in self.plan.graph:
             folder, result = self.store.folder(stage), self.store.result(stage)
+            if result is None and stage.slug in self.spoilt:
+                continue  # All that needs it is done, or there would be no sink.
             assert result is not None, stage.slug
             assert result["outcome"] == {"value": wanted[stage.slug]}, stage.slug
             done = 1 + (stage.slug in self.spoilt)

@@ -9,8 +9,6 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
-import pytest
-
 from .arena import Arena, until
 from .processes import PATIENCE, owner
 
@@ -28,7 +26,6 @@ AT_REST = (
 )
 #: ... and while stages run. What is hashed of ``stage.json`` is then already read.
 AT_WORK = ("settings.json", "lock", "progress.json", "provenance-*.json", "error-*.json")
-LIBRARY = "libfaketimeMT.so.1"
 
 
 def damage(path: Path, chance: random.Random) -> str:
@@ -130,24 +127,6 @@ def jump(arena: Arena) -> None:
     if arena.chance.random() < 0.5 and runner.poll() is None:
         runner.kill()
     arena.ended(runner)
-    arena.settle()
-
-
-def fake_clock(arena: Arena) -> None:
-    """Run with a wrong clock, for everything that asks the system, and go on with the right one."""
-    folders = Path("/usr/lib").glob(f"*/faketime/{LIBRARY}")
-    library = next(folders, None)
-    if library is None:
-        pytest.skip("libfaketime is not installed")
-    days = arena.chance.choice((-1, 1)) * arena.chance.randint(1, 400)
-    runner = arena.start(
-        LD_PRELOAD=str(library), FAKETIME=f"{days:+d}d", FAKETIME_DONT_FAKE_MONOTONIC="1"
-    )
-    arena.run_for_a_while(runner)
-    if runner.poll() is None:
-        runner.kill()
-        runner.wait()
-    arena.note(f"a clock that is {'behind' if days < 0 else 'ahead'} by days, then a kill")
     arena.settle()
 
 

@@ -35,7 +35,6 @@ LIGHT = _named(
     damage.damage_at_work,
     damage.damage_done,
     damage.jump,
-    damage.fake_clock,
     damage.touch,
 )
 #: Rounds of real trainings, which take longer.

@@ -109,7 +109,7 @@ def kill_training(ground: Trainings) -> None:
     """Kill the runner, all processes, a training or its server, some times."""
     for _ in range(ground.chance.randint(1, 3)):
         runner = ground.start("--no-tracking")
-        time.sleep(ground.chance.uniform(1, 8))
+        time.sleep(ground.chance.uniform(1, 0.7 * ground.calm.seconds))
         if runner.poll() is None:
             kill_some(ground, runner)
     ground.settle()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import signal
@@ -137,15 +138,16 @@ def test_a_holder_that_stands_still_is_ended_before_another_has_the_lock(tmp_pat
     holder.stdout.close()
 
 
-def test_a_wrong_patience_is_one_sentence() -> None:
+@pytest.mark.parametrize("seconds", ["long", "0", "-1", "nan", "inf"])
+def test_a_wrong_patience_is_one_sentence(seconds: str) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "im_bench.cli.app", "run", "--suite", "quickstart"],
-        env={**os.environ, "IM_BENCH_LOCK_PATIENCE": "long"},
+        env={**os.environ, "IM_BENCH_LOCK_PATIENCE": seconds},
         capture_output=True,
         text=True,
     )
     assert (done.returncode, done.stderr.count("\n")) == (2, 1)
-    assert "IM_BENCH_LOCK_PATIENCE is no number" in done.stderr
+    assert f"IM_BENCH_LOCK_PATIENCE={seconds}: set it" in done.stderr
 
 
 def _fields(path: Path) -> dict[str, Any]:
@@ -232,6 +234,25 @@ def test_a_holder_that_was_thought_dead_notices_and_leaves_the_other_alone(tmp_p
         other.replace(path)
         assert lost.wait(10)
     assert json.loads(path.read_text())["host"] == "elsewhere"
+
+
+def test_a_disk_that_fails_for_a_while_does_not_take_the_lock_away(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lost, looked = threading.Event(), threading.Semaphore(0)
+
+    def fail(path: Path) -> None:
+        looked.release()
+        raise OSError(errno.EIO, "Input/output error")
+
+    with Lock(tmp_path / "lock", on_lost=lost.set, heartbeat=0.01) as lock:
+        with monkeypatch.context() as patch:
+            patch.setattr(Path, "stat", fail)
+            for _ in range(3):
+                assert looked.acquire(timeout=10)
+            assert not lock.held  # as nobody knows, nothing is written
+        assert not lost.is_set()
+        assert lock.held
 
 
 def test_shows_signs_of_life(tmp_path: Path) -> None:

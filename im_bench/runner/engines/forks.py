@@ -72,7 +72,7 @@ class Forks:
 
     def __init__(self, preload: Sequence[str], ahead: int) -> None:
         self._context = multiprocessing.get_context("forkserver")
-        self._context.set_forkserver_preload(list(preload))
+        self._context.set_forkserver_preload([*preload, "im_bench.runner.engines.orphans"])
         _start_server()
         self._ahead = ahead
         self._spares: deque[Child] = deque()

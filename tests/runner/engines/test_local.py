@@ -148,6 +148,21 @@ def test_a_server_that_is_started_again_is_as_deaf_as_the_first(store: Store) ->
         assert int(blocked, 16) >> (number - 1) & 1
 
 
+def test_a_process_whose_runner_is_killed_before_it_has_work_says_nothing(tmp_path: Path) -> None:
+    code = (
+        "import os; from multiprocessing import forkserver\n"
+        "from im_bench.runner.engines.forks import Forks\n"
+        "Forks((), ahead=0)\n"
+        "sentinel, line = forkserver.connect_to_new_process([])\n"
+        "os.close(line)  # as the end of the runner would\n"
+        "forkserver.read_signed(sentinel)\n"
+        "print(forkserver.read_signed(sentinel))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert done.stderr == ""
+    assert done.returncode == 0
+
+
 def test_preloading_starts_no_threads_and_does_not_touch_the_gpu(tmp_path: Path) -> None:
     code = (
         "import os, im_bench.stages.preload, torch\n"

@@ -98,7 +98,7 @@ def _fit(element: ElementTree.Element, rules: dict[str, str]) -> list[ElementTre
             title.text = name.removeprefix(TITLE)
             group.extend([title, *content])
             return [group]
-        case "path":
+        case "path" if "d" in element.attrib:  # which a curve without any number lacks
             return [_path(element, rules)]
         case "use":
             at = {key: _rounded(element.attrib[key]) for key in ("x", "y")}

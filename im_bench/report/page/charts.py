@@ -1,24 +1,59 @@
-"""Charts as geometry: what a template writes as SVG.
-
-Matplotlib's SVG of one such chart has 40 kB and 240 elements, in colours of its own; a page has
-hundreds of charts, which should follow its fonts and its colours in light, dark and print. So
-matplotlib only finds the ticks.
-"""
+"""Charts: curves over an axis, and values with intervals, drawn by matplotlib."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from functools import cache
+from typing import Any, Literal
 
-from matplotlib.ticker import LogLocator, MaxNLocator
+import matplotlib as mpl
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
 
-WIDTH = 360
-HEIGHT = 232
+from im_bench.report.page.svg import TITLE, Drawing, colour, drawing
+
+# Lengths are in pixels of the page, which are the points of a figure.
+WIDTH, HEIGHT = 360, 232
 TOP, RIGHT, BOTTOM, LEFT = 10, 12, 36, 42
 ROW = 19
 LABEL_WIDTH, CHARACTER = 140, 7.0
+
+#: How lines are drawn, by the name in a method's look.
+DASHES: dict[str, Any] = {
+    "d0": "-",
+    "d1": (0, (5, 4)),
+    "d2": (0, (0.5, 4)),
+    "d3": (0, (8, 3, 1, 3)),
+}
+SETTINGS: Any = {
+    "axes.autolimit_mode": "round_numbers",
+    "axes.axisbelow": True,
+    "axes.edgecolor": colour("planned"),
+    "axes.labelcolor": colour("quiet"),
+    "axes.linewidth": 1,
+    "axes.spines.left": False,
+    "axes.spines.right": False,
+    "axes.spines.top": False,
+    "axes.xmargin": 0,
+    "axes.ymargin": 0,
+    "font.size": 11,
+    "grid.color": colour("grid"),
+    "grid.linewidth": 1,
+    "lines.dash_capstyle": "round",
+    "lines.linewidth": 2,
+    "lines.scale_dashes": False,
+    "lines.solid_capstyle": "round",
+    "text.parse_math": False,
+    "xtick.color": colour("planned"),
+    "xtick.labelcolor": colour("quiet"),
+    "xtick.major.size": 4,
+    "xtick.major.width": 1,
+    "ytick.labelcolor": colour("quiet"),
+    "ytick.major.size": 0,
+}
 
 Axis = Literal["linear", "log", "whole"]
 Point = tuple[float, float]
@@ -30,60 +65,17 @@ class Series:
 
     Attributes:
         name: Of the method.
-        css: Its style.
+        look: Its colour and line.
         points: (x, y), by x.
         band: (x, low, high), by x, or nothing.
         dots: Whether points are marked, because they are few.
     """
 
     name: str
-    css: str
+    look: str
     points: Sequence[Point]
     band: Sequence[tuple[float, float, float]] = ()
     dots: bool = False
-
-
-@dataclass(frozen=True)
-class Tick:
-    """A position in the picture, and what stands there."""
-
-    at: float
-    text: str
-
-
-@dataclass(frozen=True)
-class Curve:
-    """A curve in the picture's coordinates; paths in the notation of SVG."""
-
-    name: str
-    css: str
-    line: str
-    area: str
-    dots: tuple[Point, ...]
-
-
-@dataclass(frozen=True)
-class LineChart:
-    """Curves over one axis.
-
-    Attributes:
-        title: What stands above.
-        alt: The same for those who cannot see it.
-    """
-
-    title: str
-    alt: str
-    x_label: str
-    y_label: str
-    x_ticks: tuple[Tick, ...]
-    y_ticks: tuple[Tick, ...]
-    curves: tuple[Curve, ...]
-    width: int = WIDTH
-    height: int = HEIGHT
-    left: int = LEFT
-    right: int = WIDTH - RIGHT
-    top: int = TOP
-    bottom: int = HEIGHT - BOTTOM
 
 
 @dataclass(frozen=True)
@@ -93,75 +85,47 @@ class Value:
     Attributes:
         name: What stands to its left.
         text: The number, as tables print it.
-        css: The method's style.
+        look: The method's colour and line.
         mean: The value.
         low: Lower end of the interval, if there is one.
         high: Upper end.
         reference: A number to compare with, such as a reported one.
+        faint: Whether it is not final.
     """
 
     name: str
     text: str
-    css: str
+    look: str
     mean: float
     low: float | None = None
     high: float | None = None
     reference: float | None = None
+    faint: bool = False
 
 
 @dataclass(frozen=True)
-class Dot:
-    """A value in the picture's coordinates."""
+class Chart:
+    """A chart.
 
-    name: str
-    full_name: str
-    text: str
-    css: str
-    y: float
-    x: float
-    low: float | None
-    high: float | None
-    reference: float | None
-
-
-@dataclass(frozen=True)
-class DotChart:
-    """Values with intervals, one a row."""
+    Attributes:
+        title: What stands above.
+        y_label: What stands below the title: what is vertical.
+        alt: The same for those who cannot see it.
+        drawing: The picture.
+        labels: Names of the curves or values in it.
+    """
 
     title: str
+    y_label: str
     alt: str
-    x_label: str
-    x_ticks: tuple[Tick, ...]
-    dots: tuple[Dot, ...]
-    zero: float | None
-    height: int
-    left: float
-    width: int = WIDTH
-    right: int = WIDTH - RIGHT
-    top: int = TOP
-
-    @property
-    def bottom(self) -> int:
-        """Where the rows end."""
-        return self.height - BOTTOM
-
-
-class _Scale:
-    """From values to positions."""
-
-    def __init__(self, low: float, high: float, begin: float, end: float, log: bool) -> None:
-        self._map = math.log10 if log else float
-        self._low, span = self._map(low), self._map(high) - self._map(low)
-        self._begin, self._factor = begin, (end - begin) / (span or 1.0)
-
-    def __call__(self, value: float) -> float:
-        return round(self._begin + (self._map(value) - self._low) * self._factor, 1)
+    drawing: Drawing
+    labels: tuple[str, ...]
 
 
 def line_chart(
     title: str, x_label: str, y_label: str, series: Sequence[Series], axis: Axis = "linear"
-) -> LineChart:
-    """Return curves as a picture.
+) -> Chart:
+    """Draw curves.
 
     Args:
         title: What stands above.
@@ -170,31 +134,24 @@ def line_chart(
         series: At least one, each with at least one point; with a ``log`` axis x is positive.
         axis: The kind of the axis of x; ``whole`` has ticks at whole numbers only.
     """
-    xs = [x for one in series for x, _ in one.points]
-    ys = [y for one in series for _, y in one.points]
-    ys += [end for one in series for _, *ends in one.band for end in ends]
-    x_values = _ticks(min(xs), max(xs), axis)
-    y_values = _ticks(*_padded(min(ys), max(ys)))
-    # The axis of x ends where the curves do, that of y at ticks.
-    ends = (min(xs), max(xs)) if min(xs) < max(xs) else (min(xs) - 0.5, max(xs) + 0.5)
-    if axis == "whole":
-        ends = (min(xs) - 0.15, max(xs) + 0.15)
-    x_at = _Scale(*ends, LEFT, WIDTH - RIGHT, axis == "log")
-    y_at = _Scale(y_values[0], y_values[-1], HEIGHT - BOTTOM, TOP, False)
-    return LineChart(
-        title,
-        f"{title}: {y_label} by {x_label}. "
-        + "; ".join(f"{one.name} ends at {_text(one.points[-1][1])}" for one in series),
-        x_label,
-        y_label,
-        tuple(Tick(x_at(v), _text(v)) for v in x_values if ends[0] <= v <= ends[1]),
-        tuple(Tick(y_at(v), _text(v)) for v in y_values),
-        tuple(_curve(one, x_at, y_at) for one in series),
+    alt = f"{title}: {y_label} by {x_label}. " + "; ".join(
+        f"{one.name} ends at {_text(one.points[-1][1])}" for one in series
     )
+    with mpl.rc_context(SETTINGS):
+        figure, axes = _figure(LEFT, HEIGHT, x_label)
+        axes.yaxis.set_major_locator(_locator())
+        axes.yaxis.set_major_formatter(_tick)
+        for one in series:
+            _curve(axes, one)
+        _scale_x(axes, [x for one in series for x, _ in one.points], axis)
+        axes.tick_params(axis="y", pad=6)
+        axes.grid(axis="y")
+        picture = drawing(figure, alt)
+    return Chart(title, y_label, alt, picture, tuple(one.name for one in series))
 
 
-def dot_chart(title: str, x_label: str, values: Sequence[Value], zero: bool = False) -> DotChart:
-    """Return values with intervals as a picture.
+def dot_chart(title: str, x_label: str, values: Sequence[Value], zero: bool = False) -> Chart:
+    """Draw values with intervals, one a row.
 
     Args:
         title: What stands above.
@@ -202,73 +159,144 @@ def dot_chart(title: str, x_label: str, values: Sequence[Value], zero: bool = Fa
         values: At least one, from top to bottom.
         zero: Whether zero is part of the axis, and marked.
     """
-    ends = [
-        end for v in values for end in (v.mean, v.low, v.high, v.reference) if end is not None
-    ] + ([0.0] if zero else [])
-    ticks = _ticks(*_padded(min(ends), max(ends)))
-    widest = max(len(value.name) for value in values) * CHARACTER + 12
-    left = round(min(LABEL_WIDTH, max(40, widest)), 1)
-    at = _Scale(ticks[0], ticks[-1], left + 6, WIDTH - RIGHT - 6, False)
-
-    def maybe(value: float | None) -> float | None:
-        return None if value is None else at(value)
-
+    alt = f"{title}: {x_label}. " + "; ".join(f"{one.name} {one.text}" for one in values)
+    widest = max(len(one.name) for one in values) * CHARACTER + 12
+    left = min(LABEL_WIDTH, max(40, widest))
     most = int((left - 8) / CHARACTER)
-    dots = tuple(
-        Dot(
-            v.name if len(v.name) <= most else v.name[: most - 1] + "…",
-            v.name,
-            v.text,
-            v.css,
-            TOP + ROW * (row + 0.5),
-            at(v.mean),
-            maybe(v.low),
-            maybe(v.high),
-            maybe(v.reference),
-        )
-        for row, v in enumerate(values)
-    )
-    said = "; ".join(f"{v.name} {v.text}" for v in values)
-    return DotChart(
-        title,
-        f"{title}: {x_label}. {said}",
+    with mpl.rc_context(SETTINGS):
+        figure, axes = _figure(left, TOP + ROW * len(values) + BOTTOM, x_label, inset=6)
+        axes.spines.bottom.set_visible(False)
+        axes.xaxis.set_major_locator(_locator())
+        axes.xaxis.set_major_formatter(_tick)
+        axes.set_yticks(range(len(values)), [_shortened(one.name, most) for one in values])
+        axes.set_ylim(len(values) - 0.5, -0.5)
+        if zero:
+            axes.axvline(0, color=colour("planned"), linewidth=1, solid_capstyle="butt")
+        for row, (one, label) in enumerate(zip(values, axes.get_yticklabels(), strict=True)):
+            gid = f"{TITLE}{one.name}: {one.text}"
+            label.set(gid=gid, color=colour("ink", one.faint))
+            _value(axes, row, one, gid)
+        axes.tick_params(axis="x", length=0, pad=6)
+        axes.tick_params(axis="y", pad=12)
+        axes.grid(axis="x")
+        picture = drawing(figure, alt)
+    return Chart(title, "", alt, picture, tuple(one.name for one in values))
+
+
+@cache
+def swatch(look: str) -> Drawing:
+    """Draw what a legend shows of a method: a bit of its line, with a dot."""
+    with mpl.rc_context(SETTINGS):
+        figure = Figure((26 / 72, 10 / 72), frameon=False)
+        dot = _dot(look, 6)
+        figure.add_artist(Line2D([1 / 26, 0.5, 25 / 26], [0.5] * 3, markevery=[1], **dot))
+        return drawing(figure)
+
+
+def _figure(left: float, height: int, x_label: str, inset: int = 0) -> tuple[Figure, Axes]:
+    """Return a figure with the axes at their place."""
+    figure = Figure((WIDTH / 72, height / 72), dpi=72, frameon=False)
+    width = WIDTH - RIGHT - left
+    inner = (width - 2 * inset) / WIDTH, (height - TOP - BOTTOM) / height
+    axes = figure.add_axes(((left + inset) / WIDTH, BOTTOM / height, *inner))
+    axes.patch.set_visible(False)
+    figure.text(
+        (left + width / 2) / WIDTH,
+        5 / height,
         x_label,
-        tuple(Tick(at(value), _text(value)) for value in ticks),
-        dots,
-        at(0) if zero else None,
-        TOP + ROW * len(values) + BOTTOM,
-        left,
+        color=colour("quiet"),
+        horizontalalignment="center",
+        verticalalignment="baseline",
     )
+    return figure, axes
 
 
-def _curve(series: Series, x_at: _Scale, y_at: _Scale) -> Curve:
-    points = tuple((x_at(x), y_at(y)) for x, y in series.points)
-    lower = [(x_at(x), y_at(low)) for x, low, _ in series.band]
-    upper = [(x_at(x), y_at(high)) for x, _, high in series.band]
-    area = f"{_path([*lower, *reversed(upper)])}Z" if lower else ""
-    marked = series.dots or len(points) == 1
-    return Curve(series.name, series.css, _path(points), area, points if marked else ())
+def _curve(axes: Axes, series: Series) -> None:
+    name, dashes = series.look.split()
+    gid = f"{TITLE}{series.name}"
+    if series.band:
+        xs, low, high = zip(*series.band, strict=True)
+        # A polygon: matplotlib's fill_between makes a marker of it, which is none.
+        axes.fill(
+            [*xs, *reversed(xs)],
+            [*low, *reversed(high)],
+            color=colour(name),
+            alpha=0.14,
+            linewidth=0,
+        )
+    xs, ys = zip(*series.points, strict=True)
+    if series.dots or len(xs) == 1:
+        axes.plot(xs, ys, gid=gid, **_dot(series.look, 6))
+    else:
+        axes.plot(xs, ys, gid=gid, color=colour(name), linestyle=DASHES[dashes])
 
 
-def _path(points: Sequence[Point]) -> str:
-    return "M" + " ".join(f"{x:g} {y:g}" for x, y in points)
+def _value(axes: Axes, row: int, value: Value, gid: str) -> None:
+    name, dashes = value.look.split()
+    if value.reference is not None:
+        axes.plot(
+            value.reference,
+            row,
+            "D",
+            gid=gid,
+            markersize=7,
+            markeredgecolor=colour("quiet", value.faint),
+            markeredgewidth=1.2,
+            markerfacecolor="none",
+        )
+    if value.low is not None and value.high is not None:
+        axes.plot(
+            [value.low, value.high],
+            [row, row],
+            gid=gid,
+            color=colour(name, value.faint),
+            linestyle=DASHES[dashes],
+        )
+    axes.plot(value.mean, row, gid=gid, **{**_dot(value.look, 8, value.faint), "linestyle": "none"})
 
 
-def _ticks(low: float, high: float, axis: Axis = "linear") -> list[float]:
+def _dot(look: str, size: float, faint: bool = False) -> dict[str, Any]:
+    """Return how a method's line and dots look; open ones go with some dashes."""
+    name, dashes = look.split()
+    own, paper = colour(name, faint), colour("paper")
+    is_open = dashes in ("d1", "d3")
+    return {
+        "color": own,
+        "linestyle": DASHES[dashes],
+        "marker": "o",
+        "markersize": size,
+        "markerfacecolor": paper if is_open else own,
+        "markeredgecolor": own if is_open else paper,
+        "markeredgewidth": 1.8 if is_open else 1,
+    }
+
+
+def _scale_x(axes: Axes, xs: Sequence[float], axis: Axis) -> None:
+    """End the axis where the curves do."""
+    low, high = min(xs), max(xs)
     if axis == "log":
-        values = LogLocator(subs=(1.0, 2.0, 5.0)).tick_values(low, high)
-        inside = [float(v) for v in values if low <= v <= high]
-        return [v for v in inside if f"{v:e}"[0] == "1"] if len(inside) > 6 else inside
-    locator = MaxNLocator(5, steps=[1, 2, 2.5, 5, 10], integer=axis == "whole", min_n_ticks=2)
-    return [round(float(v), 10) for v in locator.tick_values(low, high)]
+        axes.set_xscale("log")
+        fine = LogLocator(subs=(1.0, 2.0, 5.0))
+        few = sum(low <= tick <= high for tick in fine.tick_values(low, high)) <= 6
+        axes.xaxis.set_major_locator(fine if few else LogLocator())
+        axes.xaxis.set_minor_locator(NullLocator())
+    else:
+        axes.xaxis.set_major_locator(_locator(axis == "whole"))
+    axes.xaxis.set_major_formatter(_tick)
+    margin = 0.15 if axis == "whole" else 0.0 if low < high else 0.5
+    axes.set_xlim(low - margin, high + margin)
 
 
-def _padded(low: float, high: float) -> tuple[float, float]:
-    """Widen a range that is a single value, so that it has ticks."""
-    if high - low > 1e-9:
-        return low, high
-    margin = abs(low) * 0.05 or 0.5
-    return low - margin, high + margin
+def _locator(whole: bool = False) -> MaxNLocator:
+    return MaxNLocator(5, steps=[1, 2, 2.5, 5, 10], integer=whole, min_n_ticks=2)
+
+
+def _shortened(name: str, most: int) -> str:
+    return name if len(name) <= most else name[: most - 1] + "…"
+
+
+def _tick(value: float, _: float) -> str:
+    return _text(round(value, 10))
 
 
 def _text(value: float) -> str:

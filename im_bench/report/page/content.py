@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
-from im_bench.report.page.charts import DotChart, LineChart
+from im_bench.report.page.charts import Chart
 from im_bench.report.page.cost import Costs, costs
 from im_bench.report.page.curves import CurveReader, inconsistency_charts, learning_charts
 from im_bench.report.page.failures import Failures, failures
@@ -15,6 +15,7 @@ from im_bench.report.page.generations import generation_charts, shown_rows
 from im_bench.report.page.scores import ClassTable, class_tables, score_charts
 from im_bench.report.page.stages import Stages
 from im_bench.report.page.styles import MethodStyle, method_styles
+from im_bench.report.page.svg import Drawing
 from im_bench.report.page.thumbnails import Thumbnails
 from im_bench.report.tables.build import generations_table, results_table
 from im_bench.report.tables.entries import GenerationsTable, ResultsTable
@@ -76,17 +77,25 @@ class SuiteReport:
     overview: Overview
     table: ResultsTable
     legend: tuple[MethodStyle, ...]
-    scores: tuple[DotChart, ...]
+    scores: tuple[Chart, ...]
     has_references: bool
     gains: Gains | None
-    learning: tuple[LineChart, ...]
-    inconsistency: tuple[LineChart, ...]
+    learning: tuple[Chart, ...]
+    inconsistency: tuple[Chart, ...]
     generations: GenerationsTable | None
-    generation_charts: dict[str, tuple[LineChart, ...]]
+    generation_charts: dict[str, tuple[Chart, ...]]
     classes: tuple[ClassTable, ...]
     gallery: Gallery
     failures: Failures
     costs: Costs | None
+
+    @property
+    def drawings(self) -> list[Drawing]:
+        """All that is drawn: charts, and the legend's swatches."""
+        charts = [*self.scores, *self.learning, *self.inconsistency]
+        charts += self.gains.charts if self.gains else ()
+        charts += (chart for some in self.generation_charts.values() for chart in some)
+        return [*(chart.drawing for chart in charts), *(style.swatch for style in self.legend)]
 
     @property
     def styles(self) -> dict[str, MethodStyle]:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from im_bench.report.page.charts import Axis, LineChart, Series, line_chart
+from im_bench.report.page.charts import Axis, Chart, Series, line_chart
 from im_bench.report.page.stages import Stages
 from im_bench.report.page.styles import MethodStyle
 from im_bench.report.tables.entries import Column, ResultsTable
@@ -85,7 +85,7 @@ def _wanted(path: Path) -> list[dict[str, Any]]:
 
 def learning_charts(
     stages: Stages, table: ResultsTable, styles: Mapping[str, MethodStyle], reader: CurveReader
-) -> tuple[LineChart, ...]:
+) -> tuple[Chart, ...]:
     """Return, for each data set, the validation metric over iterations of each method."""
     charts = []
     for column in table.columns:
@@ -99,7 +99,7 @@ def learning_charts(
 
 def inconsistency_charts(
     stages: Stages, table: ResultsTable, styles: Mapping[str, MethodStyle], reader: CurveReader
-) -> tuple[LineChart, ...]:
+) -> tuple[Chart, ...]:
     """Return, for each data set, the inconsistent share of pixels over iterations."""
     return tuple(
         _chart(column.name, "inconsistent pixels %", series)
@@ -108,7 +108,7 @@ def inconsistency_charts(
     )
 
 
-def _chart(data: str, y_label: str, series: Sequence[Series]) -> LineChart:
+def _chart(data: str, y_label: str, series: Sequence[Series]) -> Chart:
     """Draw curves; over a logarithmic axis where some are many times longer than others."""
     lengths = [one.points[-1][0] for one in series]
     uneven = max(lengths) > 4 * min(lengths) and min(one.points[0][0] for one in series) > 0
@@ -126,7 +126,7 @@ def _series(
 ) -> list[Series]:
     factor = 100 if unit == "%" else 1
     return [
-        _mean(cell.method, styles[cell.method].css, curves, factor)
+        _mean(cell.method, styles[cell.method].look, curves, factor)
         for cell in stages.plan.cells
         if cell.data == data
         and cell.method in styles
@@ -134,7 +134,7 @@ def _series(
     ]
 
 
-def _mean(name: str, css: str, curves: Sequence[Curve], factor: float) -> Series:
+def _mean(name: str, look: str, curves: Sequence[Curve], factor: float) -> Series:
     """Return the mean of curves, with a band of one standard deviation where there are several.
 
     Curves whose iterations differ are interpolated, as far as the shortest one goes.
@@ -154,4 +154,4 @@ def _mean(name: str, css: str, curves: Sequence[Curve], factor: float) -> Series
         std = values.std(0, ddof=1)
         band = list(zip(grid.tolist(), (mean - std).tolist(), (mean + std).tolist(), strict=True))
     points = list(zip(grid.tolist(), mean.tolist(), strict=True))
-    return Series(name, css, points, band)
+    return Series(name, look, points, band)

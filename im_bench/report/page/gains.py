@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from im_bench.methods.online import MASKED
-from im_bench.report.page.charts import DotChart, Value, dot_chart
+from im_bench.report.page.charts import Chart, Value, dot_chart
 from im_bench.report.page.styles import MethodStyle
 from im_bench.report.statistics.estimates import (
     Estimate,
@@ -64,7 +64,7 @@ class Gains:
 
     columns: tuple[Column, ...]
     pairs: tuple[tuple[str, str, tuple[Gain | None, ...], Gain | None], ...]
-    charts: tuple[DotChart, ...]
+    charts: tuple[Chart, ...]
     seeds: int
 
 
@@ -136,7 +136,7 @@ def _overall(table: ResultsTable, masked: str, base: str) -> Gain | None:
     return Gain(estimate(task_mean, tasks), sum(map(len, tasks)), "%")
 
 
-def _charts(table: ResultsTable, found: Found) -> Iterator[DotChart]:
+def _charts(table: ResultsTable, found: Found) -> Iterator[Chart]:
     """Return a chart for each data set, or for a single pair one for each unit."""
     if len(found) == 1:
         ((pair, row),) = found.items()
@@ -159,7 +159,7 @@ def _name(masked: str, base: str) -> str:
     return masked if masked.endswith(MASKED) else f"{masked} − {base}"
 
 
-def _chart(title: str, unit: str, named: Sequence[tuple[str, Gain]]) -> DotChart:
+def _chart(title: str, unit: str, named: Sequence[tuple[str, Gain]]) -> Chart:
     factor = 100 if unit == "%" else 1
     values = []
     for name, gain in named:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from im_bench.report.page.charts import LineChart, Series, line_chart
+from im_bench.report.page.charts import Chart, Series, line_chart
 from im_bench.report.page.styles import MethodStyle
 from im_bench.report.tables.entries import Column, GenerationRow, GenerationsTable
 from im_bench.report.tables.texts import QUANTITIES, heading
@@ -15,7 +15,7 @@ MOST_ROWS = 1000
 
 def generation_charts(
     table: GenerationsTable, styles: Mapping[str, MethodStyle], quantity: str
-) -> tuple[LineChart, ...]:
+) -> tuple[Chart, ...]:
     """Return a chart for each data set.
 
     Args:
@@ -29,7 +29,7 @@ def generation_charts(
             one
             for row in table.rows
             if row.column == column and row.quantity == quantity and row.method in styles
-            if len((one := _series(row, column, styles[row.method].css)).points) > 1
+            if len((one := _series(row, column, styles[row.method].look)).points) > 1
         ]
         if series and not _all_kept(series, quantity):
             name = f"test {heading(column)}" if quantity == "test" else QUANTITIES[quantity]
@@ -42,7 +42,7 @@ def _all_kept(series: Sequence[Series], quantity: str) -> bool:
     return quantity != "test" and all(y == 100 for one in series for _, y in one.points)
 
 
-def _series(row: GenerationRow, column: Column, css: str) -> Series:
+def _series(row: GenerationRow, column: Column, look: str) -> Series:
     factor = 100 if row.quantity != "test" or column.unit == "%" else 1
     points, band = [], []
     for g, entry in enumerate(row.entries, 1):
@@ -52,7 +52,7 @@ def _series(row: GenerationRow, column: Column, css: str) -> Series:
         spread = factor * (entry.std or 0.0)
         band.append((float(g), factor * entry.mean - spread, factor * entry.mean + spread))
     spreads = any(entry.std is not None for entry in row.entries)
-    return Series(row.method, css, points, band if spreads else (), dots=True)
+    return Series(row.method, look, points, band if spreads else (), dots=True)
 
 
 def shown_rows(table: GenerationsTable, styles: Mapping[str, MethodStyle]) -> GenerationsTable:

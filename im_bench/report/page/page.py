@@ -19,6 +19,7 @@ from im_bench.files import write_text
 from im_bench.report.page.content import SuiteReport, suite_report
 from im_bench.report.page.cost import duration
 from im_bench.report.page.gallery import Item
+from im_bench.report.page.svg import shared_markers, style_sheet
 from im_bench.report.page.thumbnails import Thumbnails
 from im_bench.report.tables.html import render_html
 from im_bench.report.tables.texts import heading
@@ -81,7 +82,8 @@ def render(reports: Sequence[SuiteReport], images: Sequence[str], made: datetime
         images: The pictures, as data URIs.
         made: When the page is made.
     """
-    css, js = (_source(name) for name in ("page.css", "page.js"))
+    drawings = [one for report in reports for one in report.drawings]
+    css, js = _source("page.css") + style_sheet(drawings), _source("page.js")
     return (
         _environment()
         .get_template("page.html")
@@ -98,6 +100,7 @@ def render(reports: Sequence[SuiteReport], images: Sequence[str], made: datetime
             made=made,
             version=__version__,
             css=css,
+            markers=shared_markers(drawings),
             js=js,
             policy=_policy(css, js),
         )

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from math import isfinite
 from statistics import fmean
 
-from im_bench.report.page.charts import DotChart, Value, dot_chart
+from im_bench.report.page.charts import Chart, Value, dot_chart
 from im_bench.report.page.stages import Stages
 from im_bench.report.page.styles import MethodStyle
 from im_bench.report.tables.entries import Column, Entry, ResultsTable
@@ -20,7 +20,7 @@ SHADES = 8
 
 def score_charts(
     table: ResultsTable, styles: Mapping[str, MethodStyle]
-) -> tuple[tuple[DotChart, ...], bool]:
+) -> tuple[tuple[Chart, ...], bool]:
     """Return, for each data set, the methods' scores, and whether reported numbers are shown."""
     charts = []
     references = False
@@ -48,11 +48,12 @@ def _value(entry: Entry, column: Column, style: MethodStyle) -> Value | None:
     return Value(
         style.method,
         text,
-        style.css if entry.complete else f"{style.css} partial",
+        style.look,
         mean,
         mean - spread if spread else None,
         mean + spread if spread else None,
         None if entry.reported is None else factor * entry.reported,
+        faint=not entry.complete,
     )
 
 

@@ -10,6 +10,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from statistics import fmean
 
+from im_bench.report.page.charts import swatch
+from im_bench.report.page.svg import Drawing
 from im_bench.report.tables.entries import Column, ResultsTable
 
 COLOURS = 8
@@ -26,12 +28,17 @@ class MethodStyle:
     Attributes:
         method: Name in the suite.
         title: Name in tables.
-        css: Classes of the colour and of the line.
+        look: Names of the colour and of the line, such as ``c0 d1``.
     """
 
     method: str
     title: str
-    css: str
+    look: str
+
+    @property
+    def swatch(self) -> Drawing:
+        """What the legend shows beside the name."""
+        return swatch(self.look)
 
 
 def method_styles(table: ResultsTable) -> dict[str, MethodStyle]:
@@ -57,8 +64,8 @@ def method_styles(table: ResultsTable) -> dict[str, MethodStyle]:
         elif (family := row.base or row.method) in families:
             at = families.index(family)
             dash = 2 * (at // COLOURS) + (row.method in bases)
-            css = f"c{at % COLOURS} d{dash}"
-            found[row.method] = MethodStyle(row.method, row.title, css)
+            look = f"c{at % COLOURS} d{dash}"
+            found[row.method] = MethodStyle(row.method, row.title, look)
     return found
 
 

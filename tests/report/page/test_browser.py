@@ -249,6 +249,40 @@ def test_it_fits_any_screen(
     keep(f"{name}.png", driver.get_screenshot_as_png())
 
 
+DRAWN = """
+const uses = [...document.querySelectorAll("figure.chart use, .legend use")];
+const lines = [...document.querySelectorAll("#seen-equal-learning .chart g path")];
+return {
+  strokes: [...new Set(lines.map((line) => getComputedStyle(line).stroke))],
+  grid: [...document.querySelectorAll(".chart svg > path")].map((p) => getComputedStyle(p).stroke),
+  font: getComputedStyle(document.querySelector(".chart text")).fontFamily,
+  empty: uses.filter((use) => !use.getBBox().width && !use.getBBox().height).length,
+  fills: [...new Set(uses.map((use) => getComputedStyle(use).fill))],
+};
+"""
+
+
+@pytest.mark.parametrize(
+    ("dark", "line", "grid", "paper"),
+    [
+        (False, "rgb(0, 114, 178)", "rgb(232, 229, 221)", "rgb(252, 251, 248)"),
+        (True, "rgb(88, 174, 240)", "rgb(42, 46, 51)", "rgb(21, 23, 26)"),
+    ],
+)
+def test_charts_follow_the_scheme_and_the_fonts(
+    seen: Seen, driver: Chrome, dark: bool, line: str, grid: str, paper: str
+) -> None:
+    show(driver, 1280, 800, dark)
+    driver.get(seen.page.as_uri())
+    drawn = driver.execute_script(DRAWN)
+    assert line in drawn["strokes"]  # --c0
+    assert grid in drawn["grid"]
+    assert {line, paper} <= set(drawn["fills"])  # full dots, and open ones
+    assert "system-ui" in drawn["font"]
+    assert drawn["empty"] == 0  # all markers are found
+    assert messages(driver)[0] == []
+
+
 def test_it_prints_in_light_with_its_details_open(seen: Seen, driver: Chrome) -> None:
     show(driver, 1280, 800, dark=True)
     driver.get(seen.page.as_uri())

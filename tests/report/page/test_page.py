@@ -82,9 +82,11 @@ def test_gains_are_paired_by_seed(small: tuple[Plan, Store, Simulation]) -> None
     low, high = gain.estimate.interval or (0, 0)
     assert low < mean < high
     assert low + high == pytest.approx(2 * mean)
-    (dot,) = report.gains.charts[0].dots
-    assert dot.full_name == "lesions"
-    assert f"[{number(low, '%', sign=True)}, {number(high, '%', sign=True)}]" in dot.text
+    (chart,) = report.gains.charts
+    assert chart.labels == ("lesions",)
+    interval = f"[{number(low, '%', sign=True)}, {number(high, '%', sign=True)}]"
+    assert interval in chart.alt
+    assert interval in chart.drawing.markup
     assert overall is not None
     assert overall.estimate.value > 0  # all three seeds gain, and IoU is better if greater
     assert overall.estimate.interval is None  # which needs six pairs
@@ -108,7 +110,7 @@ def test_a_running_suite_shows_the_curves_that_there_are(
     simulation.finish(stage for stage in plan.graph if stage.kind in kinds)
     report = suite_report(plan, store, Thumbnails())
     (chart,) = report.learning
-    assert [curve.name for curve in chart.curves] == ["supervised", "supervised+im"]
+    assert chart.labels == ("supervised", "supervised+im")
     assert report.gains is None
 
 

@@ -178,7 +178,7 @@ def test_auto_starts_no_cluster(monkeypatch: pytest.MonkeyPatch, tmp_path: Path)
 def test_ray_is_an_optional_package(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(ImBenchError, match=r"pip install 'im-bench\[ray\]'"):
-        make_engine(engine_options("ray", {}))
+        make_engine(engine_options("ray", {}), Path("runs"))
 
 
 def test_a_stage_is_shown_its_gpus_and_what_no_node_has_is_refused(

@@ -195,19 +195,13 @@ def swatch(look: str) -> Drawing:
 
 def _figure(left: float, height: int, x_label: str, inset: int = 0) -> tuple[Figure, Axes]:
     """Return a figure with the axes at their place."""
-    figure = Figure((WIDTH / 72, height / 72), dpi=72, frameon=False)
+    figure = Figure((WIDTH / 72, height / 72), frameon=False)
     width = WIDTH - RIGHT - left
     inner = (width - 2 * inset) / WIDTH, (height - TOP - BOTTOM) / height
     axes = figure.add_axes(((left + inset) / WIDTH, BOTTOM / height, *inner))
     axes.patch.set_visible(False)
-    figure.text(
-        (left + width / 2) / WIDTH,
-        5 / height,
-        x_label,
-        color=colour("quiet"),
-        horizontalalignment="center",
-        verticalalignment="baseline",
-    )
+    middle = (left + width / 2) / WIDTH
+    figure.text(middle, 5 / height, x_label, color=colour("quiet"), ha="center")
     return figure, axes
 
 

@@ -9,7 +9,7 @@ import pytest
 from rich.console import Console
 
 from im_bench.errors import ImBenchError
-from im_bench.files import read_json, write_json
+from im_bench.files import SEAL, read_json, write_json
 from im_bench.report.statistics.comparison import Comparison, Side, compare
 from im_bench.report.statistics.conclusions import conclusion, too_few
 from im_bench.report.statistics.json_form import comparison_values, render_json
@@ -228,6 +228,8 @@ def test_a_recipe_of_another_version_is_another_protocol(filled: Plan, tmp_path:
     folder = finish(other, filled, stage, outcome_of("iou", [0.7]))
     old = folder.with_name("scores-00000000")
     folder.rename(old)
-    write_json(old / "stage.json", {**read_json(old / "stage.json"), "recipe": 0})
+    older = {**read_json(old / "stage.json"), "recipe": 0}
+    del older[SEAL]
+    write_json(old / "stage.json", older)
     with pytest.raises(ImBenchError, match="the version of a recipe"):
         refuse_other_protocols(filled, other)

@@ -23,6 +23,7 @@ from im_bench.suites.plan import Plan
 from im_bench.suites.resources import ANY, Resources
 
 from .conftest import Run
+from .rewriting import rewrite
 from .stage_functions import plan_of
 
 CPU, GPU = "AMD EPYC, 2 cores", "NVIDIA H100"
@@ -36,7 +37,7 @@ def add(graph: Graph, slug: str, *inputs: Stage, needs: Resources = ANY) -> Stag
 def took(store: Store, stage: Stage, seconds: float, device: str = CPU, threads: int = 1) -> None:
     """Say that a stage that is done took so long there."""
     path = store.folder(stage).path
-    write_json(path / "result.json", {**read_json(path / "result.json"), "seconds_in_all": seconds})
+    rewrite(path / "result.json", seconds_in_all=seconds)
     origin = read_json(path / "provenance-1.json")
     write_json(path / "provenance-1.json", {**origin, "device": device, "threads": threads})
 

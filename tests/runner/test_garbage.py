@@ -10,13 +10,14 @@ from pathlib import Path
 import pytest
 
 from im_bench.errors import ImBenchError
-from im_bench.files import read_json, write_json
+from im_bench.files import write_json
 from im_bench.runner.attempt import run_attempt
 from im_bench.runner.garbage import Garbage, Kind, remove, survey
 from im_bench.runner.store import Store
 from im_bench.suites.plan import Plan, make_plan
 from im_bench.suites.recipes import RECIPES, Recipe
 
+from .rewriting import rewrite
 from .stage_functions import KINDS
 
 SUITE = """
@@ -128,7 +129,7 @@ def test_results_on_the_data_of_another_root_stay(suite: Path, store: Store) -> 
     data = next(stage for stage in plan.graph if stage.kind == "data")
     path = store.folder(data).path / "stage.json"
     description = suite.with_name("dataset.yaml")
-    write_json(path, {**read_json(path), "paths": {"description": str(description)}})
+    rewrite(path, paths={"description": str(description)})
     change(suite, "train: 20", "train: 21")
     assert len(names(store, suite)) == 4
     description.touch()

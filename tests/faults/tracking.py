@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
 
-from im_bench.report.mirror import WAIT_SECONDS
+from im_bench.report.tracking.mirror import WAIT_SECONDS
 
 from .arena import Rule, rules, struck
 from .disk import small_disk

@@ -15,7 +15,7 @@ from urllib.error import URLError
 
 from im_bench.errors import ImBenchError
 from im_bench.tools import configs
-from im_bench.tools.processes import LAUNCHERS, connected, count_processes, divide_batch
+from im_bench.tools.processes import LAUNCHERS, count_processes, divide_batch, run_connected
 
 _BUILD_ERRORS = (AssertionError, AttributeError, KeyError, TypeError, ValueError)
 
@@ -44,12 +44,15 @@ def run_training(arguments: Sequence[str] | None = None) -> None:
     config.resume = options.resume is not None
     if config.resume:
         config.load_from = None if options.resume == "auto" else _existing(options.resume)
-    with connected(config):
+
+    def train() -> None:
         runner = _runner(config)
         if config.resume:
             _check_resumable(runner)
         _build_training(runner)
         runner.train()
+
+    run_connected(config, train)
 
 
 def run_test(arguments: Sequence[str] | None = None) -> None:
@@ -76,12 +79,15 @@ def run_test(arguments: Sequence[str] | None = None) -> None:
             evaluator["output_dir"] = options.out
     if options.show_dir:
         _draw(config, options.show_dir)
-    with connected(config):
+
+    def test() -> None:
         runner = _runner(config)
         _load_weights(runner.model, checkpoint)
         with _explained("the config cannot be built"):
             runner._test_loop = runner.build_test_loop(runner._test_loop)
         runner.test()
+
+    run_connected(config, test)
 
 
 def main(command: Callable[[], None]) -> None:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any
 
 from im_bench.errors import ImBenchError
@@ -23,11 +23,14 @@ def count_processes(launcher: str) -> int:
     return next((int(os.environ[name]) for name in _COUNTS[launcher] if name in os.environ), 1)
 
 
-@contextmanager
-def connected(config: Any) -> Iterator[None]:
+def run_connected(config: Any, work: Callable[[], None]) -> None:
     """Do something in the processes of a launcher, and leave them together.
 
     MMEngine connects those that have GPUs; here others are.
+
+    Args:
+        config: Says by which launcher this process was started.
+        work: What to do. What it builds must not outlive it.
 
     Raises:
         ImBenchError: There is no GPU, and another launcher than PyTorch's or none has started this
@@ -38,10 +41,23 @@ def connected(config: Any) -> Iterator[None]:
 
     if config.launcher != "none" and not torch.cuda.is_available():
         _connect_cpus(config)
-    yield
+    work()
     if distributed.is_initialized():
-        distributed.barrier()  # whoever leaves early can make others abort
-        distributed.destroy_process_group()
+        leave_together()
+
+
+def leave_together() -> None:
+    """Close the connection to the other processes.
+
+    Nothing may use it any more: a model that is wrapped for distributed training keeps the
+    connection's threads alive, and if one of them still wants Python when the interpreter ends, it
+    aborts the process.
+    """
+    from torch import distributed
+
+    gc.collect()  # The runner and its hooks refer to each other.
+    distributed.barrier()  # whoever leaves early can make others abort
+    distributed.destroy_process_group()
 
 
 def divide_batch(config: Any, processes: int) -> None:

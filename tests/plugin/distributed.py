@@ -12,6 +12,7 @@ from mmengine.dist import get_rank, get_world_size
 from torch import nn
 
 from im_bench.plugin import CheckpointTeachers
+from im_bench.tools.processes import leave_together
 
 from .semi_trainings import semi_data, semi_runner
 from .trainings import CUSTOM, PSPNET, model_config, runner
@@ -60,6 +61,11 @@ def train_method(work_dir: Path, pictures: Path, hook: dict[str, Any]) -> tuple[
 def main() -> None:
     torch.set_num_threads(1)
     torch.distributed.init_process_group("gloo")  # MMEngine's launcher asks for a GPU
+    train_all()
+    leave_together()
+
+
+def train_all() -> None:
     pictures, work_dir = Path(sys.argv[1]), Path(sys.argv[2])
     ema = {"teachers": {"type": "EmaTeachers", "decays": [0.5, 0.9]}}
     training, _ = train(work_dir / "ema", pictures, hook=ema, save_every=2)
@@ -87,9 +93,6 @@ def main() -> None:
         "average": total(hook.ensemble.teachers[1].network),
     }
     (work_dir / f"rank{get_rank()}.json").write_text(json.dumps(report))
-    # Whoever leaves with the connection's threads still running can abort on its way out.
-    torch.distributed.barrier()
-    torch.distributed.destroy_process_group()
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -63,6 +64,8 @@ def main() -> None:
     torch.distributed.init_process_group("gloo")  # MMEngine's launcher asks for a GPU
     train_all()
     leave_together()
+    threads = [path.read_text().strip() for path in Path("/proc/self/task").glob("*/comm")]
+    Path(sys.argv[2], f"threads{os.environ['RANK']}.json").write_text(json.dumps(threads))
 
 
 def train_all() -> None:

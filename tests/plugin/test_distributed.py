@@ -30,6 +30,9 @@ def test_two_processes_train_together(pictures: Path, tmp_path: Path):
         timeout=300,
     )
     ranks = [json.loads((tmp_path / f"rank{rank}.json").read_text()) for rank in range(2)]
+    for number in range(2):
+        # None that could meet the end of the interpreter.
+        assert "gloo" not in (tmp_path / f"threads{number}.json").read_text()
     for rank in ranks:
         assert rank["wrapped"] == "MMDistributedDataParallel"
         assert rank["world"] == 2

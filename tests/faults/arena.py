@@ -29,6 +29,7 @@ LONGEST = 240.0
 
 #: How a promise was kept.
 CONTINUED = "the same command finished everything"
+UNHARMED = "no fault came to pass"
 RETRIED = "recorded as failed; `--policy retry-failed` finished"
 ADVISED = "one sentence said what to do; that done, everything finished"
 

@@ -11,6 +11,8 @@ from pathlib import Path
 
 from im_bench.runner.provenance import code_state, device_name
 
+from .arena import ADVISED, CONTINUED, RETRIED, UNHARMED
+
 
 @dataclass
 class Round:
@@ -65,10 +67,10 @@ def write(
         f" {seconds / 60:.0f} minutes.",
         "",
         "| kind | what | rounds | faults | the same command finished | recorded as failed, then "
-        "`retry-failed` finished | advice followed, then finished | lost |",
-        "| --- | --- | --- | --- | --- | --- | --- | --- |",
+        "`retry-failed` finished | advice followed, then finished | no fault came to pass | lost |",
+        "| --- | --- | --- | --- | --- | --- | --- | --- | --- |",
     ]
-    outcomes = list(about_outcomes())
+    outcomes = (CONTINUED, RETRIED, ADVISED, UNHARMED)
     for kind, those in by_kind.items():
         seen = Counter(one.outcome for one in those)
         counts = [
@@ -85,10 +87,3 @@ def write(
             text = fault.replace("|", r"\|")
             lines.append(f"| `{kind}` | {text} | {count} |")
     path.write_text("\n".join(lines) + "\n", encoding="utf-8")
-
-
-def about_outcomes() -> tuple[str, ...]:
-    """Return the ways in which a promise is kept, in the order of the columns."""
-    from .arena import ADVISED, CONTINUED, RETRIED
-
-    return CONTINUED, RETRIED, ADVISED

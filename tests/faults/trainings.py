@@ -107,12 +107,19 @@ def words(suite: Path, out: Path) -> list[str]:
 
 def kill_training(ground: Trainings) -> None:
     """Kill the runner, all processes, a training or its server, some times."""
-    for _ in range(ground.chance.randint(1, 3)):
+    for _ in range(ground.chance.randint(2, 4)):
         runner = ground.start("--no-tracking")
-        time.sleep(ground.chance.uniform(1, 0.7 * ground.calm.seconds))
+        # From when a training is at work: machines differ in how long that takes to come.
+        until(lambda runner=runner: at_work(ground) or runner.poll() is not None)
+        time.sleep(ground.chance.uniform(0, 1.5))
         if runner.poll() is None:
             kill_some(ground, runner)
     ground.settle()
+
+
+def at_work(ground: Trainings) -> bool:
+    """Return whether a training has made its first step of this attempt."""
+    return any((path.parent / "lock").exists() for path in ground.found("scalars.jsonl"))
 
 
 def kill_some(ground: Trainings, runner: subprocess.Popen[bytes]) -> None:

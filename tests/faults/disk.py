@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from .arena import Arena, Rule, rules, struck
+from .arena import Arena, Rule, rules, struck, until
 
 #: What a full disk may refuse: each kind of write of the runner and of a stage.
 WRITES = (
@@ -184,5 +184,6 @@ def freeze(arena: Arena) -> None:
 
 
 def remount(path: Path, how: str) -> None:
-    """Mount a disk again, to be read only or to be written."""
-    subprocess.run(["mount", "-o", f"remount,{how}", str(path)], check=True)
+    """Mount a disk again, to be read only or to be written, once killed processes have let go."""
+    command = ["mount", "-o", f"remount,{how}", str(path)]
+    until(lambda: subprocess.run(command, capture_output=True).returncode == 0)

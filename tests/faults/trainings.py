@@ -180,7 +180,15 @@ def damage_checkpoint(ground: Trainings) -> None:
     names = ["scratch/last.pth", "best.pth"]
     for path in ground.found(ground.chance.choice(names)):
         ground.note(f"{path.name} {damage(path, ground.chance)}")
-    ground.settle()
+    before = {path: path.read_bytes() for path in ground.found("result.json")}
+    runner = ground.start("--no-tracking")
+    status = ground.ended(runner)
+    if status == 1:  # of a training that was done already
+        for folder in train_anew(ground, runner):
+            before.pop(folder / "result.json", None)
+    else:
+        assert status == 0, ground.said(runner)
+    ground.check(before)
 
 
 def damage_network(ground: Trainings) -> None:
@@ -194,14 +202,27 @@ def damage_network(ground: Trainings) -> None:
     ground.note(f"best.pth of a finished training {how}")
     runner = ground.start("--no-tracking")
     if ground.ended(runner) == 1:
-        (folder,) = set(re.findall(r"remove the folder (\S+) and run", ground.said(runner)))
-        assert path.parent == Path(folder)
-        shutil.rmtree(folder)
-        del before[path.parent / "result.json"]
-        ground.seen.outcome = ADVISED
-        runner = ground.start("--no-tracking", "--policy", "retry-failed")
-        assert ground.ended(runner) == 0, ground.said(runner)
+        for folder in train_anew(ground, runner):
+            before.pop(folder / "result.json")
     ground.check(before)
+
+
+def train_anew(ground: Trainings, runner: subprocess.Popen[bytes]) -> list[Path]:
+    """Do what a runner advises about damaged networks; return the folders that had to go."""
+    gone: list[Path] = []
+    status = 1
+    while status == 1:  # one network is named at a time
+        found = set(re.findall(r"remove the folder (\S+) and run", ground.said(runner)))
+        assert found, ground.said(runner)
+        for folder in map(Path, found):
+            assert folder not in gone, ground.said(runner)
+            shutil.rmtree(folder)
+            gone.append(folder)
+        runner = ground.start("--no-tracking", "--policy", "retry-failed")
+        status = ground.ended(runner)
+    assert status == 0, ground.said(runner)
+    ground.seen.outcome = ADVISED
+    return gone
 
 
 def damage_suite(ground: Trainings) -> None:

@@ -142,6 +142,7 @@ def make_plan(
         packing = {
             "source": source.identity,
             **spec.model_dump(mode="json", include={"size", "labelled", "split_seed", "limit"}),
+            **({"hold_out": spec.hold_out} if spec.hold_out else {}),
         }
         packed = plan.graph.add(
             "data",

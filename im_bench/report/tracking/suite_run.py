@@ -130,6 +130,7 @@ class SuiteRun:
 
     def note(self, message: dict[str, Any]) -> None:
         """Take note of rows, or of an event."""
+        self._about["total"] = message.get("total", self._about["total"])
         for fields in message.get("rows", ()):
             row = CellRow(**fields)
             self._rows.append(row)

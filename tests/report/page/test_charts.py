@@ -8,22 +8,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from im_bench.report.page.charts import (
-    BOTTOM,
-    HEIGHT,
-    LEFT,
-    RIGHT,
-    TOP,
-    WIDTH,
-    Chart,
-    Series,
-    Value,
-    dot_chart,
-    line_chart,
-    swatch,
-)
+from im_bench.report.page.charts import Chart, Series, Value, dot_chart, line_chart, swatch
 from im_bench.report.page.cost import duration
 from im_bench.report.page.curves import MOST_POINTS
+from im_bench.report.page.frame import BOTTOM, HEIGHT, LEFT, RIGHT, TOP, WIDTH
 from im_bench.report.page.styles import MOST, method_styles
 from im_bench.report.page.svg import VARIABLES, shared_markers, style_sheet
 from im_bench.report.tables.entries import Column, Entry, ResultsTable, Row, State

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from im_bench.report.page.page import make_page, write_page
+from im_bench.report.page.page import make_page
+from im_bench.report.page.shell import write_page
 from im_bench.runner.store import Store
 from im_bench.suites.plan import Plan, make_plan
 

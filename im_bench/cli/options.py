@@ -84,6 +84,15 @@ TrackingOption = Annotated[
 TableOption = Annotated[
     bool, typer.Option("--table/--no-table", help="End with the results table.")
 ]
+StorageOption = Annotated[
+    str | None,
+    typer.Option(
+        "--storage",
+        metavar="FILE_OR_URL",
+        help="Where studies are kept: a journal file (one machine), or a database such as "
+        "postgresql://USER@HOST/NAME (several). Default: tuning/studies.journal in --out.",
+    ),
+]
 DeviceOption = Annotated[str, typer.Option("--device", help="auto, cpu, cuda or cuda:N.")]
 
 OUT = Path("runs")

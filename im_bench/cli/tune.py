@@ -25,6 +25,7 @@ from im_bench.cli.options import (
     SeedsOption,
     SlotsOption,
     SlotsPerGpuOption,
+    StorageOption,
     TimeLimitOption,
     TrackingOption,
     known_budget,
@@ -33,6 +34,7 @@ from im_bench.cli.options import (
     read_seed,
 )
 from im_bench.cli.run import command_line
+from im_bench.cli.tune_show import list_studies, show
 from im_bench.errors import ImBenchError, unknown_name
 
 if TYPE_CHECKING:
@@ -42,16 +44,9 @@ if TYPE_CHECKING:
     from im_bench.tuning.session import Choices, Ran, Task
 
 app = typer.Typer(invoke_without_command=True)
+app.command("show")(show)
+app.command("list")(list_studies)
 
-StorageOption = Annotated[
-    str | None,
-    typer.Option(
-        "--storage",
-        metavar="FILE_OR_URL",
-        help="Where studies are kept: a journal file (one machine), or a database such as "
-        "postgresql://USER@HOST/NAME (several). Default: tuning/studies.journal in --out.",
-    ),
-]
 OBJECTIVES = ("training", "pseudo-labels")
 
 

@@ -44,6 +44,7 @@ class Series:
         points: (x, y), by x.
         band: (x, low, high), by x, or nothing.
         dots: Whether points are marked, because they are few.
+        faint: Whether it is one of many, thin and pale behind others.
     """
 
     name: str
@@ -51,6 +52,7 @@ class Series:
     points: Sequence[Point]
     band: Sequence[tuple[float, float, float]] = ()
     dots: bool = False
+    faint: bool = False
 
 
 @dataclass(frozen=True)
@@ -98,7 +100,12 @@ class Chart:
 
 
 def line_chart(
-    title: str, x_label: str, y_label: str, series: Sequence[Series], axis: Axis = "linear"
+    title: str,
+    x_label: str,
+    y_label: str,
+    series: Sequence[Series],
+    axis: Axis = "linear",
+    alt: str = "",
 ) -> Chart:
     """Draw curves.
 
@@ -108,8 +115,9 @@ def line_chart(
         y_label: With the unit.
         series: At least one, each with at least one point; with a ``log`` axis x is positive.
         axis: The kind of the axis of x; ``whole`` has ticks at whole numbers only.
+        alt: The same in words, where there are too many curves to name them all.
     """
-    alt = f"{title}: {y_label} by {x_label}. " + "; ".join(
+    alt = alt or f"{title}: {y_label} by {x_label}. " + "; ".join(
         f"{one.name} ends at {number_text(one.points[-1][1])}" for one in series
     )
     with mpl.rc_context(SETTINGS):
@@ -185,7 +193,9 @@ def _curve(axes: Axes, series: Series) -> None:
     if series.dots or len(xs) == 1:
         axes.plot(xs, ys, gid=gid, **dot_style(series.look, 6))
     else:
-        axes.plot(xs, ys, gid=gid, color=colour(name), linestyle=DASHES[dashes])
+        width = {"linewidth": 1.2} if series.faint else {}
+        own = colour(name, series.faint)
+        axes.plot(xs, ys, gid=gid, color=own, linestyle=DASHES[dashes], **width)
 
 
 def _value(axes: Axes, row: int, value: Value, gid: str) -> None:

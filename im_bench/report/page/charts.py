@@ -193,9 +193,8 @@ def _curve(axes: Axes, series: Series) -> None:
     if series.dots or len(xs) == 1:
         axes.plot(xs, ys, gid=gid, **dot_style(series.look, 6))
     else:
-        width = {"linewidth": 1.2} if series.faint else {}
-        own = colour(name, series.faint)
-        axes.plot(xs, ys, gid=gid, color=own, linestyle=DASHES[dashes], **width)
+        own, width = colour(name, series.faint), 1.2 if series.faint else 2
+        axes.plot(xs, ys, gid=gid, color=own, linestyle=DASHES[dashes], linewidth=width)
 
 
 def _value(axes: Axes, row: int, value: Value, gid: str) -> None:

@@ -7,12 +7,11 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-import optuna
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.study import Study
 from optuna.trial import TrialState, create_trial
 
-from im_bench.tuning.storage import WORKER, StudyStorage, open_storage
+from im_bench.tuning.storage import JOURNAL, WORKER, StudyStorage, open_storage
 from im_bench.tuning.study import FAILURE, PRUNED_AT, SURPLUS, Definition, open_study
 
 DISTRIBUTIONS = {
@@ -143,9 +142,6 @@ def spread(storage: StudyStorage, count: int, name: str = "many") -> Study:
     return study
 
 
-def opened(folder: Path, foreign: bool = False) -> StudyStorage:
-    """Return a journal in a folder; with a study of another program in it if that is asked for."""
-    storage = open_storage(str(folder / "tuning" / "studies.journal"))
-    if foreign:
-        optuna.create_study(study_name="foreign", storage=storage.optuna)
-    return storage
+def opened(folder: Path) -> StudyStorage:
+    """Return the journal of a results folder."""
+    return open_storage(str(folder / JOURNAL))

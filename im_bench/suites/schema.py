@@ -196,7 +196,7 @@ class SynthSpec(Strict):
     seed: int = 0
 
 
-Kind = Literal["data", "train", "pseudo-label", "evaluate"]
+Kind = Literal["data", "train", "pseudo-label", "predict", "evaluate"]
 Needs = dict[Kind, Resources]
 
 

@@ -42,16 +42,6 @@ class Choice:
         return ", ".join(map(str, self.values))
 
 
-def with_teachers(search: Mapping[str, Range | Choice], most: int) -> dict[str, Range | Choice]:
-    """Return what a search may try, with at most so many ``teachers``."""
-    return {
-        field: Choice(tuple(count for count in tried.values if count <= most))
-        if field == "teachers" and isinstance(tried, Choice)
-        else tried
-        for field, tried in search.items()
-    }
-
-
 class Method(BaseModel, ABC):
     """How a model learns from labelled and unlabelled images.
 
@@ -80,6 +70,10 @@ class Method(BaseModel, ABC):
     def title_of(self, name: str) -> str:
         """Return what tables call the method; a variant also shows its name in the suite."""
         return self.title if self.method is None else f"{self.title}, {name}"
+
+    def ranges(self) -> dict[str, Range | Choice]:
+        """Return what a search may try of this method, by the dotted names of fields."""
+        return dict(self.search)
 
     @abstractmethod
     def build(self, name: str, experiment: Experiment) -> Stage:

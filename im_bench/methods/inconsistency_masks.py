@@ -6,7 +6,7 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import NonNegativeInt
 
-from im_bench.methods.base import Choice, Range, with_teachers
+from im_bench.methods.base import Choice
 from im_bench.methods.generational import Generational
 from im_bench.methods.references import SOURCE
 
@@ -48,10 +48,6 @@ class InconsistencyMasks(Generational):
         """Return how labels are made."""
         own = self.model_dump(exclude=set(Generational.model_fields))
         return {"mode": "im", "teachers": self.teachers, **own}
-
-    def label_ranges(self) -> dict[str, Range | Choice]:
-        """Return the fields of the masks, with as many teachers as there can be."""
-        return with_teachers(self.label_search, min(self.members, self.students))
 
     def label_fields(self) -> dict[str, Any]:
         """Return how labels are made: by consensus."""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveInt, model_validator
 from typing_extensions import Self
 
-from im_bench.methods.base import Choice, Method, Range, with_teachers
+from im_bench.methods.base import Choice, Method, Range
 from im_bench.suites.experiment import Experiment
 from im_bench.suites.graph import Stage
 from im_bench.suites.schema import OhemSpec
@@ -59,7 +59,7 @@ class GenerationalMasking(Masking):
     """
 
     search: ClassVar[Mapping[str, Range | Choice]] = {
-        "teachers": Choice((2, 3)),
+        "teachers": Choice((2, 3, 4)),
         "erode": Choice((0, 3, 5)),
         "dilate": Choice((0, 3, 5)),
     }
@@ -81,11 +81,6 @@ class GenerationalMasking(Masking):
                     "among which the teachers are chosen"
                 )
         return self
-
-    def label_ranges(self) -> dict[str, Range | Choice]:
-        """Return what a search may try, with as many teachers as there can be."""
-        most = min(self.members, self.students) if self.generations > 1 else self.members
-        return with_teachers(self.search, most)
 
     def labelling(self) -> dict[str, Any]:
         """Return how labels are made (the config of ``pseudo-label``)."""
@@ -183,6 +178,11 @@ class OnlineMethod(Method):
         title = super().title_of(registry_name(name))
         return f"{title} + IM" if self.im else title
 
+    def ranges(self) -> dict[str, Range | Choice]:
+        """Return what a search may try; with masks on top, theirs as well."""
+        masks = self.im.search if self.im else {}
+        return {**super().ranges(), **{f"im.{name}": one for name, one in masks.items()}}
+
     def label_ranges(self) -> dict[str, Range | Choice]:
         """Return what decides about pseudo-labels: the method's own fields, and those of the masks.
 
@@ -192,7 +192,7 @@ class OnlineMethod(Method):
         own = dict(self.label_search)
         if self.im is None:
             return own
-        masks = self.im.label_ranges() if self.im.block_output else {}
+        masks = self.im.search if self.im.block_output else {}
         taught = own if self.im.labels == "own" else {}
         return {**taught, **{f"im.{field}": tried for field, tried in masks.items()}}
 

@@ -13,6 +13,7 @@ from im_bench.suites.experiment import Experiment
 from im_bench.suites.graph import Stage
 from im_bench.suites.loading import load_suite
 from im_bench.suites.plan import Plan
+from im_bench.tuning.space import declared_space
 
 from .conftest import Make
 
@@ -156,7 +157,9 @@ def ranges(name: str, **fields: Any) -> dict[str, str]:
     if name.endswith("+im"):
         method = method.masked()  # type: ignore[attr-defined]
     assert set(method.label_ranges()) <= set(method.label_fields())
-    return {field: str(tried) for field, tried in method.label_ranges().items()}
+    if not method.label_ranges():
+        return {}
+    return declared_space(method, method.label_ranges()).describe()
 
 
 MASKS = {"im.teachers": "2, 3", "im.erode": "0, 3, 5", "im.dilate": "0, 3, 5"}
@@ -182,7 +185,7 @@ MASKS = {"im.teachers": "2, 3", "im.erode": "0, 3, 5", "im.dilate": "0, 3, 5"}
             {"threshold": "0 to 0.99"},
         ),
         ("fixmatch", {"im": {"block_output": False}}, {}),
-        ("fixmatch", {"im": {"members": 2}}, {**MASKS, "im.teachers": "2"}),
+        ("fixmatch", {"im": {"members": 4}}, {**MASKS, "im.teachers": "2, 3, 4"}),
     ],
 )
 def test_only_what_decides_about_pseudo_labels_is_searched_without_training(

@@ -28,6 +28,11 @@ class Range:
     high: float
     log: bool = False
 
+    @property
+    def ends(self) -> tuple[float, float]:
+        """The smallest and the largest."""
+        return self.low, self.high
+
     def __str__(self) -> str:
         return f"{self.low:g} to {self.high:g}{', log' if self.log else ''}"
 
@@ -37,6 +42,11 @@ class Choice:
     """Values that a search may try for a field."""
 
     values: tuple[Any, ...]
+
+    @property
+    def ends(self) -> tuple[Any, ...]:
+        """All of them, which have no order."""
+        return self.values
 
     def __str__(self) -> str:
         return ", ".join(map(str, self.values))

@@ -59,18 +59,26 @@ class Pixels:
     def __init__(
         self, space: LabelSpace, levels: Levels, level: Tensor, labels: Tensor, truth: Tensor
     ) -> None:
-        self._levels = levels
-        self._categories = space.outputs if space.kind == "multiclass" else 2
+        self._shape = (3, space.groups, space.outputs if space.kind == "multiclass" else 2)
         self._classes = slice(0 if space.kind == "multiclass" else 1, None)
-        self._level = level.int() - levels.lowest
-        self._right = labels == truth
-        # A pixel's cell in a table (category, level), for each of G softmaxes: int32 (G, B, H, W).
-        self._predicted, self._true = (
+        self._levels = levels.count
+        of_level = level.int() - levels.lowest
+        predicted, true = (
             space.categories(each).int().view(-1, space.groups, *labels.shape[1:]).movedim(1, 0)
             * levels.count
-            + self._level
+            + of_level
             for each in (labels, truth)
         )
+        # Where each pixel is counted: cells of all tables, one after another. Cell 0 is for none,
+        # which is faster than taking the kept pixels out.
+        both, right = predicted == true, labels == truth
+        table, tables = self._shape[2] * self._levels, 3 * space.groups
+        cells = torch.cat([predicted, predicted, true, of_level[None]])
+        starts = torch.arange(tables + 1, dtype=torch.int32, device=cells.device) * table + 1
+        cells += starts.view(-1, 1, 1, 1)
+        cells[: space.groups].masked_fill_(~both, 0)
+        cells[-1].masked_fill_(~right, 0)
+        self._cells, self._length = cells, tables * table + self._levels + 1
 
     def count(self, kept: Tensor) -> Tensor:
         """Count the kept pixels, bool (B, H, W), which have a true label.
@@ -80,23 +88,11 @@ class Pixels:
             true, those predicted and those true (binary and multi-label: of the foreground of each
             channel), as three blocks of rows; then the right pixels, and all.
         """
-        both, predicted, true = [], [], []
-        for of_predicted, of_true in zip(self._predicted, self._true, strict=True):
-            said, is_so = of_predicted[kept], of_true[kept]
-            both.append(self._table(said[said == is_so]))
-            predicted.append(self._table(said))
-            true.append(self._table(is_so))
-        level = self._level[kept]
-        right = level[self._right[kept]]
-        totals = [
-            torch.bincount(each, minlength=self._levels.count)[None] for each in (right, level)
-        ]
-        return torch.cat([*both, *predicted, *true, *totals])
-
-    def _table(self, cells: Tensor) -> Tensor:
-        """Return how many pixels each class has at each level."""
-        shape = (self._categories, self._levels.count)
-        return torch.bincount(cells, minlength=shape[0] * shape[1]).view(shape)[self._classes]
+        cells = torch.where(kept, self._cells, 0).flatten()
+        counts = torch.bincount(cells, minlength=self._length)[1:]
+        tables = counts[: -self._levels].view(*self._shape, self._levels)
+        classes = tables[:, :, self._classes].flatten(0, 2)
+        return torch.cat([classes, counts[None, -self._levels :], tables[1, :1].sum(1)])
 
 
 class Sums:

@@ -30,7 +30,7 @@ from im_bench.stages.pseudo_label import labelling_space, mask_options
 from im_bench.tuning.labels.histograms import Levels, Pixels, Sums, level_of
 from im_bench.tuning.labels.knobs import Knobs, Labels
 
-BATCH = 64
+BATCH = 16
 
 
 class Score(NamedTuple):

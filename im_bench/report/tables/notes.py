@@ -39,6 +39,7 @@ def results_notes(
             "stand apart and are not ranked. Holes are marked, never averaged over.",
             _gains(rows),
             _mean_ranks(columns, rows),
+            *plan.suite.notes,
             *_reported(plan, columns, comparison.chosen),
             *_not_shown(columns, comparison),
             _origin(plan, store),
@@ -79,6 +80,7 @@ def protocol_notes(plan: Plan, store: Store) -> tuple[str, ...]:
             _evaluation(plan, columns),
             _generations(plan),
             _labels(columns),
+            *plan.suite.notes,
             _origin(plan, store),
             _synthetic(plan),
         )

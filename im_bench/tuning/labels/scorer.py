@@ -31,6 +31,7 @@ from im_bench.tuning.labels.histograms import Levels, Pixels, Sums, level_of
 from im_bench.tuning.labels.knobs import Knobs, Labels
 
 BATCH = 16
+REMEMBERED = 256  # masks
 
 
 class Score(NamedTuple):
@@ -63,8 +64,8 @@ _NO_MASK = Mask(1, MaskOptions())  # one teacher agrees with itself
 class LabelScorer:
     """Scores trials on the predictions of K networks for N images.
 
-    Beside the predictions it needs K + 4 bytes per pixel, and for each mask 24 C bytes per
-    confidence that occurs; images are taken in batches.
+    Beside the predictions it needs K + 4 bytes per pixel, and for each mask that it remembers 24 C
+    bytes per confidence that can occur; images are taken in batches.
 
     Args:
         probabilities: float16 (K, N, C, H, W), the best network first; may be memory-mapped.
@@ -143,6 +144,8 @@ class LabelScorer:
         both, predicted, true, right, kept = self._split(counts)
         iou = both / np.maximum(predicted + true - both, 1)
         quality = iou[:, self._true[0] > 0].mean(1)
+        for mask in list(self._sums)[:-REMEMBERED]:
+            del self._sums[mask]
         scores = np.stack([quality, kept / self._valid, right / np.maximum(kept, 1)], 1)
         return [Score(*each) for each in scores.tolist()]
 

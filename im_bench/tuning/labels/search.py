@@ -6,8 +6,8 @@ the stored study as they are, finished: one record each instead of one for every
 that dies leaves no trial half done, only a batch less.
 
 The sampler is NSGA-II, whose generations are the batches: TPE, whose every trial looks at all
-before it, is several times slower, and the fronts are alike (``benchmarks/results/speed.md``). What
-is small enough is tried completely instead.
+before it, is far slower, and the fronts are alike (``benchmarks/results/speed.md``). What is small
+enough is tried completely instead.
 """
 
 from __future__ import annotations

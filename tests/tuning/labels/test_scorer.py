@@ -40,7 +40,11 @@ def test_scores_are_those_of_counting_image_by_image(
     assert len(set(scores)) > 30, "the trials differ in what they keep"
 
 
-def test_scores_do_not_depend_on_what_was_scored_before() -> None:
+@pytest.mark.parametrize("remembered", [scorer_module.REMEMBERED, 2])
+def test_scores_do_not_depend_on_what_was_scored_before(
+    remembered: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(scorer_module, "REMEMBERED", remembered)
     data = make_data("multiclass")
     trials = all_knobs()[::5]
     together = LabelScorer(*data, "own").score(trials)

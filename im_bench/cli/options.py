@@ -69,6 +69,15 @@ AttemptsOption = Annotated[
         help="How often a stage is tried in this run, with growing waits between.",
     ),
 ]
+StorageOption = Annotated[
+    str | None,
+    typer.Option(
+        "--storage",
+        metavar="FILE_OR_URL",
+        help="Where studies are kept: a journal file (one machine), or a database such as "
+        "postgresql://USER@HOST/NAME (several). Default: tuning/studies.journal in --out.",
+    ),
+]
 TimeLimitOption = Annotated[
     float | None,
     typer.Option(
@@ -83,15 +92,6 @@ TrackingOption = Annotated[
 ]
 TableOption = Annotated[
     bool, typer.Option("--table/--no-table", help="End with the results table.")
-]
-StorageOption = Annotated[
-    str | None,
-    typer.Option(
-        "--storage",
-        metavar="FILE_OR_URL",
-        help="Where studies are kept: a journal file (one machine), or a database such as "
-        "postgresql://USER@HOST/NAME (several). Default: tuning/studies.journal in --out.",
-    ),
 ]
 DeviceOption = Annotated[str, typer.Option("--device", help="auto, cpu, cuda or cuda:N.")]
 

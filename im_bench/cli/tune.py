@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -19,6 +20,7 @@ from im_bench.cli.options import (
     DataRootOption,
     EngineOption,
     GpusOption,
+    MethodsOption,
     OutOption,
     PartitionOption,
     RunDeviceOption,
@@ -31,9 +33,10 @@ from im_bench.cli.options import (
     known_budget,
     listed,
     load_engine,
+    load_plan,
     read_seed,
 )
-from im_bench.cli.run import command_line
+from im_bench.cli.run import command_line, run_cells, show_table, tell
 from im_bench.cli.tune_show import list_studies, show
 from im_bench.errors import ImBenchError, unknown_name
 
@@ -63,6 +66,15 @@ def tune(
     trials: Annotated[
         int, typer.Option("--trials", min=1, help="In all; of all workers together.")
     ] = 40,
+    fair: Annotated[
+        bool,
+        typer.Option(
+            "--fair",
+            help="Tune every method of the suite (or --methods) with as many trials each, then "
+            "run all with their tuned and with their own values on the suite's seeds.",
+        ),
+    ] = False,
+    methods: MethodsOption = None,
     storage: StorageOption = None,
     space: Annotated[
         Path | None,
@@ -129,18 +141,26 @@ def tune(
         return
     from rich.console import Console
 
+    from im_bench.runner.scheduler import Policy
+    from im_bench.runner.store import Store
     from im_bench.suites.loading import suite_path
     from im_bench.tuning.session import Choices, make_task
+    from im_bench.tuning.tuned import tuned_of, tuned_suite, write_tuned_suite
 
-    if suite is None or method is None:
-        raise ImBenchError("say what to tune: --suite SUITE --method METHOD")
+    if suite is None or (method is None) is not fair:
+        raise ImBenchError(
+            "say what to tune: --suite SUITE with --method METHOD, or with --fair for all methods"
+        )
     if objective not in OBJECTIVES:
         raise unknown_name("objective", objective, OBJECTIVES)
-    task = make_task(
-        suite_path(suite),
-        method,
-        out,
-        data_root,
+    path, console = suite_path(suite), Console()
+    choices = Choices(trials, parallel, sampler, pruner, study, sampler_seed)
+    options = load_engine(engine, slots, gpus, slots_per_gpu, address, partition, device)
+    of_task = partial(
+        make_task,
+        path,
+        out=out,
+        data_root=data_root,
         data=listed("--data", data, str),
         seeds=listed("--seeds", seeds, read_seed),
         budget=known_budget(budget),
@@ -148,10 +168,77 @@ def tune(
         hold_out=hold_out,
         minutes=time_limit,
     )
-    choices = Choices(trials, parallel, sampler, pruner, study, sampler_seed)
-    options = load_engine(engine, slots, gpus, slots_per_gpu, address, partition, device)
-    ran = search(task, choices, storage, options, Console(), attempts, tracking)
-    raise typer.Exit(ran.exit_code)
+    if method is not None:
+        ran = search(of_task(method), choices, storage, options, console, attempts, tracking)
+        raise typer.Exit(ran.exit_code)
+    chosen = searchable(path, listed("--methods", methods, str), alike=(space, study))
+    found = []
+    for name in chosen:
+        console.rule(name)
+        ran = search(of_task(name), choices, storage, options, console, attempts, tracking)
+        if ran.summary.interrupted:
+            raise typer.Exit(ran.exit_code)
+        found.append(tuned_of(ran.study))
+    tuned = tuned_suite(path, found, beside=True)
+    written = write_tuned_suite(tuned, path, out)
+    console.rule("tuned and own values, on the suite's seeds")
+    plan = load_plan(str(written), out, data_root, budget, None, data, None, time_limit)
+    store = Store(out)
+    summary = run_cells(plan, store, options, Policy.RETRY_FAILED, attempts, tracking, console)
+    tell(summary, console, _given(), _given())
+    show_table(plan, store, console)
+    console.print(f"the tuned suite, for tables: --suite {written}", highlight=False)
+    raise typer.Exit(summary.exit_code)
+
+
+def searchable(
+    path: Path, methods: Sequence[str] | None, alike: tuple[Path | None, str | None]
+) -> list[str]:
+    """Return the methods of a suite that have something to search.
+
+    Args:
+        path: The suite's file.
+        methods: Those among which to look; all by default.
+        alike: What cannot be the same for several methods: a file of ranges, a study's name.
+
+    Raises:
+        ImBenchError: A name does not exist, nothing is left, or something cannot be the same.
+    """
+    from im_bench.suites.loading import load_suite
+
+    for option, value in zip(("--space", "--study"), alike, strict=True):
+        if value is not None:
+            raise ImBenchError(f"{option} is for one method: leave it out with --fair")
+    built = load_suite(path)[1]
+    for name in methods or ():
+        if name not in built:
+            raise unknown_name("method in this suite", name, built)
+    chosen = [name for name in methods or built if built[name].ranges()]
+    if not chosen:
+        raise ImBenchError("none of these methods declares anything that a search could try")
+    return chosen
+
+
+@app.command()
+def freeze(
+    study: Annotated[str, typer.Argument(metavar="STUDY")],
+    to: Annotated[
+        Path | None, typer.Option("--to", help="The folder. Default: mm_configs/tuned.")
+    ] = None,
+    storage: StorageOption = None,
+    out: OutOption = OUT,
+) -> None:
+    """Write a study's best values as a config, with the study, the data and the budget.
+
+    Example: im-bench tune freeze u2pl-nuclei-1a2b3c4d
+    """
+    from im_bench.tuning.storage import existing_storage, open_storage
+    from im_bench.tuning.study import load_study
+    from im_bench.tuning.tuned import FROZEN, tuned_of
+    from im_bench.tuning.tuned import freeze as write
+
+    found = load_study(open_storage(existing_storage(storage, out)), study)
+    sys.stdout.write(f"{write(tuned_of(found), to or FROZEN)}\n")
 
 
 def search(

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from im_bench.cli.options import OUT, OutOption, StorageOption
 from im_bench.errors import ImBenchError
-
-if TYPE_CHECKING:
-    from im_bench.tuning.storage import StudyStorage
 
 
 def show(
@@ -36,10 +33,10 @@ def show(
     from rich.console import Console
 
     from im_bench.report.tuning.findings import findings
-    from im_bench.tuning.storage import shown
+    from im_bench.tuning.storage import existing_storage, open_storage, shown
     from im_bench.tuning.study import load_study
 
-    opened = open_existing(storage, out)
+    opened = open_storage(existing_storage(storage, out))
     found = findings(load_study(opened, study), shown(opened.name))
     if to is None:
         from im_bench.report.tuning.terminal import render_study
@@ -62,32 +59,13 @@ def list_studies(storage: StorageOption = None, out: OutOption = OUT) -> None:
     from rich.console import Console
 
     from im_bench.report.tuning.overview import render_studies, studies_of
-    from im_bench.tuning.storage import shown
+    from im_bench.tuning.storage import existing_storage, open_storage, shown
 
-    opened = open_existing(storage, out)
+    opened = open_storage(existing_storage(storage, out))
     studies = studies_of(opened)
     if not studies:
-        raise no_study(shown(opened.name))
+        raise ImBenchError(
+            f"{shown(opened.name)} holds no study: begin one with `im-bench tune`, or say with "
+            "--storage where it is"
+        )
     Console().print(render_studies(studies, shown(opened.name)), highlight=False)
-
-
-def open_existing(storage: str | None, out: Path) -> StudyStorage:
-    """Open a storage to read it. A journal that is not there is not made.
-
-    Raises:
-        ImBenchError: There is none, or it cannot be opened.
-    """
-    from im_bench.tuning.storage import open_storage, storage_name
-
-    name = storage_name(storage, out)
-    if "://" not in name and not Path(name).is_file():
-        raise no_study(name)
-    return open_storage(name)
-
-
-def no_study(where: str) -> ImBenchError:
-    """Return the error for a storage in which there is nothing."""
-    return ImBenchError(
-        f"{where} holds no study: begin one with `im-bench tune`, or say with --storage or --out "
-        "where it is"
-    )

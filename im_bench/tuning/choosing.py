@@ -74,7 +74,7 @@ def make_pruner(name: str, validations: int, instances: int) -> BasePruner:
         if name == "median":
             return pruners.MedianPruner(
                 n_startup_trials=FIRST_TRIALS,
-                n_warmup_steps=validations // 5,
+                n_warmup_steps=validations // 4 + 1,  # A first validation says little.
                 interval_steps=1,
                 n_min_trials=1,
             )

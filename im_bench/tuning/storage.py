@@ -45,6 +45,21 @@ def storage_name(given: str | None, out: Path) -> str:
     return given
 
 
+def existing_storage(given: str | None, out: Path) -> str:
+    """Return the storage that is meant, for those that only look: a journal must be there.
+
+    Raises:
+        ImBenchError: It is not.
+    """
+    name = storage_name(given, out)
+    if "://" not in name and not Path(name).is_file():
+        raise ImBenchError(
+            f"there is no journal of studies at {name}: begin a study with `im-bench tune`, or "
+            "say with --storage or --out where it is"
+        )
+    return name
+
+
 def shown(name: str) -> str:
     """Return a storage's name without its password."""
     if "://" not in name:

@@ -25,6 +25,9 @@ DEFINITION = "im-bench"
 #: Attributes of a trial: why it failed, when it was pruned, that it came after the budget was used.
 FAILURE, PRUNED_AT, SURPLUS = "failure", "pruned", "surplus"
 
+#: Kinds of stages whose versions a trained score depends on.
+TRAINED = ("data", "train", "pseudo-label", "evaluate")
+
 Direction = Literal["maximize", "minimize"]
 Objective = Literal["training", "pseudo-labels"]
 
@@ -111,7 +114,7 @@ def protocol_of(plan: Plan, data: Sequence[str]) -> str:
             "data": specs,
             "training": suite.training.model_dump(mode="json"),
             "budget": getattr(suite.budgets, plan.budget).model_dump(mode="json"),
-            "recipes": {kind: recipe.version for kind, recipe in RECIPES.items()},
+            "recipes": {kind: RECIPES[kind].version for kind in TRAINED},
         }
     )
 

@@ -95,7 +95,9 @@ def test_what_is_not_there(
     for words in (["show", "trained"], ["list"]):
         status, _, error = tune(monkeypatch, capsys, *words, "--out", nowhere)
         assert status == 2
-        assert error.startswith(f"error: {nowhere / 'tuning' / 'studies.journal'} holds no study")
+        assert (
+            f"there is no journal of studies at {nowhere / 'tuning' / 'studies.journal'}" in error
+        )
     assert not nowhere.exists()
     empty = out.parent / "empty.journal"
     empty.touch()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any, Literal
 from im_bench.evaluation.directions import higher_is_better
 from im_bench.report.tables.texts import METRICS
 from im_bench.report.tuning.importances import Importances, importances_of
-from im_bench.tuning.front import balance, front
+from im_bench.tuning.front import front
 from im_bench.tuning.study import Definition, TrialRecord, TrialState, records_of
+from im_bench.tuning.tuned import default_of, own_value, ranked
 
 if TYPE_CHECKING:
     from optuna.study import Study
@@ -101,15 +102,12 @@ class Findings:
     @cached_property
     def ranked(self) -> list[TrialRecord]:
         """The complete trials, the best first; two values are compared by their balance."""
-        key = balance if self.several else lambda one: one.values[0]
-        return sorted(self.complete, key=key, reverse=self.higher)
+        return ranked(self.definition, self.records)
 
     @cached_property
     def own(self) -> TrialRecord | None:
-        """The trial with the method's own values, if there is one: preferably a complete one."""
-        defaults = {field.name: field.default for field in self.fields}
-        found = [record for record in self.records if record.params and record.params == defaults]
-        return next((record for record in found if record.values), found[-1] if found else None)
+        """The trial with the method's own values, if there is one."""
+        return default_of(self.definition, self.records)
 
     @property
     def own_pending(self) -> bool:
@@ -162,7 +160,7 @@ def _fields(study: Study, definition: Definition) -> Iterable[SearchedField]:
         if distributions.keys() >= definition.space.keys():
             break
     for name, words in definition.space.items():
-        default = value_at(definition.fields, name)
+        default = own_value(definition.fields, name)
         one = distributions.get(name)
         if isinstance(one, CategoricalDistribution):
             yield SearchedField(name, words, "choice", tuple(one.choices), default)
@@ -171,14 +169,6 @@ def _fields(study: Study, definition: Definition) -> Iterable[SearchedField]:
         else:
             whole = isinstance(one, IntDistribution)
             yield SearchedField(name, words, "whole" if whole else "linear", (), default)
-
-
-def value_at(fields: Mapping[str, Any], name: str) -> Any:
-    """Return the value of a field, whose name may be dotted; None where a part is not set."""
-    value: Any = fields
-    for part in name.split("."):
-        value = value.get(part) if isinstance(value, Mapping) else None
-    return value
 
 
 def worth_showing(found: Findings, best: int = 5, latest: int = 10) -> Sequence[TrialRecord]:

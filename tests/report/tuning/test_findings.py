@@ -2,10 +2,11 @@ from __future__ import annotations
 
 import pytest
 
-from im_bench.report.tuning.findings import findings, value_at, worth_showing
+from im_bench.report.tuning.findings import findings, worth_showing
 from im_bench.report.tuning.importances import FEWEST
 from im_bench.tuning.storage import StudyStorage
 from im_bench.tuning.study import TrialState
+from im_bench.tuning.tuned import tuned_of
 
 from .studies import OWN, add, begin, labelled, lose_one, spread, trained
 
@@ -58,10 +59,6 @@ def test_own_values_that_were_pruned_or_never_tried(storage: StudyStorage) -> No
     found = findings(study, storage.name)
     assert found.own is not None
     assert found.own.state is TrialState.PRUNED
-    add(study, 0.3)  # the same values again, and complete
-    again = findings(study, storage.name).own
-    assert again is not None
-    assert again.number == 2
     outside = begin(storage, "two")
     add(outside, 0.4, params={"threshold": 0.5})
     found = findings(outside, storage.name)
@@ -97,6 +94,8 @@ def test_two_objectives_have_a_front(storage: StudyStorage) -> None:
     found = findings(study, storage.name)
     assert {one.number for one in found.front} == {trial.number for trial in study.best_trials}
     assert found.best in found.front
+    assert found.best is not None
+    assert tuned_of(study).trial == found.best.number  # what is shown is what is frozen
     assert found.objectives == ("quality", "coverage")
     assert set(found.importances.shares) == set(OWN)
 
@@ -106,8 +105,3 @@ def test_the_trials_that_tell_the_most(storage: StudyStorage) -> None:
     shown = [one.number for one in worth_showing(found)]
     assert shown == sorted(shown)
     assert {one.number for one in found.ranked[:5]} | set(range(50, 60)) == set(shown)
-
-
-def test_values_of_dotted_names() -> None:
-    assert value_at({"im": {"erode": 2}}, "im.erode") == 2
-    assert value_at({"im": None}, "im.erode") is None

@@ -22,8 +22,10 @@ from im_bench.report.page.frame import (
     dot_style,
     framed,
     locator,
+    log_y,
     number_text,
     scale_x,
+    shortened,
     tick_text,
 )
 from im_bench.report.page.svg import TITLE, Drawing, colour, drawing
@@ -106,6 +108,7 @@ def line_chart(
     series: Sequence[Series],
     axis: Axis = "linear",
     alt: str = "",
+    wide: bool = False,
 ) -> Chart:
     """Draw curves.
 
@@ -116,6 +119,7 @@ def line_chart(
         series: At least one, each with at least one point; with a ``log`` axis x is positive.
         axis: The kind of the axis of x; ``whole`` has ticks at whole numbers only.
         alt: The same in words, where there are too many curves to name them all.
+        wide: Whether y spans orders of magnitude, and is drawn logarithmically.
     """
     alt = alt or f"{title}: {y_label} by {x_label}. " + "; ".join(
         f"{one.name} ends at {number_text(one.points[-1][1])}" for one in series
@@ -127,6 +131,8 @@ def line_chart(
         for one in series:
             _curve(axes, one)
         scale_x(axes, [x for one in series for x, _ in one.points], axis)
+        if wide:
+            log_y(axes, [y for one in series for _, y in one.points])
         axes.tick_params(axis="y", pad=6)
         axes.grid(axis="y")
         picture = drawing(figure, alt)
@@ -151,7 +157,7 @@ def dot_chart(title: str, x_label: str, values: Sequence[Value], zero: bool = Fa
         axes.spines.bottom.set_visible(False)
         axes.xaxis.set_major_locator(locator())
         axes.xaxis.set_major_formatter(tick_text)
-        axes.set_yticks(range(len(values)), [_shortened(one.name, most) for one in values])
+        axes.set_yticks(range(len(values)), [shortened(one.name, most) for one in values])
         axes.set_ylim(len(values) - 0.5, -0.5)
         if zero:
             axes.axvline(0, color=colour("planned"), linewidth=1, solid_capstyle="butt")
@@ -221,7 +227,3 @@ def _value(axes: Axes, row: int, value: Value, gid: str) -> None:
     axes.plot(
         value.mean, row, gid=gid, **{**dot_style(value.look, 8, value.faint), "linestyle": "none"}
     )
-
-
-def _shortened(name: str, most: int) -> str:
-    return name if len(name) <= most else name[: most - 1] + "…"

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Iterable, Sequence
 from typing import Any, Literal
 
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis as MatplotlibAxis
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
 
@@ -85,20 +87,42 @@ def scale_x(axes: Axes, xs: Sequence[float], axis: Axis) -> None:
     low, high = min(xs), max(xs)
     if axis == "log":
         axes.set_xscale("log")
-        fine = LogLocator(subs=(1.0, 2.0, 5.0))
-        few = sum(low <= tick <= high for tick in fine.tick_values(low, high)) <= 6
-        axes.xaxis.set_major_locator(fine if few else LogLocator())
-        axes.xaxis.set_minor_locator(NullLocator())
-    else:
-        axes.xaxis.set_major_locator(locator(axis == "whole"))
+        by = max(1.0, math.sqrt(10 * low / high))  # A decade at least, for the sake of ticks.
+        log_ticks(axes.xaxis, low / by, high * by)
+        axes.set_xlim(low / by, high * by)
+        return
+    axes.xaxis.set_major_locator(locator(axis == "whole"))
     axes.xaxis.set_major_formatter(tick_text)
     margin = 0.15 if axis == "whole" else 0.0 if low < high else 0.5
     axes.set_xlim(low - margin, high + margin)
 
 
+def log_y(axes: Axes, ys: Iterable[float]) -> None:
+    """Make the axis of y logarithmic; all values are positive, those that are no number apart."""
+    numbers = [y for y in ys if math.isfinite(y)]
+    low, high = min(numbers), max(numbers)
+    axes.set_yscale("log")
+    log_ticks(axes.yaxis, low, high)
+    axes.set_ylim(low / 1.2, high * 1.2)
+
+
+def log_ticks(axis: MatplotlibAxis, low: float, high: float) -> None:
+    """Give a logarithmic axis few ticks."""
+    fine = LogLocator(subs=(1.0, 2.0, 5.0))
+    few = sum(low <= tick <= high for tick in fine.tick_values(low, high)) <= 6
+    axis.set_major_locator(fine if few else LogLocator())
+    axis.set_minor_locator(NullLocator())
+    axis.set_major_formatter(tick_text)
+
+
+def shortened(name: str, most: int) -> str:
+    """Return a name in so many characters."""
+    return name if len(name) <= most else name[: most - 1] + "…"
+
+
 def locator(whole: bool = False) -> MaxNLocator:
     """Return what finds some five ticks at round numbers."""
-    return MaxNLocator(5, steps=[1, 2, 2.5, 5, 10], integer=whole, min_n_ticks=2)
+    return MaxNLocator(5, steps=[1, 2, 2.5, 5, 10], integer=whole, min_n_ticks=1 if whole else 2)
 
 
 def tick_text(value: float, _: float) -> str:

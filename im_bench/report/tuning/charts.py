@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache, partial
@@ -10,7 +11,7 @@ import matplotlib as mpl
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from im_bench.report.page.charts import Chart, Series, Value, dot_chart, line_chart, swatch
+from im_bench.report.page.charts import Chart, Point, Series, Value, dot_chart, line_chart, swatch
 from im_bench.report.page.frame import SETTINGS
 from im_bench.report.page.svg import Drawing, drawing
 from im_bench.report.tuning.findings import Findings, SearchedField
@@ -20,7 +21,17 @@ from im_bench.tuning.front import balance
 from im_bench.tuning.study import TrialRecord, TrialState
 
 #: How trials look, by what became of them.
-COMPLETE, PRUNED, BEST, OWN, LINE = "c0 d0", "c1 d1", "c2 d0", "c3 d1", "ink d0"
+COMPLETE, PRUNED, FAILED, BEST, OWN, LINE = (
+    "c0 d0",
+    "c1 d1",
+    "failed d0",
+    "c2 d0",
+    "c3 d1",
+    "ink d0",
+)
+LOOKS = {TrialState.COMPLETE: COMPLETE, TrialState.PRUNED: PRUNED}
+#: The greatest value by the smallest, from which on a chart is logarithmic.
+WIDE = 20
 #: Trials and curves that one chart shows.
 MOST_DOTS, MOST_CURVES = 1000, 80
 
@@ -58,31 +69,26 @@ def history(found: Findings) -> Charts | None:
     """Draw the values of trials in the order of asking, and the best so far."""
     if found.several or not found.complete:
         return None
-    (objective,) = found.objectives
-    pruned = [one for one in found.records if one.state is TrialState.PRUNED and one.curve]
-    without = [one for one in found.records if not one.values and one not in pruned and _ended(one)]
+    ended = [one for one in found.records if _ended(one) and not one.values]
+    pruned = [one for one in ended if one.state is TrialState.PRUNED and _points(one)]
+    without = [one for one in ended if one not in pruned]
+    complete = _dots("complete", COMPLETE, found.complete, _number, partial(_value, 0))
     layers = [
-        _dots("pruned", PRUNED, pruned, _number, lambda one: one.curve[max(one.curve)]),
-        _dots("complete", COMPLETE, found.complete, _number, partial(_value, 0)),
-        _dots("without a value", CROSS, without, _number, lambda one: float("nan")),
+        complete,
+        _dots("pruned", PRUNED, pruned, _number, lambda one: _points(one)[-1][1]),
+        _dots("without a value", CROSS, without, _number, lambda one: 0.0),
     ]
     line = list(found.best_so_far.items())
-    words = (
-        f"the best rises to {value_text(line[-1][1])}"
-        if found.higher
-        else (f"the best falls to {value_text(line[-1][1])}")
-    )
-    chart = scatter_chart(
-        "Values", "trial", f"validation {objective}", layers, "whole", line, f"History: {words}"
-    )
-    return Charts(
-        (chart,), (*_keys([layers[1], layers[0], layers[2]]), Key("best so far", swatch(LINE)))
-    )
+    alt = f"History: the best value {'rises' if found.higher else 'falls'} to "
+    alt += value_text(line[-1][1])
+    label, wide = _score(found), _wide(found)
+    chart = scatter_chart("Values", "trial", label, layers, "whole", line, alt, wide=wide)
+    return Charts((chart,), (*_keys(layers), Key("best so far", swatch(LINE))))
 
 
 def curves(found: Findings) -> Charts | None:
     """Draw what trials reported on their way, those that were pruned ending where they were."""
-    drawn = [one for one in found.records if len(one.curve) and _ended(one)]
+    drawn = [one for one in found.records if _points(one) and _ended(one)]
     if found.several or not drawn:
         return None
     latest = drawn[-MOST_CURVES:]
@@ -90,29 +96,25 @@ def curves(found: Findings) -> Charts | None:
     for record in sorted(latest, key=lambda one: one.state is not TrialState.COMPLETE):
         if record is found.best:
             continue
-        given_up = record.state is not TrialState.COMPLETE
-        look = PRUNED if record.state is TrialState.PRUNED else COMPLETE
-        look = look if record.state in (TrialState.COMPLETE, TrialState.PRUNED) else "failed d0"
-        points = sorted(record.curve.items())
-        series.append(Series(_about(record), look, points, faint=True))
-        if given_up and len(points) > 1:
-            series.append(Series(_about(record), look, points[-1:]))
-    best = found.best
-    if best is not None and best.curve:
-        series.append(Series(f"best: {_about(best)}", LINE, sorted(best.curve.items())))
-    instances = found.definition.pruner == "wilcoxon"
+        name, look, points = _about(record), LOOKS.get(record.state, FAILED), _points(record)
+        series.append(Series(name, look, points, faint=True))
+        if record.state is not TrialState.COMPLETE and len(points) > 1:
+            series.append(Series(name, look, points[-1:]))
+    if found.best is not None and (points := _points(found.best)):
+        series.append(Series(f"best: {_about(found.best)}", LINE, points))
     chart = line_chart(
         "On their way",
-        "data sets and seeds" if instances else "validations",
-        f"validation {found.objectives[0]}",
+        "data sets and seeds" if found.definition.pruner == "wilcoxon" else "validations",
+        _score(found),
         series,
         "whole",
         f"Curves of {len(latest)} trials",
+        _wide(found),
     )
-    keys = [Key("complete", swatch(COMPLETE)), Key("pruned", swatch(PRUNED))]
-    if any(one.look == "failed d0" for one in series):
-        keys.append(Key("failed", swatch("failed d0")))
-    return Charts((chart,), (*keys, Key("best", swatch(LINE))), len(drawn) - len(latest))
+    names = {COMPLETE: "complete", PRUNED: "pruned", FAILED: "failed or lost", LINE: "best"}
+    looks = {one.look for one in series}
+    keys = [Key(name, swatch(look)) for look, name in names.items() if look in looks]
+    return Charts((chart,), tuple(keys), len(drawn) - len(latest))
 
 
 def slices(found: Findings) -> Charts | None:
@@ -128,11 +130,12 @@ def slices(found: Findings) -> Charts | None:
                 scatter_chart(
                     field.name,
                     f"{field.name}{', logarithmic' if field.scale == 'log' else ''}",
-                    name if found.several else f"validation {name}",
+                    name if found.several else _score(found),
                     layers,
                     "linear" if field.scale == "choice" else field.scale,
                     alt=f"{name} of {len(shown)} trials by {field.name}",
                     names=[str(choice) for choice in field.choices],
+                    wide=_wide(found),
                 )
             )
     return Charts(tuple(charts), tuple(_keys(layers)), len(found.complete) - len(shown))
@@ -219,6 +222,27 @@ def _place(field: SearchedField, record: TrialRecord) -> float:
     """Return where a trial stands over a field: of a choice that is the place of its value."""
     value = record.params.get(field.name, field.default)
     return field.choices.index(value) if field.scale == "choice" else float(value)
+
+
+def _points(record: TrialRecord) -> list[Point]:
+    """Return what a trial reported, by step, without what is no number."""
+    return [(step, value) for step, value in sorted(record.curve.items()) if math.isfinite(value)]
+
+
+def _score(found: Findings) -> str:
+    """Return what is vertical."""
+    images = "held-out" if found.definition.hold_out else "validation"
+    scale = ", logarithmic" if _wide(found) else ""
+    return f"{images} {found.objectives[0]}{scale}"
+
+
+def _wide(found: Findings) -> bool:
+    """Return whether values span orders of magnitude, as errors of bad trials do."""
+    if found.higher:
+        return False
+    reported = [value for one in found.records for _, value in _points(one)]
+    values = [*reported, *(one.values[0] for one in found.complete)]
+    return min(values) > 0 and max(values) > WIDE * min(values)
 
 
 def _ended(record: TrialRecord) -> bool:

@@ -9,16 +9,20 @@ from typing import Any, Literal
 import matplotlib as mpl
 from matplotlib.axes import Axes
 
-from im_bench.report.page.charts import Chart, Point
+from im_bench.report.page.charts import CHARACTER, Chart, Point
 from im_bench.report.page.frame import (
     HEIGHT,
     LEFT,
+    RIGHT,
     SETTINGS,
+    WIDTH,
     Axis,
     dot_style,
     framed,
     locator,
+    log_y,
     scale_x,
+    shortened,
     tick_text,
 )
 from im_bench.report.page.svg import TITLE, colour, drawing
@@ -59,6 +63,7 @@ def scatter_chart(
     alt: str = "",
     names: Sequence[str] = (),
     stairs: Literal["pre", "post"] = "post",
+    wide: bool = False,
 ) -> Chart:
     """Draw dots.
 
@@ -71,6 +76,7 @@ def scatter_chart(
         line: Steps to draw below the dots, by x.
         alt: The same for those who cannot see it.
         names: Of x = 0, 1, ..., where x is no number.
+        wide: Whether y spans orders of magnitude, and is drawn logarithmically.
         stairs: Whether the line's steps come before or after its points.
     """
     with mpl.rc_context(SETTINGS):
@@ -90,8 +96,11 @@ def scatter_chart(
         scale_x(axes, xs, axis)
         _widen(axes, axis)
         if names:
-            axes.set_xticks(range(len(names)), names)
+            most = int((WIDTH - LEFT - RIGHT) / len(names) / CHARACTER) - 1
+            axes.set_xticks(range(len(names)), [shortened(name, most) for name in names])
             axes.set_xlim(-0.5, len(names) - 0.5)
+        if wide:
+            log_y(axes, [y for one in layers if one.look != CROSS for _, y, _ in one.marks])
         axes.tick_params(axis="y", pad=6)
         axes.grid(axis="y")
         picture = drawing(figure, alt)

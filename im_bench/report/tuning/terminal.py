@@ -37,7 +37,7 @@ NUMBER, GAP, OTHERS = 7, 3, 54
 #: Head of the one column of all fields.
 TOGETHER = "values"
 #: Columns of words, each with its least width; all others are numbers.
-WORDS = {"field": 5, "searched": 8, "state": 14, TOGETHER: 20}
+WORDS = {"searched": 8, "state": 14, TOGETHER: 20}
 BAR = 24
 
 
@@ -76,9 +76,17 @@ def _parts(found: Findings, every: bool, columns: _Columns) -> Iterator[Renderab
 
 
 def _table(title: str, *head: str) -> Table:
-    table = Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD)
+    table = Table(
+        title=title,
+        title_justify="left",
+        caption_justify="left",
+        title_style="bold",
+        box=box.SIMPLE_HEAD,
+    )
     for name in head:
-        if name in WORDS:
+        if name == "field":
+            table.add_column(name, no_wrap=True)
+        elif name in WORDS:
             table.add_column(name, overflow="fold", min_width=WORDS[name])
         else:
             table.add_column(name, justify="right", no_wrap=True)

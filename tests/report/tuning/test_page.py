@@ -66,7 +66,7 @@ def test_the_history_tells_states_apart(found: Findings) -> None:
     assert [key.name for key in drawn.legend] == [
         *("complete", "pruned", "without a value", "best so far")
     ]
-    assert "the best rises to 0.6250" in chart.alt
+    assert "the best value rises to 0.6250" in chart.alt
 
 
 def test_curves_of_pruned_trials_end_where_they_were_pruned(found: Findings) -> None:
@@ -92,6 +92,29 @@ def test_slices_have_the_scale_of_their_field(found: Findings) -> None:
     (best,) = marks(by_name["weight"], "trial 3: 0.6250")
     assert own[0] < best[0]
     assert marks(by_name["weight"], PRUNED) == []
+
+
+def test_errors_of_wild_trials_do_not_flatten_the_others(storage: StudyStorage) -> None:
+    study = begin(storage, "cells", metric="mcce", hold_out=0.2)
+    for value in (7.0, 70.0, 700.0):
+        add(study, value, curve={1: value, 2: float("nan")})
+    found = findings(study, storage.name)
+    drawn = charts.history(found)
+    assert drawn is not None
+    (chart,) = drawn.shown
+    assert chart.y_label == "held-out MCCE, logarithmic"
+    at = [marks(chart, f"trial {k}: {value:.4f}")[0][1] for k, value in enumerate((7, 70, 700))]
+    assert at[0] - at[1] == pytest.approx(at[1] - at[2], abs=0.2)
+    assert "the best value falls to 7.0000" in chart.alt
+
+
+def test_columns_of_words_and_of_numbers(found: Findings) -> None:
+    page = make_page(found)
+    table = page[page.index('<section id="trials"') :]
+    assert '<th scope="col">mode</th>' in table
+    assert '<td class="text">soft &lt;b&gt;</td>' in table
+    assert '<th scope="col" class="number">im.erode</th>' in table
+    assert '<td data-value="3">3</td>' in table
 
 
 def test_without_complete_trials_there_is_nothing_to_draw(storage: StudyStorage) -> None:

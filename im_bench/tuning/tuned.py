@@ -15,6 +15,7 @@ from im_bench.files import write_text
 from im_bench.methods.online import MASKED, registry_name
 from im_bench.suites.loading import load_suite
 from im_bench.suites.schema import Suite
+from im_bench.tuning.labels.balance import balance
 from im_bench.tuning.space import with_values
 from im_bench.tuning.storage import open_storage
 from im_bench.tuning.study import Definition, TrialRecord, TrialState, load_study, records_of
@@ -99,10 +100,17 @@ def tuned_name(method: str) -> str:
 
 
 def best_of(definition: Definition, records: Sequence[TrialRecord]) -> TrialRecord | None:
-    """Return the best complete trial, the earlier one of two equals; None if there is none."""
-    complete = [record for record in records if record.state is TrialState.COMPLETE]
+    """Return the best complete trial, the earlier one of two equals; None if there is none.
+
+    Of pseudo-labels it is the one with the best balance of quality and coverage.
+    """
+    complete = [
+        record for record in records if record.state is TrialState.COMPLETE and record.feasible
+    ]
     if not complete:
         return None
+    if definition.objective == "pseudo-labels":
+        return max(complete, key=lambda record: balance(*record.values))
     sign = 1 if higher_is_better(definition.metric) else -1
     return max(complete, key=lambda record: sign * record.values[0])
 

@@ -18,9 +18,9 @@ from im_bench.errors import ImBenchError
 from im_bench.files import write_json
 from im_bench.tuning.labels.knobs import Knobs
 from im_bench.tuning.labels.scorer import LabelScorer, Score
+from im_bench.tuning.labels.balance import balance
 from im_bench.tuning.labels.search import (
     BATCH,
-    balance,
     best,
     front,
     search,
@@ -138,12 +138,12 @@ def test_the_front_is_what_nothing_beats_and_the_best_is_high_in_both() -> None:
         (0.5, 1.0),
     ]
     assert best(study).number == 2
-    assert balance(best(study)) == pytest.approx(2 * 0.8 * 0.7 / 1.5)
+    assert balance(*best(study).values) == pytest.approx(2 * 0.8 * 0.7 / 1.5)
     nothing = new_study()
     with pytest.raises(ImBenchError, match="no finished trial"):
         best(nothing)
     nothing.tell(nothing.ask(), [0.0, 0.0])
-    assert balance(best(nothing)) == 0
+    assert balance(*best(nothing).values) == 0
 
 
 class Space:

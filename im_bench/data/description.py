@@ -16,7 +16,7 @@ from im_bench.yaml_files import FieldError, load_model
 Split = Literal["train", "val", "test"]
 Space = Literal["binary", "multiclass", "multilabel"]
 Encoding = Literal["labels", "index", "palette", "bits", "files"]
-Metric = Literal["iou", "miou", "miou_dataset", "mcce"]
+Metric = Literal["iou", "iou_dataset", "miou", "miou_dataset", "mcce"]
 Byte = Annotated[int, Field(ge=0, le=255)]
 Colour = tuple[Byte, Byte, Byte]
 Share = Annotated[float, Field(gt=0, lt=1)]
@@ -36,7 +36,7 @@ _ENCODINGS: Mapping[Space, tuple[Encoding, ...]] = {
     "multilabel": ("labels", "bits", "files"),
 }
 _METRICS: Mapping[Space, tuple[Metric, ...]] = {
-    "binary": ("iou",),
+    "binary": ("iou", "iou_dataset"),
     "multiclass": ("miou", "miou_dataset"),
     "multilabel": ("miou", "mcce"),
 }
@@ -109,7 +109,8 @@ class DataDescription(_Fields):
             that keep their labels, or None.
         cells: The channels for counting cells, or None.
         metric: The headline metric; by default ``iou`` for binary data and ``miou`` otherwise, both
-            means over images. ``miou_dataset`` counts the pixels of all images together.
+            means over images. ``iou_dataset`` and ``miou_dataset`` count the pixels of all images
+            together, as a volume of slices is scored.
     """
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")

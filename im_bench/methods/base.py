@@ -66,6 +66,10 @@ class Method(BaseModel, ABC):
         """Return what tables call the method; a variant also shows its name in the suite."""
         return self.title if self.method is None else f"{self.title}, {name}"
 
+    def ranges(self) -> dict[str, Range | Choice]:
+        """Return what a search may try of this method, by the dotted names of fields."""
+        return dict(self.search)
+
     @abstractmethod
     def build(self, name: str, experiment: Experiment) -> Stage:
         """Declare the stages and return the last one, an ``evaluate`` stage.

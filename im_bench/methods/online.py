@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveInt, model_validator
 from typing_extensions import Self
 
-from im_bench.methods.base import Method
+from im_bench.methods.base import Choice, Method, Range
 from im_bench.suites.experiment import Experiment
 from im_bench.suites.graph import Stage
 from im_bench.suites.schema import OhemSpec
@@ -55,7 +55,14 @@ class GenerationalMasking(Masking):
         generations: Rounds: the students of one are the candidates of the next.
         erode: Side of the square that erodes the mask; 0 is off.
         dilate: Side of the square that dilates it afterwards; 0 is off.
+        search: What a search may try, by field.
     """
+
+    search: ClassVar[Mapping[str, Range | Choice]] = {
+        "teachers": Choice((2, 3, 4)),
+        "erode": Choice((0, 3, 5)),
+        "dilate": Choice((0, 3, 5)),
+    }
 
     members: PositiveInt = 3
     teachers: int = Field(default=2, ge=2)
@@ -170,6 +177,11 @@ class OnlineMethod(Method):
         """Return what tables call the method; with masks it says so."""
         title = super().title_of(registry_name(name))
         return f"{title} + IM" if self.im else title
+
+    def ranges(self) -> dict[str, Range | Choice]:
+        """Return what a search may try; with masks on top, theirs as well."""
+        masks = self.im.search if self.im else {}
+        return {**super().ranges(), **{f"im.{name}": one for name, one in masks.items()}}
 
     def build(self, name: str, experiment: Experiment) -> Stage:
         """Declare the trainings, with Inconsistency Masks their generations, and the scores."""

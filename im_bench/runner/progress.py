@@ -28,7 +28,13 @@ SUMMARY_SECONDS = 10.0
 #: Running stages that are shown, and asked how far they are at each redrawing.
 LISTENED = 16
 
-_OVER = (Happening.PRESENT, Happening.DONE, Happening.FAILED, Happening.SKIPPED)
+_OVER = (
+    Happening.PRESENT,
+    Happening.DONE,
+    Happening.FAILED,
+    Happening.SKIPPED,
+    Happening.PRUNED,
+)
 
 
 class View(Protocol, AbstractContextManager["View"]):

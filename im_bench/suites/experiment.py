@@ -144,6 +144,8 @@ class Experiment:
     ) -> Stage:
         """Ask for the final scores: the one time that the test images are read.
 
+        Where the suite's scores are of the validation images, they are not.
+
         Args:
             name: Names the stage, such as ``im/scores``.
             generations: The trainings of each generation; the best by validation is scored.
@@ -153,7 +155,8 @@ class Experiment:
         inputs: dict[str, Sequence[Stage]] = {"data": [self.data]}
         inputs.update({f"generation-{g}": s for g, s in enumerate(generations, 1)})
         inputs.update({f"labels-{g}": [s] for g, s in enumerate(labels, 1)})
-        return self._add("evaluate", name, {"report": report}, inputs)
+        part = {} if self.suite.scores == "test" else {"part": self.suite.scores}
+        return self._add("evaluate", name, {"report": report, **part}, inputs)
 
     def _add(
         self,

@@ -55,7 +55,9 @@ def generation_notes(plan: Plan) -> tuple[str, ...]:
         note
         for note in (
             _budget(plan),
-            "Test: the best training of each generation by validation.",
+            "Test: the best training of each generation by validation."
+            if plan.suite.scores == "test"
+            else _selection(plan),
             _generations(plan),
             _seeds(plan),
             "Shares are of the unlabelled training images: images kept, pixels kept of these, and "
@@ -99,6 +101,11 @@ def _budget(plan: Plan) -> str:
 
 
 def _selection(plan: Plan) -> str:
+    if plan.suite.scores == "val":
+        return (
+            "Scores are of validation images, which a search tries values on: they are no results; "
+            "the test images are not read."
+        )
     if plan.suite.training.keep == "last":
         return (
             "Selection: a training leaves its last network; among trainings by validation; the "

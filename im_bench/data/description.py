@@ -31,7 +31,7 @@ BACKGROUND = "background"
 FILE_NAME = "dataset.yaml"
 
 _ENCODINGS: Mapping[Space, tuple[Encoding, ...]] = {
-    "binary": ("labels", "index", "palette"),
+    "binary": ("labels", "index", "palette", "bits"),
     "multiclass": ("labels", "index", "palette", "files"),
     "multilabel": ("labels", "bits", "files"),
 }
@@ -97,8 +97,9 @@ class DataDescription(_Fields):
             where there is one file per class.
         encoding: ``labels`` are label bytes as the package itself uses them; ``index`` counts the
             listed classes from 0 (binary: anything above ``threshold`` is foreground);
-            ``palette`` are colours; ``bits`` sets bit c for class c; ``files`` has one file per
-            class, of which a later one wins in multi-class data.
+            ``palette`` are colours; ``bits`` sets bit c for class c, and in binary data has any
+            other things in the bits after the first; ``files`` has one file per class, of which a
+            later one wins in multi-class data.
         mask_suffix: What follows the image's stem in its mask's stem.
         palette: The colour of each class; a binary data set may also give ``background``.
         ignore: Raw mask values, or colours, of pixels that are not scored.

@@ -97,8 +97,7 @@ class DAW(UniMatch):
         )
         known = space.valid(step.labels)
         if self.align:
-            counted = torch.cat([view.valid & step.kept(view) for view in views])
-            aligned.update(truth, known, torch.cat(own), counted)
+            aligned.update(truth, known, own, [each.valid & step.kept(each) for each in views])
             own = [aligned(each) for each in own]
         predicted = space.from_categorical(truth)
         threshold = step.state["crossing"](

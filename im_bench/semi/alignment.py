@@ -5,6 +5,8 @@ All is kept in buffers, so that it is in the checkpoint, and nothing waits for t
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 
@@ -38,17 +40,21 @@ class ConfidenceAlignment(nn.Module):
 
     @torch.no_grad()
     def update(
-        self, labelled: Tensor, labelled_valid: Tensor, unlabelled: Tensor, unlabelled_valid: Tensor
+        self,
+        labelled: Tensor,
+        labelled_valid: Tensor,
+        unlabelled: Sequence[Tensor],
+        unlabelled_valid: Sequence[Tensor],
     ) -> None:
         """Move the averages towards those of a batch; a class predicted nowhere keeps its own.
 
         Args:
             labelled: Probabilities on labelled images, float32 (N * G, K, H, W).
             labelled_valid: Which of their pixels count, bool (N, H, W).
-            unlabelled: Probabilities on unlabelled images, float32 (M * G, K, H, W).
-            unlabelled_valid: Which of their pixels count, bool (M, H, W).
+            unlabelled: Probabilities on views of unlabelled images, each float32 (M * G, K, H, W).
+            unlabelled_valid: Which of their pixels count, each bool (M, H, W).
         """
-        self._move(self.labelled, labelled, labelled_valid)
+        self._move(self.labelled, [labelled], [labelled_valid])
         self._move(self.unlabelled, unlabelled, unlabelled_valid)
 
     @torch.no_grad()
@@ -63,18 +69,20 @@ class ConfidenceAlignment(nn.Module):
         scaled = probabilities * per_image[..., None, None]
         return scaled / scaled.sum(dim=1, keepdim=True)
 
-    def _move(self, average: Tensor, probabilities: Tensor, valid: Tensor) -> None:
-        groups, classes = average.shape
+    def _move(self, average: Tensor, views: Sequence[Tensor], valid: Sequence[Tensor]) -> None:
+        sums = [self._sums(*view) for view in zip(views, valid, strict=True)]
+        total, count = torch.stack(sums).sum(dim=0)
+        mean = (total / count.clamp(min=1)).view_as(average).to(average.dtype)
+        moved = torch.lerp(mean, average, self.momentum)
+        average.copy_(moved.where(count.view_as(average) > 0, average))
+
+    def _sums(self, probabilities: Tensor, valid: Tensor) -> Tensor:
+        """Return the sum of confidences and the number of pixels by class, (2, G * K)."""
+        groups, classes = self.labelled.shape
         confidence, predicted = probabilities.max(dim=1)
         counted = valid.repeat_interleave(groups, dim=0)
         group = torch.arange(len(predicted), device=predicted.device) % groups
         place = (predicted + classes * group.view(-1, 1, 1)).flatten()
         # In double precision, the order in which a GPU adds leaves no trace in float32.
-        zeros = torch.zeros(average.numel(), dtype=torch.float64, device=average.device)
-        total, count = (
-            zeros.scatter_add(0, place, each.flatten().double())
-            for each in (confidence.where(counted, 0.0), counted)
-        )
-        mean = (total / count.clamp(min=1)).view_as(average).to(average.dtype)
-        moved = torch.lerp(mean, average, self.momentum)
-        average.copy_(moved.where(count.view_as(average) > 0, average))
+        values = torch.stack([confidence.where(counted, 0.0).double(), counted.double()]).flatten(1)
+        return values.new_zeros(2, groups * classes).scatter_add(1, place.expand(2, -1), values)

@@ -59,15 +59,18 @@ class GaussianThreshold(nn.Module):
         kinds = torch.stack([correct & valid, ~correct & valid]).flatten(1)
         count = kinds.sum(dim=1)
         enough = count >= MIN_PIXELS
-        flat = confidence.flatten()
-        mean = (flat.where(kinds, 0.0).sum(dim=1) / count.clamp(min=1)).where(enough, self.mean)
+        # In double precision: at first the variances are almost equal, and the crossing depends on
+        # their last digits.
+        flat = confidence.flatten().double()
+        mean = (flat.where(kinds, 0.0).sum(dim=1) / count.clamp(min=1)).float()
+        mean = mean.where(enough, self.mean)
         all_reduce(mean, "mean")
         deviation = (flat - mean.unsqueeze(1)).square().where(kinds, 0.0)
-        variance = deviation.sum(dim=1) / (count - 1).clamp(min=1)
+        variance = (deviation.sum(dim=1) / (count - 1).clamp(min=1)).float()
         variance = variance.where(enough, self.variance)
         all_reduce(variance, "mean")
-        self.mean.copy_(torch.lerp(mean, self.mean, self.momentum))
-        self.variance.copy_(torch.lerp(variance, self.variance, self.momentum))
+        for average, new in ((self.mean, mean), (self.variance, variance)):
+            average.copy_(self.momentum * average + (1 - self.momentum) * new)
         crossing, exists = densities_cross(self.mean, self.variance, self.alpha)
         self.value.copy_(crossing.clamp(self.lowest, 1).where(exists, self.value))
         return self.value

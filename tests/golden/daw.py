@@ -35,8 +35,10 @@ def distribution_alignment(recording: Recording) -> Outputs:
     for prefix in prefixes(recording, "in_ema"):
         align = ConfidenceAlignment(1, labelled.shape[2], float(recording[f"{prefix}in_ema"]))
         averages = []
-        for batch in zip(labelled, valid, unlabelled, unlabelled_valid, strict=True):
-            align.update(*batch)
+        for x, counted, u, u_counted in zip(
+            labelled, valid, unlabelled, unlabelled_valid, strict=True
+        ):
+            align.update(x, counted, [u], [u_counted])
             averages.append((align.labelled[0].clone(), align.unlabelled[0].clone()))
         for name, each in zip(("lb", "ulb"), zip(*averages, strict=True), strict=True):
             outputs[f"{prefix}out_{name}"] = torch.stack(each)

@@ -17,7 +17,9 @@ def everywhere(count: int = 2) -> torch.Tensor:
 
 def updated(labelled: torch.Tensor, unlabelled: torch.Tensor) -> ConfidenceAlignment:
     align = ConfidenceAlignment(1, labelled.shape[1], momentum=0.75)
-    align.update(labelled, everywhere(len(labelled)), unlabelled, everywhere(len(unlabelled)))
+    views = unlabelled.chunk(2)
+    valid = [everywhere(len(each)) for each in views]
+    align.update(labelled, everywhere(len(labelled)), views, valid)
     return align
 
 
@@ -60,11 +62,11 @@ def test_pixels_that_do_not_count_are_not_looked_at():
     half = everywhere()
     half[:, :4] = False
     whole, part = (ConfidenceAlignment(1, 3, 0.5) for _ in range(2))
-    whole.update(one[:, :, 4:], half[:, 4:], other[:, :, 4:], half[:, 4:])
-    part.update(one, half, other, half)
+    whole.update(one[:, :, 4:], half[:, 4:], [other[:, :, 4:]], [half[:, 4:]])
+    part.update(one, half, [other], [half])
     torch.testing.assert_close(whole.labelled, part.labelled)
     torch.testing.assert_close(whole.unlabelled, part.unlabelled)
-    part.update(one, ~everywhere(), other, ~everywhere())
+    part.update(one, ~everywhere(), [other], [~everywhere()])
     torch.testing.assert_close(whole.labelled, part.labelled)
 
 
@@ -72,10 +74,10 @@ def test_pixels_that_do_not_count_are_not_looked_at():
 def test_each_softmax_of_an_image_has_averages_of_its_own(group):
     both = ConfidenceAlignment(2, 2, momentum=0.5)
     given = probabilities(6, classes=2)  # 3 images of 2 groups
-    both.update(given, everywhere(3), given.flip(0), everywhere(3))
+    both.update(given, everywhere(3), [given.flip(0)], [everywhere(3)])
     alone = ConfidenceAlignment(1, 2, momentum=0.5)
     own = slice(group, None, 2)
-    alone.update(given[own], everywhere(3), given.flip(0)[own], everywhere(3))
+    alone.update(given[own], everywhere(3), [given.flip(0)[own]], [everywhere(3)])
     assert torch.equal(both.labelled[group], alone.labelled[0])
     assert torch.equal(both.unlabelled[group], alone.unlabelled[0])
     assert torch.equal(both(given)[own], alone(given[own]))

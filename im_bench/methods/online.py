@@ -183,11 +183,37 @@ class OnlineMethod(Method):
         masks = self.im.search if self.im else {}
         return {**super().ranges(), **{f"im.{name}": one for name, one in masks.items()}}
 
+    def label_ranges(self) -> dict[str, Range | Choice]:
+        """Return what decides about pseudo-labels: the method's own fields, and those of the masks.
+
+        Where the teachers' consensus is taught, it counts as certain, so that the method's own
+        fields decide nothing; nor do masks that take nothing out of the pseudo-label.
+        """
+        own = dict(self.label_search)
+        if self.im is None:
+            return own
+        masks = self.im.search if self.im.block_output else {}
+        taught = own if self.im.labels == "own" else {}
+        return {**taught, **{f"im.{field}": tried for field, tried in masks.items()}}
+
+    def label_fields(self) -> dict[str, Any]:
+        """Return the values of what :meth:`label_ranges` names, and what is taught."""
+        if self.im is None:
+            return super().label_fields()
+        own = super().label_fields() if self.im.labels == "own" else {"labels": "consensus"}
+        masks = self.im.search if self.im.block_output else ()
+        return {**own, **{f"im.{field}": getattr(self.im, field) for field in masks}}
+
+    def teacher_stages(self, name: str, experiment: Experiment) -> list[Stage]:
+        """Declare the trainings without masks."""
+        own = registry_name(self.method or name)
+        count = self.im.members if self.im else self.members
+        return [self._train(experiment, f"{own}/member{i}") for i in range(1, count + 1)]
+
     def build(self, name: str, experiment: Experiment) -> Stage:
         """Declare the trainings, with Inconsistency Masks their generations, and the scores."""
         own = registry_name(self.method or name)
-        count = self.im.members if self.im else self.members
-        candidates = [self._train(experiment, f"{own}/member{i}") for i in range(1, count + 1)]
+        candidates = self.teacher_stages(name, experiment)
         if self.im is None:
             return experiment.evaluate(f"{name}/scores", [candidates])
         labels, generations = [], []

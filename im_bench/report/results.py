@@ -88,8 +88,11 @@ def rows_of(plan: Plan) -> tuple[Row, ...]:
 
 def _base(cell: Cell, plan: Plan) -> str:
     """Return the method of the plan that a cell's is an addition to, or an empty string."""
-    base = registry_name(cell.method)
-    return base if base != cell.method and base in plan.suite.methods else ""
+    untuned = cell.method.replace("-tuned", "")
+    for base in (untuned, registry_name(cell.method)):
+        if base != cell.method and base in plan.suite.methods:
+            return base
+    return ""
 
 
 def part_of(outcome: Mapping[str, Any]) -> str:

@@ -161,7 +161,7 @@ class _Attempted:
 
 
 class PlanRun:
-    """The state of a plan while it runs. A :class:`Guide` uses `want` and `drop`, and no more."""
+    """The state of a plan while it runs. A :class:`Guide` uses `want`, `drop` and `crowded`."""
 
     def __init__(
         self,
@@ -194,6 +194,11 @@ class PlanRun:
         self.pausing: list[tuple[float, int, StageFolder]] = []
         self.next_look = 0.0
         self.oom_kills = oom_kills()
+
+    @property
+    def crowded(self) -> bool:
+        """Whether stages that could start wait for room."""
+        return bool(self.ready)
 
     def want(self, finals: Collection[str]) -> None:
         """Run these stages of the plan's graph, too, with all that they require.
@@ -360,6 +365,8 @@ class PlanRun:
         self.running.discard(folder)
         errors = folder.errors()
         if folder.result() is not None:
+            if stage.key not in self.missing:  # It was dropped too late.
+                self._tell(Happening.DONE, stage)
             self._done(stage)
         elif stage.key not in self.missing:
             self._tell(Happening.PRUNED, stage, self.summary.pruned.get(stage.slug, ""))

@@ -135,6 +135,17 @@ class Experiment:
         inputs = {"data": [self.data], "candidates": list(candidates)}
         return self._add("pseudo-label", name, dict(config), inputs)
 
+    def predict(self, name: str, candidates: Sequence[Stage], count: int) -> Stage:
+        """Ask for what the best of the candidates say of the validation images, in probabilities.
+
+        Args:
+            name: Names the stage, such as ``im/predictions``.
+            candidates: Trainings among which the best are chosen, by validation.
+            count: How many are wanted.
+        """
+        inputs = {"data": [self.data], "candidates": list(candidates)}
+        return self._add("predict", name, {"count": count}, inputs)
+
     def evaluate(
         self,
         name: str,

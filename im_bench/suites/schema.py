@@ -196,7 +196,7 @@ class SynthSpec(Strict):
     seed: int = 0
 
 
-Kind = Literal["data", "train", "pseudo-label", "evaluate"]
+Kind = Literal["data", "train", "pseudo-label", "predict", "evaluate"]
 Needs = dict[Kind, Resources]
 
 
@@ -281,6 +281,7 @@ class Suite(Strict):
         budgets: Lengths of training under both.
         scores: Of which images the scores are: ``test``, or ``val`` for the trials of a search,
             which never reads the test images.
+        notes: Sentences that stand under the tables, such as where tuned values come from.
         training: What all trainings have in common.
         data: Data sets by name.
         resources: What each kind of stage needs of a machine. It changes no result and no key.
@@ -294,6 +295,7 @@ class Suite(Strict):
     budget: BudgetName = "paper"
     budgets: Budgets = Budgets()
     scores: Literal["test", "val"] = "test"
+    notes: tuple[str, ...] = ()
     training: TrainingSpec = TrainingSpec()
     resources: Needs = {}
     data: dict[Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]*$")], DataSpec] = Field(

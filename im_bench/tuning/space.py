@@ -90,16 +90,20 @@ class _SpaceFile(RootModel[dict[str, _RangeSpec | _Choices]]):
     """A space file: a range or a list of values for each field."""
 
 
-def declared_space(method: Method) -> Space:
+def declared_space(method: Method, ranges: Mapping[str, Range | Choice] | None = None) -> Space:
     """Return the ranges that a method declares.
 
     Values that this very method cannot have are left out: three teachers of two members.
+
+    Args:
+        method: Whose fields are searched.
+        ranges: Of all that it declares, those that are asked for, such as its ``label_ranges()``.
 
     Raises:
         ImBenchError: If nothing is left to search.
     """
     possible: dict[str, Range | Choice] = {}
-    for name, one in method.ranges().items():
+    for name, one in (method.ranges() if ranges is None else ranges).items():
         if isinstance(one, Range):
             possible[name] = one
             continue

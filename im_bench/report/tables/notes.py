@@ -39,6 +39,7 @@ def results_notes(
             "stand apart and are not ranked. Holes are marked, never averaged over.",
             _gains(rows),
             _mean_ranks(columns, rows),
+            *plan.suite.notes,
             *_reported(plan, columns, comparison.chosen),
             *_not_shown(columns, comparison),
             _origin(plan, store),
@@ -79,6 +80,7 @@ def protocol_notes(plan: Plan, store: Store) -> tuple[str, ...]:
             _evaluation(plan, columns),
             _generations(plan),
             _labels(columns),
+            *plan.suite.notes,
             _origin(plan, store),
             _synthetic(plan),
         )
@@ -154,11 +156,15 @@ def _labels(columns: Sequence[Column]) -> str:
 
 
 def _gains(rows: Sequence[Row]) -> str:
-    if not any(row.base for row in rows):
+    added = [row for row in rows if row.base]
+    if not added:
         return ""
+    tuned = [row for row in added if row.base == row.method.replace("-tuned", "")]
+    kinds = ["'+ IM'"] if len(added) > len(tuned) else []
+    kinds += ["tuned values"] if tuned else []
     return (
-        "In parentheses beside a method with '+ IM': its mean minus that of the method without, "
-        "where both are complete."
+        f"In parentheses beside a method with {' or '.join(kinds)}: its mean minus that of the "
+        "method without, where both are complete."
     )
 
 

@@ -89,6 +89,15 @@ def tune(
             "that cached predictions give, for fields that need no training."
         ),
     ] = "training",
+    min_coverage: Annotated[
+        float | None,
+        typer.Option(
+            "--min-coverage",
+            metavar="SHARE",
+            help="Of pseudo-labels: what keeps a smaller share of the pixels is not among the "
+            "best.",
+        ),
+    ] = None,
     seeds: SeedsOption = None,
     hold_out: Annotated[
         float | None,
@@ -153,9 +162,21 @@ def tune(
         )
     if objective not in OBJECTIVES:
         raise unknown_name("objective", objective, OBJECTIVES)
+    by_labels = objective == "pseudo-labels"
+    if by_labels and fair:
+        raise ImBenchError("--fair compares by training: leave --objective out")
+    if min_coverage is not None and not (by_labels and 0 < min_coverage < 1):
+        raise ImBenchError(
+            "--min-coverage is a share between 0 and 1, with --objective pseudo-labels"
+        )
     path, console = suite_path(suite), Console()
     choices = Choices(trials, parallel, sampler, pruner, study, sampler_seed)
     options = load_engine(engine, slots, gpus, slots_per_gpu, address, partition, device)
+    if options.engine == "print":
+        raise ImBenchError(
+            "--engine print lists the commands of a plan, and a search makes its plan as it goes: "
+            "choose an engine that runs them"
+        )
     of_task = partial(
         make_task,
         path,
@@ -164,10 +185,14 @@ def tune(
         data=listed("--data", data, str),
         seeds=listed("--seeds", seeds, read_seed),
         budget=known_budget(budget),
+        objective="pseudo-labels" if by_labels else "training",
         space=space,
         hold_out=hold_out,
         minutes=time_limit,
     )
+    if method is not None and by_labels:
+        labels = partial(search_labels, attempts=attempts, min_coverage=min_coverage)
+        raise typer.Exit(labels(of_task(method), choices, storage, options, console))
     if method is not None:
         ran = search(of_task(method), choices, storage, options, console, attempts, tracking)
         raise typer.Exit(ran.exit_code)
@@ -266,6 +291,51 @@ def search(
         else:
             say(f"what was found:\n  {_about('show', ran.study.study_name, storage, task.out)}")
     return ran
+
+
+def search_labels(
+    task: Task,
+    choices: Choices,
+    storage: str | None,
+    options: EngineOptions,
+    console: Console,
+    attempts: int,
+    min_coverage: float | None,
+) -> int:
+    """Search on cached predictions, say how it went, and return the exit status."""
+    from rich.progress import Progress
+
+    from im_bench.runner.events import Event
+    from im_bench.tuning.labels.session import run_label_search
+    from im_bench.tuning.storage import open_storage, storage_name
+
+    say = partial(console.print, markup=False, highlight=False, soft_wrap=True)
+
+    def tell(event: Event) -> None:
+        say(f"{event.what.value} {event.stage.slug}{f': {event.detail}' if event.detail else ''}")
+
+    with (
+        open_storage(storage_name(storage, task.out)) as opened,
+        Progress(console=console, transient=True, disable=not console.is_terminal) as bar,
+    ):
+        line = bar.add_task("trials", total=None)
+        study = run_label_search(
+            task,
+            choices,
+            opened,
+            options,
+            attempts=attempts,
+            min_coverage=min_coverage,
+            device=getattr(options, "device", "auto"),
+            on_event=tell,
+            on_batch=lambda done, total: bar.update(line, completed=done, total=total),
+        )
+    if study is None:
+        say(f"stopped; nothing that was finished is lost. Continue with:\n  {_given()}")
+        return 130
+    say(f"study {study.study_name}: {len(study.trials)} trials")
+    say(f"what was found:\n  {_about('show', study.study_name, storage, task.out)}")
+    return 0
 
 
 def _given() -> str:

@@ -89,7 +89,7 @@ class FixMatch(OnlineMethod):
 
 
 def unlabelled_loss(
-    space: LabelSpace, logits: Tensor, label: PseudoLabel, threshold: float
+    space: LabelSpace, logits: Tensor, label: PseudoLabel, threshold: float | Tensor
 ) -> Tensor:
     """Return the mean loss over the valid pixels, to which only confident ones add.
 

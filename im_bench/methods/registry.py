@@ -28,6 +28,7 @@ BUILT_IN = {
     "imas": "im_bench.methods.imas:IMAS",
     "u2pl": "im_bench.methods.u2pl:U2PL",
     "unimatch": "im_bench.methods.unimatch:UniMatch",
+    "daw": "im_bench.methods.daw:DAW",
 }
 
 

@@ -168,19 +168,7 @@ def plan_cells(
     cells: list[Cell] = []
     for data_name in _chosen("data set", data, suite.data):
         spec = suite.data[data_name]
-        source = locate(data_name, spec, plan.path, data_root, out / "file-hashes.json")
-        packing = {
-            "source": source.identity,
-            **spec.model_dump(mode="json", include={"size", "labelled", "split_seed", "limit"}),
-            **({"hold_out": spec.hold_out} if spec.hold_out else {}),
-        }
-        packed = plan.graph.add(
-            "data",
-            f"{data_name}/data",
-            packing,
-            paths=source.paths,
-            needs=needs_of("data", suite, spec),
-        )
+        packed, missing = data_stage(plan, data_name, out, data_root)
         for name, method in methods.items():
             finals = {
                 seed: method.build(
@@ -189,6 +177,35 @@ def plan_cells(
                 for seed in (seeds or suite.seeds)
             }
             title = method.title_of(name)
-            cells.append(Cell(data_name, spec.split, name, title, finals, source.missing))
+            cells.append(Cell(data_name, spec.split, name, title, finals, missing))
     plan.cells.extend(cells)
     return cells
+
+
+def data_stage(plan: Plan, name: str, out: Path, data_root: Path) -> tuple[Stage, str]:
+    """Add the stage that packs a data set to a plan.
+
+    Args:
+        plan: Its suite has the data set.
+        name: The data set's name there.
+        out: The results folder (only a cache of file hashes is kept there).
+        data_root: Where prepared data sets lie.
+
+    Returns:
+        The stage, and why it cannot run or an empty string.
+    """
+    spec = plan.suite.data[name]
+    source = locate(name, spec, plan.path, data_root, out / "file-hashes.json")
+    packing = {
+        "source": source.identity,
+        **spec.model_dump(mode="json", include={"size", "labelled", "split_seed", "limit"}),
+        **({"hold_out": spec.hold_out} if spec.hold_out else {}),
+    }
+    stage = plan.graph.add(
+        "data",
+        f"{name}/data",
+        packing,
+        paths=source.paths,
+        needs=needs_of("data", plan.suite, spec),
+    )
+    return stage, source.missing

@@ -22,6 +22,7 @@ from im_bench.suites.plan import Cell, Plan, plan_cells
 from im_bench.suites.schema import BudgetName, DataSpec, Suite
 from im_bench.suites.seeds import seed_of
 from im_bench.tuning.choosing import make_pruner, make_sampler
+from im_bench.tuning.labels.declaration import label_space
 from im_bench.tuning.search import Search
 from im_bench.tuning.space import Space, declared_space, load_space
 from im_bench.tuning.storage import StudyStorage
@@ -132,6 +133,7 @@ def make_task(
     data: Sequence[str] | None = None,
     seeds: Sequence[int] | None = None,
     budget: BudgetName | None = None,
+    objective: Objective = "training",
     space: Path | None = None,
     hold_out: float | None = None,
     minutes: float | None = None,
@@ -146,6 +148,7 @@ def make_task(
         data: Names of data sets of the suite; all by default.
         seeds: Repetitions, none of which the suite reports; by default one from 1001 on.
         budget: Instead of the suite's own.
+        objective: What trials are scored by.
         space: A file with ranges; by default what the method declares.
         hold_out: Share of the labelled images to score instead of the validation images.
         minutes: Time limit of stages that have none.
@@ -169,7 +172,12 @@ def make_task(
     searched = suite.model_copy(
         update={"scores": "val", "data": chosen, "seeds": own_seeds, "methods": {}}
     )
-    ranges = load_space(space, built[method]) if space else declared_space(built[method])
+    if space is not None:
+        ranges = load_space(space, built[method])
+    elif objective == "training":
+        ranges = declared_space(built[method])
+    else:
+        ranges = label_space(built[method])
     plan = Plan(searched, path, budget or suite.budget, graph=Graph(minutes))
     return Task(plan, method, built[method], ranges, own_seeds, data_root, out, hold_out)
 

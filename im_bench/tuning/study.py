@@ -52,6 +52,7 @@ class Definition:
         pruner: How trials that fall behind are given up.
         hold_out: Share of the labelled images that scores are of, or None for the data's own
             validation images.
+        min_coverage: What pseudo-labels must cover at least, or None.
     """
 
     suite: str
@@ -67,6 +68,7 @@ class Definition:
     sampler: str
     pruner: str
     hold_out: float | None = None
+    min_coverage: float | None = None
 
     @property
     def name(self) -> str:
@@ -80,6 +82,8 @@ class Definition:
     def stored(self) -> dict[str, Any]:
         """Return the definition as JSON keeps it."""
         value = asdict(self)
+        if self.min_coverage is None:
+            del value["min_coverage"]
         return {**value, "data": list(self.data), "seeds": list(self.seeds)}
 
     @classmethod
@@ -225,6 +229,7 @@ class TrialRecord:
         curve: What it reported on its way, by step.
         reason: Why it failed, or where it was pruned.
         seconds: From asking to the end, if it has ended.
+        feasible: Whether it keeps to the study's constraints.
         attributes: What else is known of it.
     """
 
@@ -235,6 +240,7 @@ class TrialRecord:
     curve: Mapping[int, float] = field(default_factory=dict)
     reason: str = ""
     seconds: float | None = None
+    feasible: bool = True
     attributes: Mapping[str, Any] = field(default_factory=dict)
 
     @property
@@ -269,6 +275,7 @@ def _record(trial: FrozenTrial, successor: int | None) -> TrialRecord:
         curve=dict(trial.intermediate_values),
         reason=reason,
         seconds=trial.duration.total_seconds() if trial.duration else None,
+        feasible=all(value <= 0 for value in trial.constraints.values()),
         attributes=dict(attributes),
     )
 

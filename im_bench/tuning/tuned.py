@@ -15,7 +15,7 @@ from im_bench.files import write_text
 from im_bench.methods.online import MASKED, registry_name
 from im_bench.suites.loading import load_suite
 from im_bench.suites.schema import Suite
-from im_bench.tuning.front import balance
+from im_bench.tuning.labels.balance import balance
 from im_bench.tuning.space import with_values
 from im_bench.tuning.storage import open_storage
 from im_bench.tuning.study import Definition, TrialRecord, TrialState, load_study, records_of
@@ -102,20 +102,20 @@ def tuned_name(method: str) -> str:
 def best_of(definition: Definition, records: Sequence[TrialRecord]) -> TrialRecord | None:
     """Return the best complete trial, the earlier one of two equals; None if there is none.
 
-    Of trials with two values, quality and coverage, it is the one with the best balance.
+    Of pseudo-labels it is the one with the best balance of quality and coverage.
     """
     return next(iter(ranked(definition, records)), None)
 
 
 def ranked(definition: Definition, records: Sequence[TrialRecord]) -> list[TrialRecord]:
-    """Return the complete trials, the best first, the earlier one of two equals."""
-
-    def worth(record: TrialRecord) -> float:
-        return balance(record) if len(record.values) > 1 else record.values[0]
-
-    complete = [record for record in records if record.state is TrialState.COMPLETE]
-    several = definition.objective == "pseudo-labels"
-    return sorted(complete, key=worth, reverse=several or higher_is_better(definition.metric))
+    """Return the complete trials that keep to the constraints, as `best_of` ranks them."""
+    complete = [
+        record for record in records if record.state is TrialState.COMPLETE and record.feasible
+    ]
+    if definition.objective == "pseudo-labels":
+        return sorted(complete, key=lambda record: balance(*record.values), reverse=True)
+    higher = higher_is_better(definition.metric)
+    return sorted(complete, key=lambda record: record.values[0], reverse=higher)
 
 
 def tuned_of(study: Study) -> Tuned:

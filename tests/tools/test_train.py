@@ -22,7 +22,7 @@ from im_bench.tools.configs import load_config
 
 from .conftest import ROOT, UNLABELLED, small
 
-METHODS = ("supervised", "fixmatch", "fpl", "crossmatch", "imas", "u2pl", "unimatch")
+METHODS = ("supervised", "fixmatch", "fpl", "crossmatch", "imas", "u2pl", "unimatch", "daw")
 MASKS = "_base_/inconsistency_masks.py"
 FIXMATCH = "mm_configs/fixmatch/fixmatch_r50_cs_1-16.py"
 _names = itertools.count()

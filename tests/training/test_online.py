@@ -20,8 +20,14 @@ from im_bench.training.scalars import read_rows
 
 from .conftest import SIZE, train_config, write_arrays
 
-METHODS = ["supervised", "fixmatch", "fpl", "crossmatch", "imas", "u2pl", "unimatch"]
-PARTNERS = {"fixmatch": "same", "unimatch": "same", "fpl": "other", "crossmatch": "other"}
+METHODS = ["supervised", "fixmatch", "fpl", "crossmatch", "imas", "u2pl", "unimatch", "daw"]
+PARTNERS = {
+    "fixmatch": "same",
+    "unimatch": "same",
+    "daw": "same",
+    "fpl": "other",
+    "crossmatch": "other",
+}
 # Memory for large images and long trainings, which these are not.
 SMALL: dict[str, dict[str, Any]] = {"u2pl": {"capacity": 64, "queries": 8, "negatives": 4}}
 

@@ -17,7 +17,6 @@ from im_bench.report.page.svg import Drawing, drawing
 from im_bench.report.tuning.findings import Findings, SearchedField
 from im_bench.report.tuning.scatter import CROSS, Dots, mark_style, scatter_chart
 from im_bench.report.tuning.texts import value_text
-from im_bench.tuning.front import balance
 from im_bench.tuning.study import TrialRecord, TrialState
 
 #: How trials look, by what became of them.
@@ -168,7 +167,7 @@ def front_chart(found: Findings) -> Charts | None:
     line = [(across(one), up(one)) for one in found.front]
     alt = f"Pareto front of {len(found.front)} of {len(found.complete)} trials"
     if found.best is not None:
-        alt += f"; best balanced ({value_text(balance(found.best))}) is {_about(found.best)}"
+        alt += f"; best balanced is {_about(found.best)}"
     chart = scatter_chart("", second, first, layers, "linear", line, alt, stairs="pre")
     left_out = len(found.complete) - len(found.front) - len(others)
     return Charts((chart,), tuple(_keys(layers)), left_out)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from im_bench.evaluation.directions import higher_is_better
 from im_bench.report.tables.texts import METRICS
 from im_bench.report.tuning.importances import Importances, importances_of
-from im_bench.tuning.front import front
+from im_bench.tuning.labels.front import front
 from im_bench.tuning.study import Definition, TrialRecord, TrialState, records_of
 from im_bench.tuning.tuned import default_of, own_value, ranked
 

@@ -11,15 +11,14 @@ from im_bench.report.page.shell import make_environment, shell
 from im_bench.report.tuning import charts
 from im_bench.report.tuning.findings import Findings
 from im_bench.report.tuning.texts import (
-    counts_text,
     description,
     field_text,
     nothing_text,
     own_text,
+    reason_text,
     seconds_text,
     value_text,
 )
-from im_bench.tuning.front import balance
 
 #: Trials that the table of all has; of more, the best are listed.
 MOST_LISTED = 500
@@ -68,15 +67,14 @@ def _environment() -> Environment:
         value=value_text,
         field=field_text,
         seconds=seconds_text,
-        counts=counts_text,
-        balance=balance,
+        reason=reason_text,
     )
 
 
 def _sections(found: Findings, drawn: dict[str, charts.Charts | None]) -> list[tuple[str, str]]:
     """Return anchor and name of the sections that the page has."""
     sections = [
-        ("found", "What was found", found.complete),
+        ("found", "What was found", found.best),
         ("front", "Pareto front", drawn["front"]),
         ("history", "History", drawn["history"] or drawn["curves"]),
         ("fields", "Fields", drawn["slices"]),

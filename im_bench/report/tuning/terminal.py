@@ -17,10 +17,11 @@ from im_bench.report.tuning.texts import (
     nothing_text,
     own_text,
     params_text,
+    reason_text,
     seconds_text,
     value_text,
 )
-from im_bench.tuning.front import balance
+from im_bench.tuning.labels.balance import balance
 from im_bench.tuning.study import TrialRecord, TrialState
 
 STYLES = {
@@ -61,8 +62,8 @@ def _parts(found: Findings, every: bool, columns: _Columns) -> Iterator[Renderab
     yield ""
     if problem := nothing_text(found):
         yield Text(problem)
-    else:
-        yield _best(found)
+    if found.best is not None:
+        yield _best(found, found.best)
         if words := own_text(found):
             yield Text(words)
         yield ""
@@ -93,10 +94,8 @@ def _table(title: str, *head: str) -> Table:
     return table
 
 
-def _best(found: Findings) -> Table:
-    best, own = found.best, found.own
-    if best is None:
-        raise ValueError("no trial is complete")
+def _best(found: Findings, best: TrialRecord) -> Table:
+    own = found.own
     title = "best balanced" if found.several else "best"
     heading = f"{title}: trial {best.number}"
     table = _table("What was found", "field", "searched", "the method's own", heading)
@@ -120,7 +119,7 @@ def _front(found: Findings, every: bool, columns: _Columns) -> Table:
         table.add_row(
             str(record.number),
             *map(value_text, record.values),
-            value_text(balance(record)),
+            value_text(balance(*record.values)),
             *columns.values(record),
             style="bold" if record is found.best else "",
         )
@@ -167,7 +166,7 @@ def _history(found: Findings, every: bool, columns: _Columns) -> Table:
             *(_so_far(found, record) for _ in best),
             *columns.values(record),
             seconds_text(record),
-            state.append(f" {record.reason}" if record.reason else "", "default"),
+            state.append(f" {reason_text(record)}".rstrip(), "default"),
             style="bold" if record is found.best else "",
         )
     return table

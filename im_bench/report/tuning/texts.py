@@ -37,6 +37,11 @@ def seconds_text(record: TrialRecord) -> str:
     return duration(record.seconds or 0) if (record.seconds or 0) >= 1 else ""
 
 
+def reason_text(record: TrialRecord) -> str:
+    """Return why a trial has no value, or why its values do not count."""
+    return record.reason if record.feasible else "covers too little"
+
+
 def description(found: Findings) -> list[tuple[str, str]]:
     """Return what a study is, as names and what stands for them."""
     it = found.definition
@@ -44,6 +49,8 @@ def description(found: Findings) -> list[tuple[str, str]]:
     labels = it.objective == "pseudo-labels"
     if labels:
         score = "quality and coverage of pseudo-labels from cached predictions, both higher better"
+        if it.min_coverage is not None:
+            score += f"; coverage {it.min_coverage:g} at least"
     else:
         better = "higher" if found.higher else "lower"
         score = f"{found.objectives[0]} of trained networks, {better} is better"
@@ -72,9 +79,14 @@ def own_text(found: Findings) -> str:
 
 
 def nothing_text(found: Findings) -> str:
-    """Return what to say where no trial is complete; an empty string where one is."""
-    if found.complete:
+    """Return what to say where there is no best trial; an empty string where there is one."""
+    if found.best is not None:
         return ""
+    if found.complete:
+        return (
+            f"No complete trial (of {len(found.complete)}) covers as much as is asked for: "
+            "begin a study with a lower --min-coverage."
+        )
     if not found.records:
         return "No trial has begun yet."
     return f"No trial is complete yet: {counts_text(found.counts)}."

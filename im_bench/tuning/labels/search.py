@@ -27,6 +27,7 @@ from im_bench.data.arrays import read_arrays, read_meta
 from im_bench.data.predictions import read_predictions
 from im_bench.errors import ImBenchError
 from im_bench.training.config import resolve_device
+from im_bench.tuning.labels.balance import balance
 from im_bench.tuning.labels.knobs import Knobs, require_knobs
 from im_bench.tuning.labels.scorer import LabelScorer, Score
 
@@ -59,6 +60,7 @@ def tune_labels(
     device: str = "auto",
     on_batch: OnBatch | None = None,
     seed: int = 0,
+    min_coverage: float = 0.0,
 ) -> None:
     """Search for how pseudo-labels are best made, until a study has so many finished trials.
 
@@ -73,6 +75,7 @@ def tune_labels(
         device: A torch device, or ``auto``.
         on_batch: Told after each batch how many trials are finished, and of how many.
         seed: Of the sampler.
+        min_coverage: A constraint: what keeps less is never among the best.
 
     Raises:
         ImBenchError: The study, the space or the predictions do not fit.
@@ -94,7 +97,7 @@ def tune_labels(
     def score(trials: Iterable[Params]) -> list[Score]:
         return scorer.score([Knobs.of({**fields, **params}) for params in trials])
 
-    search(study, distributions, score, trials, on_batch, seed)
+    search(study, distributions, score, trials, on_batch, seed, min_coverage)
 
 
 def search(
@@ -104,6 +107,7 @@ def search(
     trials: int,
     on_batch: OnBatch | None = None,
     seed: int = 0,
+    min_coverage: float = 0.0,
 ) -> None:
     """Make trials in batches; see :func:`tune_labels`.
 
@@ -114,12 +118,13 @@ def search(
         trials: How many shall be finished.
         on_batch: Told after each batch.
         seed: Of the sampler.
+        min_coverage: A constraint.
     """
     if study.directions != [StudyDirection.MAXIMIZE] * 2:
         raise ImBenchError(
             f"study {study.study_name!r} does not maximise quality and coverage: name another"
         )
-    _finish_begun(study, distributions, score)
+    _finish_begun(study, distributions, score, min_coverage)
     finished = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
     mirror = _mirror(finished, seed + len(finished))
     untried: list[Params] = []
@@ -134,7 +139,7 @@ def search(
             mirror.enqueue_trial(dict(params))
         untried = untried[count:]
         asked = [mirror.ask(distributions) for _ in range(count)]
-        study.add_trials(_tell(mirror, asked, score))
+        study.add_trials(_tell(mirror, asked, score, min_coverage))
         done += count
         if on_batch is not None:
             on_batch(done, trials)
@@ -151,22 +156,11 @@ def front(study: Study) -> list[FrozenTrial]:
     return list(found.values())
 
 
-def balance(trial: FrozenTrial) -> float:
-    """Return the harmonic mean of a trial's quality and coverage, 0..1."""
-    quality, coverage = trial.values
-    total = quality + coverage
-    return 2 * quality * coverage / total if total else 0.0
-
-
 def best(study: Study) -> FrozenTrial:
     """Return the trial whose values are frozen unless the user names another of the front.
 
-    It is the one with the greatest :func:`balance`, which always lies on the front. Each of the two
-    values alone is best at an extreme: sure pixels that are hardly any, or all pixels with all
-    their errors. So is their product, or the IoU in which what is not kept counts as missed: under
-    these nearly every pixel that is more likely right than wrong is worth keeping. The harmonic
-    mean asks for both at once, and is small where either is. What students make of the pixels is
-    known only by training.
+    It is the one with the greatest :func:`~im_bench.tuning.labels.balance.balance`, which always
+    lies on the front.
 
     Raises:
         ImBenchError: No trial is finished.
@@ -176,20 +170,21 @@ def best(study: Study) -> FrozenTrial:
         raise ImBenchError(
             f"study {study.study_name!r} has no finished trial yet: run the search first"
         )
-    return max(trials, key=balance)
+    return max(trials, key=lambda trial: balance(*trial.values))
 
 
 def _finish_begun(
     study: Study,
     distributions: Distributions,
     score: Callable[[Iterable[Params]], Sequence[Score]],
+    min_coverage: float,
 ) -> None:
     """Fail what a dead process left running, and make the trials that are queued."""
     for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
         study.tell(trial.number, state=TrialState.FAIL, skip_if_finished=True)
     queued = study.get_trials(deepcopy=False, states=(TrialState.WAITING,))
     if queued:
-        _tell(study, [study.ask(distributions) for _ in queued], score)
+        _tell(study, [study.ask(distributions) for _ in queued], score, min_coverage)
 
 
 def _mirror(finished: Sequence[FrozenTrial], seed: int) -> Study:
@@ -204,11 +199,14 @@ def _tell(
     study: Study,
     asked: Sequence[Trial],
     score: Callable[[Iterable[Params]], Sequence[Score]],
+    min_coverage: float,
 ) -> list[FrozenTrial]:
     """Score trials and tell a study, and return them finished."""
     told = []
     for trial, result in zip(asked, score([each.params for each in asked]), strict=True):
         trial.set_user_attr(ACCURACY, result.accuracy)
+        if min_coverage:
+            trial.set_constraint("coverage", min_coverage - result.coverage)
         told.append(study.tell(trial, [result.quality, result.coverage]))
     return told
 

@@ -132,6 +132,16 @@ def labelled(storage: StudyStorage, count: int = 40) -> Study:
     return study
 
 
+def constrained(storage: StudyStorage, *coverages: float) -> Study:
+    """Return a study of trials that shall cover half, of which each covers so much."""
+    study = begin(storage, "half", objective="pseudo-labels", pruner="none", min_coverage=0.5)
+    for coverage in coverages:
+        trial = study.ask(DISTRIBUTIONS)
+        trial.set_constraint("coverage", 0.5 - coverage)
+        study.tell(trial, [0.9, coverage])
+    return study
+
+
 def spread(storage: StudyStorage, count: int, name: str = "many") -> Study:
     """Return a study of complete trials whose threshold decides and whose weight does not."""
     study = begin(storage, name)

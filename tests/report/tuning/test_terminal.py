@@ -8,10 +8,11 @@ from rich.console import Console
 
 from im_bench.report.tuning.findings import Findings, findings, worth_showing
 from im_bench.report.tuning.overview import render_studies, studies_of
+from im_bench.report.tuning.page import make_page
 from im_bench.report.tuning.terminal import render_study
 from im_bench.tuning.storage import StudyStorage
 
-from .studies import add, begin, labelled, lose_one, spread, trained
+from .studies import add, begin, constrained, labelled, lose_one, spread, trained
 
 
 def printed(found: Findings, every: bool = False, width: int = 120) -> str:
@@ -74,6 +75,24 @@ def test_the_front_of_two_objectives(storage: StudyStorage) -> None:
     text = printed(found, every=True)
     for one in found.front:
         assert f"{one.values[0]:.4f}     {one.values[1]:.4f}" in text
+
+
+def test_what_covers_too_little_is_not_the_best(storage: StudyStorage) -> None:
+    study = constrained(storage, 0.4)
+    found = findings(study, storage.name)
+    assert (found.best, found.front) == (None, [])
+    text = printed(found)
+    assert "both higher better; coverage 0.5 at least" in text
+    assert "No complete trial (of 1) covers as much as is asked for" in text
+    assert "complete covers too little" in text
+    assert "covers too little" in make_page(found)
+    assert "begin a study with a lower --min-coverage" in make_page(found)
+
+
+def test_of_what_covers_enough_the_best_is_shown(storage: StudyStorage) -> None:
+    found = findings(constrained(storage, 0.4, 0.6, 0.5), storage.name)
+    assert [one.number for one in found.front] == [1]
+    assert "best balanced: trial 1" in printed(found)
 
 
 def test_studies_without_a_result_say_so(storage: StudyStorage) -> None:

@@ -16,11 +16,11 @@ from optuna.trial import TrialState
 from im_bench.data.predictions import describe_predictions, new_predictions
 from im_bench.errors import ImBenchError
 from im_bench.files import write_json
+from im_bench.tuning.labels.balance import balance
 from im_bench.tuning.labels.knobs import Knobs
 from im_bench.tuning.labels.scorer import LabelScorer, Score
 from im_bench.tuning.labels.search import (
     BATCH,
-    balance,
     best,
     front,
     search,
@@ -138,12 +138,12 @@ def test_the_front_is_what_nothing_beats_and_the_best_is_high_in_both() -> None:
         (0.5, 1.0),
     ]
     assert best(study).number == 2
-    assert balance(best(study)) == pytest.approx(2 * 0.8 * 0.7 / 1.5)
+    assert balance(*best(study).values) == pytest.approx(2 * 0.8 * 0.7 / 1.5)
     nothing = new_study()
     with pytest.raises(ImBenchError, match="no finished trial"):
         best(nothing)
     nothing.tell(nothing.ask(), [0.0, 0.0])
-    assert balance(best(nothing)) == 0
+    assert balance(*best(nothing).values) == 0
 
 
 class Space:
@@ -212,3 +212,13 @@ def test_a_study_of_something_else_is_refused() -> None:
     study = optuna.create_study(study_name="one", direction="maximize")
     with pytest.raises(ImBenchError, match="'one' does not maximise quality and coverage"):
         search(study, THRESHOLD, Arc(), 3)
+
+
+def test_what_covers_too_little_is_never_the_best() -> None:
+    study = new_study()
+
+    search(study, THRESHOLD, Arc(), 60, seed=1, min_coverage=0.9)
+
+    assert best(study).values[1] >= 0.9
+    assert any(trial.values[1] < 0.9 for trial in study.trials)
+    assert all(trial.values[1] >= 0.9 for trial in front(study))

@@ -1,11 +1,10 @@
 from __future__ import annotations
 
 import optuna
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from im_bench.tuning.front import balance, front
+from im_bench.tuning.labels.front import front
 from im_bench.tuning.study import TrialRecord, TrialState
 
 VALUES = st.tuples(*[st.sampled_from([0.0, 0.25, 0.5, 0.75, 1.0])] * 2)
@@ -33,7 +32,6 @@ def test_trials_without_values_are_passed_over() -> None:
     assert front([running, record(1, 0.5, 0.5)]) == [record(1, 0.5, 0.5)]
 
 
-def test_balance_is_small_where_either_is() -> None:
-    assert balance(record(0, 0.5, 0.5)) == 0.5
-    assert balance(record(0, 1.0, 0.25)) == pytest.approx(0.4)
-    assert balance(record(0, 0.0, 0.0)) == 0.0
+def test_trials_that_do_not_keep_to_the_constraints_are_passed_over() -> None:
+    better = TrialRecord(0, TrialState.COMPLETE, {}, (0.9, 0.9), feasible=False)
+    assert front([better, record(1, 0.5, 0.5)]) == [record(1, 0.5, 0.5)]

@@ -4,6 +4,7 @@ import pytest
 
 from im_bench.report.tuning.findings import findings, worth_showing
 from im_bench.report.tuning.importances import FEWEST
+from im_bench.tuning.labels.balance import balance
 from im_bench.tuning.storage import StudyStorage
 from im_bench.tuning.study import TrialState
 from im_bench.tuning.tuned import tuned_of
@@ -94,6 +95,8 @@ def test_two_objectives_have_a_front(storage: StudyStorage) -> None:
     found = findings(study, storage.name)
     assert {one.number for one in found.front} == {trial.number for trial in study.best_trials}
     assert found.best in found.front
+    assert found.best is max(found.complete, key=lambda one: balance(*one.values))
+    assert found.best is not max(found.complete, key=lambda one: one.values[0])
     assert found.best is not None
     assert tuned_of(study).trial == found.best.number  # what is shown is what is frozen
     assert found.objectives == ("quality", "coverage")

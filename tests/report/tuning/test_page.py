@@ -7,10 +7,12 @@ from xml.etree import ElementTree
 
 import pytest
 
-from im_bench.report.page.charts import Chart
+from im_bench.report.page.charts import CHARACTER, Chart
+from im_bench.report.page.frame import BOTTOM, HEIGHT, WIDTH
 from im_bench.report.tuning import charts
 from im_bench.report.tuning.findings import Findings, findings
 from im_bench.report.tuning.page import MOST_LISTED, make_page
+from im_bench.report.tuning.scatter import Dots, scatter_chart
 from im_bench.tuning.storage import StudyStorage
 
 from .studies import add, begin, labelled, spread, trained
@@ -59,6 +61,9 @@ def test_the_history_tells_states_apart(found: Findings) -> None:
     (pruned,), (failed,) = marks(chart, PRUNED), marks(chart, FAILED)
     assert best[1] < own[1] < pruned[1] < failed[1]
     assert own[0] < pruned[0] < best[0] < failed[0]
+    (other,) = marks(chart, "trial 1: 0.4000")
+    tenth = other[1] - own[1]
+    assert pruned[1] == pytest.approx(other[1] + 3 * tenth, abs=0.3)  # the last that it reported
     (impossible,) = marks(chart, IMPOSSIBLE)  # it never had a value
     assert impossible[1] == failed[1]
     seen = [colours(chart, about) for about in ("trial 0: 0.5000", PRUNED, FAILED)]
@@ -78,6 +83,8 @@ def test_curves_of_pruned_trials_end_where_they_were_pruned(found: Findings) -> 
     ticks = {text.text: float(text.attrib["x"]) for text in root.iter("text")}
     assert end[0] == pytest.approx(ticks["2"], abs=0.2)
     assert marks(chart, "trial 1: 0.4000") == []
+    assert colours(chart, PRUNED) == {"c1", "paper"}
+    assert colours(chart, "trial 1: 0.4000") == {"c0", "paper"}  # pale
     assert colours(chart, "best: trial 3: 0.6250") == {"ink"}
 
 
@@ -92,12 +99,28 @@ def test_slices_have_the_scale_of_their_field(found: Findings) -> None:
     (best,) = marks(by_name["weight"], "trial 3: 0.6250")
     assert own[0] < best[0]
     assert marks(by_name["weight"], PRUNED) == []
+    assert colours(by_name["weight"], "trial 0: 0.5000") == {"c3", "paper"}
+    root = ElementTree.fromstring(by_name["mode"].drawing.markup)
+    at = {text.text: float(text.attrib["x"]) for text in root.iter("text")}
+    for about, name in (("trial 0: 0.5000", "hard"), ("trial 3: 0.6250", "soft <b>")):
+        assert marks(by_name["mode"], about)[0][0] == pytest.approx(at[name], abs=0.2)
+
+
+def test_names_of_values_are_cut_where_they_would_touch() -> None:
+    names = [f"a-rather-long-value-{k}" for k in range(4)]
+    dots = Dots("complete", charts.COMPLETE, [(k, 1.0, "trial") for k in range(4)])
+    shown = texts(scatter_chart("", "field", "IoU", [dots], names=names))[:4]
+    assert all(one.endswith("…") for one in shown)
+    assert sum(len(one) + 1 for one in shown) * CHARACTER < WIDTH
+    few = texts(scatter_chart("", "field", "IoU", [dots], names=["a-rather-long-value", "b"]))
+    assert few[0] == "a-rather-long-value"
 
 
 def test_errors_of_wild_trials_do_not_flatten_the_others(storage: StudyStorage) -> None:
     study = begin(storage, "cells", metric="mcce", hold_out=0.2)
     for value in (7.0, 70.0, 700.0):
         add(study, value, curve={1: value, 2: float("nan")})
+    add(study, state="FAIL", failure="it broke")
     found = findings(study, storage.name)
     drawn = charts.history(found)
     assert drawn is not None
@@ -106,6 +129,8 @@ def test_errors_of_wild_trials_do_not_flatten_the_others(storage: StudyStorage) 
     at = [marks(chart, f"trial {k}: {value:.4f}")[0][1] for k, value in enumerate((7, 70, 700))]
     assert at[0] - at[1] == pytest.approx(at[1] - at[2], abs=0.2)
     assert "the best value falls to 7.0000" in chart.alt
+    (failed,) = marks(chart, "trial 3: failed it broke")
+    assert at[0] < failed[1] < HEIGHT - BOTTOM  # at the foot, though it has no value
 
 
 def test_columns_of_words_and_of_numbers(found: Findings) -> None:

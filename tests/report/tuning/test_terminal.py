@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+import re
 
 import optuna
 import pytest
@@ -75,6 +76,15 @@ def test_the_front_of_two_objectives(storage: StudyStorage) -> None:
     text = printed(found, every=True)
     for one in found.front:
         assert f"{one.values[0]:.4f}     {one.values[1]:.4f}" in text
+
+
+def test_the_best_trial_is_bold(storage: StudyStorage) -> None:
+    found = findings(trained(storage), storage.name)
+    console = Console(file=io.StringIO(), width=120, force_terminal=True, color_system="standard")
+    console.print(render_study(found, width=120))
+    lines = console.file.getvalue().splitlines()  # type: ignore[attr-defined]
+    bold = [line for line in lines if re.search(r"\x1b\[1m *\d+ ", line)]
+    assert ["0.6250" in line for line in bold] == [True]
 
 
 def test_what_covers_too_little_is_not_the_best(storage: StudyStorage) -> None:

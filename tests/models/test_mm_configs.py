@@ -15,7 +15,7 @@ from im_bench.semi.segmentor import SemiSupervisedSegmentor
 ROOT = Path(__file__).parents[2] / "mm_configs"
 BASE = ROOT / "_base_"
 
-METHODS = ("supervised", "fixmatch", "fpl", "crossmatch", "imas", "u2pl", "unimatch")
+METHODS = ("supervised", "fixmatch", "fpl", "crossmatch", "imas", "u2pl", "unimatch", "rankmatch")
 SPLITS = {"1-16": (186, 2789), "1-8": (372, 2603), "1-4": (744, 2231), "1-2": (1488, 1487)}
 CONFIGS = [
     (folder, method, split) for method in METHODS for split in SPLITS for folder in (method, "im")
@@ -47,7 +47,7 @@ def test_there_is_a_config_for_each_method_and_split_with_and_without_masks() ->
     expected = {f"{folder}/{method}_r50_cs_{split}.py" for folder, method, split in CONFIGS}
     found = {str(path.relative_to(ROOT)) for path in ROOT.glob("[!_]*/*.py")}
     assert found == expected
-    assert len(found) == 56
+    assert len(found) == 64
 
 
 @pytest.mark.parametrize(("folder", "method", "split"), CONFIGS)
@@ -96,7 +96,12 @@ def test_views_and_windows_are_those_of_the_original(method: str) -> None:
 
 
 def test_every_pixel_teaches_where_the_originals_say_so() -> None:
-    for method, threshold in (("fixmatch", 0.0), ("unimatch", 0.0), ("imas", 0.7)):
+    for method, threshold in (
+        ("fixmatch", 0.0),
+        ("unimatch", 0.0),
+        ("rankmatch", 0.0),
+        ("imas", 0.7),
+    ):
         assert load(method, method, "1-8").model.method.threshold == threshold
 
 

@@ -6,7 +6,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from im_bench.data.prepare import cityscapes, cityscapes_semi, hela, isic2018, suim
+from im_bench.data.prepare import cityscapes, cityscapes_semi, hela, isic2018, pascal, suim
 from im_bench.data.prepare.download import download
 from im_bench.data.prepare.pipeline import Progress, Request, check_folder_is_free, run
 from im_bench.data.prepare.recipe import Recipe, Size
@@ -16,8 +16,15 @@ RECIPES: dict[str, Recipe] = {
     module.RECIPE.name: module.RECIPE for module in (isic2018, hela, suim, cityscapes)
 }
 """The data sets of the from-scratch study, each with a drawn twin."""
-SEMI = cityscapes_semi.RECIPE
-ALL_RECIPES = {**RECIPES, SEMI.name: SEMI}
+PARTITIONED = {
+    cityscapes_semi.RECIPE.name: cityscapes_semi.run,
+    pascal.RECIPE.name: pascal.run,
+}
+"""The data sets with published partitions."""
+ALL_RECIPES = {
+    **RECIPES,
+    **{recipe.name: recipe for recipe in (cityscapes_semi.RECIPE, pascal.RECIPE)},
+}
 
 
 def find_recipe(name: str) -> Recipe:
@@ -50,10 +57,10 @@ def prepare(
     an interrupted run are kept.
 
     Args:
-        name: ``isic2018``, ``hela``, ``suim``, ``cityscapes`` or ``cityscapes-semi``.
+        name: ``isic2018``, ``hela``, ``suim``, ``cityscapes``, ``cityscapes-semi`` or ``pascal``.
         sources: Raw folders, archives and folders of the official archives; none to download the
-            data set where that is allowed. For ``cityscapes-semi`` also folders with the original
-            lists of the label partitions, which are downloaded otherwise.
+            data set where that is allowed. For ``cityscapes-semi`` and ``pascal`` also folders with
+            the original lists of the label partitions, which are downloaded otherwise.
         root: The folder of data sets.
         rename: What to call the result, if it should not be mistaken for the official data set.
         size: ``(width, height)`` of the prepared images in pixels; None for that of the paper.
@@ -78,9 +85,9 @@ def prepare(
     check_folder_is_free(paths, folder)
     request = Request(recipe, paths, folder, size, allow_partial, tuple(sha256))
     threads = threads or os.cpu_count() or 1
-    if recipe is SEMI:
+    if name in PARTITIONED:
         lists = [source for source in sources if source.is_dir()]
-        return cityscapes_semi.run(request, lists, root / "downloads", threads, progress)
+        return PARTITIONED[name](request, lists, root / "downloads", threads, progress)
     return run(request, threads, progress)
 
 

@@ -142,6 +142,8 @@ def make_plan(
         packing = {
             "source": source.identity,
             **spec.model_dump(mode="json", include={"size", "labelled", "split_seed", "limit"}),
+            # Keys from before there was a choice stay what they were.
+            **({"fit": spec.fit} if spec.fit == "pad" else {}),
         }
         packed = plan.graph.add(
             "data",

@@ -7,7 +7,10 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from mmengine.config import Config
+from mmengine.registry import DefaultScope
 from mmseg.datasets import PascalVOCDataset
+from mmseg.registry import DATASETS
 from PIL import Image
 
 from im_bench.cli.data import _tell_overlaps
@@ -22,6 +25,8 @@ from im_bench.files import read_json
 
 TRAIN = [f"2007_{number:06d}" for number in range(1, 33)]
 VAL = [f"2008_{number:06d}" for number in range(1, 4)]
+VAL_AT = range(len(VAL))
+CONFIGS = Path(__file__).parents[2] / "mm_configs"
 PALETTE = [value for index in range(256) for value in (index, 255 - index, index // 2)]
 
 
@@ -95,6 +100,27 @@ def test_partitions_and_labels(raw: Path, lists, tmp_path: Path, monkeypatch) ->
             label = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
             assert np.array_equal(label, stored)
             assert set(np.unique(label)) == {0, 7, 20, 255}
+
+
+def test_configs_of_mmsegmentation_read_what_is_written(
+    raw: Path, lists, tmp_path: Path, monkeypatch
+) -> None:
+    make_whole(monkeypatch)
+    monkeypatch.setenv("PASCAL", str(prepare("pascal", [raw], root=tmp_path, threads=1)))
+    config = Config.fromfile(CONFIGS / "unimatch" / "unimatch_r50_voc_92.py")
+    with DefaultScope.overwrite_default_scope("mmseg"):
+        training = DATASETS.build(config.train_dataloader.dataset)
+        validation = DATASETS.build(config.val_dataloader.dataset)
+        view = training[0]
+        shown = [
+            each["data_samples"].gt_sem_seg.data for each in map(validation.__getitem__, VAL_AT)
+        ]
+    assert (len(training.labelled), len(training.unlabelled)) == (2, 30)
+    assert view["inputs"]["labelled"].shape == (321, 321, 3)
+    assert view["inputs"].keys() == {"labelled", "unlabelled", "partner"}
+    for name, labels in zip(VAL, shown, strict=True):
+        source = raw / "VOCdevkit/VOC2012/SegmentationClass" / f"{name}.png"
+        assert np.array_equal(labels[0], np.array(Image.open(source)))
 
 
 def test_images_in_both_lists_are_told(raw: Path, lists, tmp_path: Path, monkeypatch, capsys):

@@ -149,7 +149,7 @@ def _write_lists(
     """
     manifest = read_json(folder / MANIFEST)
     fields = yaml.safe_load((folder / FILE_NAME).read_text(encoding="utf-8"))
-    texts: dict[str, str] = {}
+    texts = {"lists/test.txt": _lines(f"test/{name}" for name in _names(folder, "test"))}
     for partition in partitions:
         texts |= partition_files(partition, fields, set(held_out), recipe)
     texts[FILE_NAME] = texts[f"{default.name}.yaml"]

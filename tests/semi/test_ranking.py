@@ -24,13 +24,13 @@ def test_orders_are_as_probable_as_drawing_them(seed: int, count: int, sharpness
     ranked = probabilities.topk(count, dim=-1).indices
     found = rank_probabilities(probabilities, ranked)
     torch.testing.assert_close(found.sum(-1), torch.ones(3), rtol=0, atol=1e-4)
-    assert (found.argmax(-1) == 0).all()  # the order of the probabilities themselves
+    # The order of the probabilities themselves is the likeliest.
+    assert (found[:, 0] >= found.amax(-1) - 1e-6).all()
     for row in range(3):
         for place, order in enumerate(permutations(ranked[row].tolist())):
-            chance, left = 1.0, probabilities[row, ranked[row]].double().sum().item()
-            for each in order:
-                chance *= probabilities[row, each].item() / left
-                left -= probabilities[row, each].item()
+            chance, rest = 1.0, probabilities[row, list(order)].double()
+            for index, each in enumerate(rest):
+                chance *= (each / (rest[index:].sum() + 1e-10)).item()
             assert found[row, place].item() == pytest.approx(chance, rel=1e-3, abs=1e-6)
 
 

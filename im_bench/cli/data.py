@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -23,7 +24,9 @@ SizeText = Annotated[str | None, typer.Option("--size", metavar="WxH", help="Siz
 def prepare(
     name: Annotated[
         str,
-        typer.Argument(help="isic2018, hela, suim, cityscapes, cityscapes-semi or mitochondria."),
+        typer.Argument(
+            help="isic2018, hela, suim, cityscapes, cityscapes-semi, pascal or mitochondria."
+        ),
     ],
     root: Root,
     source: Annotated[
@@ -146,11 +149,28 @@ def _parse_size(text: str) -> tuple[int, int]:
 def _tell_prepared(folder: Path) -> None:
     from im_bench.files import read_json
 
-    counts = read_json(folder / "manifest.json")["counts"]
+    manifest = read_json(folder / "manifest.json")
+    counts = manifest["counts"]
     typer.echo(
         f"{folder}: {counts['train']} training images ({counts['labelled']} labelled), "
         f"{counts['val']} for validation, {counts['test']} for the test"
     )
+    _tell_overlaps(manifest.get("overlaps", {}))
+
+
+def _tell_overlaps(overlaps: Mapping[str, Sequence[str]]) -> None:
+    """Say which images a partition has among its labelled and among its unlabelled ones."""
+    from im_bench.data.splits import listed
+
+    for name, images in overlaps.items():
+        if images:
+            typer.echo(
+                f"warning: partition {name} has {len(images)} labelled images that are in its "
+                f"unlabelled list as well: {listed(images)}",
+                err=True,
+            )
+    if overlaps and not any(overlaps.values()):
+        typer.echo(f"none of {len(overlaps)} partitions has an image in both of its lists")
 
 
 def _tell_report(report: Report) -> None:

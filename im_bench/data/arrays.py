@@ -6,7 +6,7 @@ indexing operation: worker processes would only cost time.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -33,7 +33,8 @@ class ArrayDataset(Dataset[Batch]):
     """One part of a packed data set, with pseudo-labelled images added if given.
 
     An item is ``{"inputs": image, "data_samples": labels}``, uint8 (H, W, C) and (H, W); a batch
-    has one more axis in front.
+    has one more axis in front. An image that was padded comes without its padding where it is
+    asked for alone, as in validation and test; in training all have one size.
 
     Attributes:
         metainfo: ``classes``, as MMSegmentation's metrics want them.
@@ -73,6 +74,7 @@ class ArrayDataset(Dataset[Batch]):
                 f"{data_dir}: no images in part {part!r}: check the data set's split"
             )
         self.images, self.labels = images.to(device), labels.to(device)
+        self._extents = extents(meta, split) if split == part else None
 
     def __len__(self) -> int:
         return len(self.images)
@@ -83,10 +85,11 @@ class ArrayDataset(Dataset[Batch]):
     def __getitems__(self, indices: Sequence[int]) -> Batch:
         """Return a batch; torch's DataLoader calls this instead of asking for single items."""
         index = torch.as_tensor(indices).to(self.images.device, non_blocking=True)
-        return {
-            "inputs": self.images.index_select(0, index),
-            "data_samples": self.labels.index_select(0, index),
-        }
+        images, labels = self.images.index_select(0, index), self.labels.index_select(0, index)
+        if self._extents is not None and len(indices) == 1:
+            rows, columns = self._extents[indices[0]]
+            images, labels = images[:, rows, columns], labels[:, rows, columns]
+        return {"inputs": images, "data_samples": labels}
 
 
 @FUNCTIONS.register_module()
@@ -141,8 +144,25 @@ def training_images(data_dir: Path, part: str, pseudo_dir: Path | None) -> int:
     return count + (count_pseudo_labels(pseudo_dir) if pseudo_dir else 0)
 
 
-def images_per_batch(meta: dict[str, Any], most: int) -> int:
-    """Return how many images to predict at a time: at most so many, fewer where they are large."""
+def extents(meta: Mapping[str, Any], split: str) -> list[tuple[slice, slice]] | None:
+    """Return the rows and columns that each image of a split fills, or None: all of them.
+
+    Args:
+        meta: The packed data set's ``meta.json``.
+        split: ``train``, ``val`` or ``test``.
+    """
+    if "sizes" not in meta:
+        return None
+    return [(slice(height), slice(width)) for width, height in meta["sizes"][split]]
+
+
+def images_per_batch(meta: Mapping[str, Any], most: int) -> int:
+    """Return how many images to predict at a time: at most so many, fewer where they are large.
+
+    Images that were padded come one at a time, without their padding.
+    """
+    if "sizes" in meta:
+        return 1
     width, height = map(int, meta["size"])
     return max(1, min(most, _PIXELS_PER_BATCH // (width * height)))
 

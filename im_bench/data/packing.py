@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from im_bench.data.description import SPLITS, Split
+from im_bench.data.description import IGNORED, SPLITS, Split
 from im_bench.data.encodings import Labels
 from im_bench.data.fingerprint import content_fingerprint
 from im_bench.data.folder import DataFolder
@@ -30,6 +30,7 @@ def pack(
     folder: DataFolder,
     out: Path,
     size: Size | None = None,
+    fit: Literal["resize", "pad"] = "resize",
     labelled: float | Literal["file"] = 1.0,
     seed: int = 42,
     limit: Mapping[Split, int] | None = None,
@@ -47,6 +48,8 @@ def pack(
         out: The folder to write, or to replace: ``meta.json`` and, per split,
             ``<split>_images.npy`` (N, H, W, C) and ``<split>_labels.npy`` (N, H, W), uint8.
         size: Width and height; None keeps the images' own, which must then be one.
+        fit: ``resize`` images to ``size``, or ``pad`` them on the right and below, with black and
+            ignored labels (multi-label: no class); then ``meta.json`` has their own ``sizes``.
         labelled: The share of training images that keep their labels, in (0, 1], or ``file`` for
             the names in the description's ``labelled`` file.
         seed: Seed of the choice of labelled images, and of the images that ``limit`` keeps.
@@ -60,7 +63,8 @@ def pack(
 
     Raises:
         ImBenchError: The data set is wrong in any way, the images differ in size and ``size`` is
-            None, or ``out`` cannot be written (a full disk, say).
+            None, one is larger than what all are padded to, or ``out`` cannot be written (a full
+            disk, say).
     """
     items = {
         split: _limited(folder.items(split), (limit or {}).get(split), seed) for split in SPLITS
@@ -71,7 +75,7 @@ def pack(
         items["val"] = [item for item in items["train"] if item.name in held]
         items["train"] = [item for item in items["train"] if item.name not in held]
     names = {split: [item.name for item in items[split]] for split in SPLITS}
-    meta = {
+    meta: dict[str, Any] = {
         **_space(folder),
         "size": list(size or _size(folder.read_image(items["train"][0]))),
         "labelled": keeping,
@@ -79,7 +83,11 @@ def pack(
         "fingerprint": content_fingerprint(folder.description, folder.base),
     }
     total = sum(map(len, names.values()))
-    read = partial(_read, folder, (meta["size"][0], meta["size"][1]), size is not None)
+    packed: Size = (meta["size"][0], meta["size"][1])
+    padded = fit == "pad"
+    read = partial(_read, folder, packed, size is not None and not padded, padded)
+    if padded:
+        meta["sizes"] = {split: [] for split in SPLITS}
     try:
         with atomic_path(out) as temporary, ThreadPoolExecutor(threads) as pool:
             temporary.mkdir()
@@ -94,6 +102,9 @@ def pack(
                     _write_header(images, (*shape, meta["channels"]))
                     _write_header(labels, shape)
                     for image, label in _map_in_turns(pool, read, items[split], 4 * threads):
+                        if padded:
+                            meta["sizes"][split].append(list(_size(image)))
+                            image, label = _padded(image, label, packed, meta["space"])
                         # Not through a memory map: on a full disk that kills the process.
                         images.write(image.tobytes())
                         labels.write(label.tobytes())
@@ -163,12 +174,18 @@ def _labelled(
 
 
 def _read(
-    folder: DataFolder, size: Size, resize: bool, item: Item
+    folder: DataFolder, size: Size, resize: bool, smaller: bool, item: Item
 ) -> tuple[NDArray[np.uint8], Labels]:
-    """Return an item as (H, W, C) and (H, W) of the given size."""
+    """Return an item as (H, W, C) and (H, W) of the given size, or smaller where that may be."""
     image, label = folder.read_pair(item)
-    if _size(image) == size:
+    fits = all(own <= most for own, most in zip(_size(image), size, strict=True))
+    if _size(image) == size or (smaller and fits):
         return image, label
+    if smaller:
+        raise ImBenchError(
+            f"{item.image}: is {_text(_size(image))} pixels, which do not fit into the suite's "
+            f"{_text(size)}: give a size that no image exceeds, or resize"
+        )
     if not resize:
         raise ImBenchError(
             f"{item.image}: is {_text(_size(image))} pixels but the first training image is "
@@ -178,6 +195,16 @@ def _read(
     # would shift labels by up to half a pixel against their image.
     labels = cv2.resize(label, size, interpolation=cv2.INTER_NEAREST_EXACT)
     return resize_image(image, size), labels
+
+
+def _padded(
+    image: NDArray[np.uint8], label: Labels, size: Size, space: str
+) -> tuple[NDArray[np.uint8], Labels]:
+    """Return an item with padding on the right and below."""
+    right, below = (most - own for most, own in zip(size, _size(image), strict=True))
+    edges = ((0, below), (0, right))
+    value = 0 if space == "multilabel" else IGNORED
+    return np.pad(image, (*edges, (0, 0))), np.pad(label, edges, constant_values=value)
 
 
 def resize_image(image: NDArray[np.uint8], size: Size) -> NDArray[np.uint8]:

@@ -7,13 +7,15 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from im_bench.data.splits import listed, repeated
+from im_bench.data.splits import listed, overlap, repeated
 from im_bench.errors import ImBenchError
 from im_bench.files import sha256_file
 
 SERVER = "https://raw.githubusercontent.com"
 
-_IMAGE = re.compile(r"leftImg8bit/(\w+/([^/\s]+)/\2_\d+_\d+)_leftImg8bit\.png")
+CITYSCAPES = re.compile(r"leftImg8bit/(\w+/([^/\s]+)/\2_\d+_\d+)_leftImg8bit\.png")
+"""An image of Cityscapes; its id is ``<split>/<city>/<name>``."""
+EXAMPLE = "leftImg8bit/SPLIT/CITY/CITY_000000_000000_leftImg8bit.png"
 
 
 @dataclass(frozen=True)
@@ -34,7 +36,7 @@ class ListFile:
     """One published list.
 
     Attributes:
-        family: ``u2pl`` or ``unimatch``.
+        family: Whose it is, a key of :data:`REPOSITORIES`.
         path: Its path in the folder of the lists.
         sha256: Of its content.
     """
@@ -56,6 +58,12 @@ REPOSITORIES: Mapping[str, Repository] = {
     ),
     "unimatch": Repository(
         "LiheYoung/UniMatch/0324f3dd4a22128105a5eb135d2586c0bb3cc647", "splits/cityscapes"
+    ),
+    "pascal-u2pl": Repository(
+        "Haochen-Wang409/U2PL/ab3d2be313d4d6b2885e7a0213d4fce82a803b79", "data/splits/pascal"
+    ),
+    "pascal-unimatch": Repository(
+        "LiheYoung/UniMatch/0324f3dd4a22128105a5eb135d2586c0bb3cc647", "splits/pascal"
     ),
 }
 
@@ -124,7 +132,7 @@ class Partition:
         unlabelled: Those of the others.
 
     Raises:
-        ImBenchError: An image stands in both lists, or twice in one.
+        ImBenchError: An image stands twice in one list.
     """
 
     family: str
@@ -133,12 +141,17 @@ class Partition:
     unlabelled: tuple[str, ...]
 
     def __post_init__(self) -> None:
-        twice = repeated([*self.labelled, *self.unlabelled])
+        twice = [*repeated(self.labelled), *repeated(self.unlabelled)]
         if twice:
             raise ImBenchError(
-                f"partition {self.name}: {listed(twice)} would be both labelled and unlabelled, or "
-                "counted twice: get the original lists"
+                f"partition {self.name}: {listed(twice)} would be counted twice: get the original "
+                "lists"
             )
+
+    @property
+    def overlap(self) -> list[str]:
+        """The images in both lists, of which some published partitions have a few."""
+        return overlap(self.labelled, self.unlabelled)
 
     @property
     def name(self) -> str:
@@ -157,7 +170,7 @@ def load_partitions(cache: Path, folders: Iterable[Path] = ()) -> list[Partition
     Raises:
         ImBenchError: A list is in no folder and cannot be downloaded.
     """
-    local = _text_files(folders)
+    local = text_files(folders)
     partitions = []
     for (family, share), (folder, labelled, unlabelled) in _LISTS.items():
         ids = [
@@ -171,14 +184,19 @@ def load_partitions(cache: Path, folders: Iterable[Path] = ()) -> list[Partition
 def load_validation(family: str, cache: Path, folders: Iterable[Path] = ()) -> list[str]:
     """Return the ids of the images that a family's papers report on; otherwise as above."""
     file = ListFile(family, "val.txt", _VALIDATION[family])
-    return read_list(fetch(file, cache, _text_files(folders)))
+    return read_list(fetch(file, cache, text_files(folders)))
 
 
-def read_list(path: Path) -> list[str]:
-    """Return the ids ``<split>/<city>/<name>`` of a list of either family, in its order.
+def read_list(path: Path, image: re.Pattern[str] = CITYSCAPES, example: str = EXAMPLE) -> list[str]:
+    """Return the ids of the images of a list, in its order.
+
+    Args:
+        path: The list: of an image, and maybe its label, a line.
+        image: What an image's path must match as a whole; its first group is the id.
+        example: Such a path.
 
     Raises:
-        ImBenchError: The file cannot be read, or a line is of neither family.
+        ImBenchError: The file cannot be read, or a line names no such image.
     """
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
@@ -189,17 +207,17 @@ def read_list(path: Path) -> list[str]:
         if not line.strip():
             continue
         # In U2PL's lists nothing follows the image, in UniMatch's its label.
-        match = _IMAGE.fullmatch(line.split()[0])
+        match = image.fullmatch(line.split()[0])
         if match is None:
             raise ImBenchError(
-                f"{path}, line {number}: {line!r} names no image of Cityscapes: expected "
-                "leftImg8bit/SPLIT/CITY/CITY_000000_000000_leftImg8bit.png"
+                f"{path}, line {number}: {line!r} names no image of the data set: expected "
+                f"{example}"
             )
         ids.append(match[1])
     return ids
 
 
-def _text_files(folders: Iterable[Path]) -> dict[str, Path]:
+def text_files(folders: Iterable[Path]) -> dict[str, Path]:
     """Return the text files below the folders by the SHA-256 of their content."""
     return {sha256_file(path): path for folder in folders for path in sorted(folder.rglob("*.txt"))}
 

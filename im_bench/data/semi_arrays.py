@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset, default_collate
 
-from im_bench.data.arrays import labelled_indices, read_arrays, read_meta
+from im_bench.data.arrays import extents, labelled_indices, read_arrays, read_meta
 from im_bench.data.description import IGNORED
 from im_bench.data.pseudo_labels import read_masks
 from im_bench.data.tickets import Partner, Ticket, Tickets, branch_seed, check_partner
@@ -30,7 +30,8 @@ class SemiArrayDataset(Dataset[Raw]):
     Gives raw batches as :class:`~im_bench.data.semi.SemiDataset` does, RGB or grey, and gives them
     whole: collate with ``take_batch``. Without a crop a batch is one indexing operation per branch,
     and worker processes would only cost time. With one, views are cut out of memory-mapped files,
-    of which no more is read than they show: let workers do that.
+    of which no more is read than they show: let workers do that. What was padded when it was packed
+    is cut as if it had not been; as a whole image it is valid where it was not padded.
 
     Attributes:
         metainfo: ``classes``.
@@ -73,6 +74,7 @@ class SemiArrayDataset(Dataset[Raw]):
         # A multi-label byte cannot be ignored: padding shows no class.
         self._label_pad = 0 if meta["space"] == "multilabel" else IGNORED
         self._images, self._labels = read_arrays(data_dir, "train")
+        self._extents = extents(meta, "train")
         self._labelled = np.array(labelled_indices(meta, data_dir), np.int64)
         rest = np.setdiff1d(np.arange(len(self._images)), self._labelled)
         self._unlabelled = rest if unlabelled else rest[:0]
@@ -132,13 +134,26 @@ class SemiArrayDataset(Dataset[Raw]):
             if branch == "labelled":
                 batch["data_samples"][branch] = self._labels.index_select(0, index)
                 continue
-            shape = (len(numbers), *self._labels.shape[1:])
-            samples = {"valid": torch.ones(shape, dtype=torch.bool, device=index.device)}
+            valid = self._valid(numbers).to(index.device, non_blocking=True)
+            samples = {"valid": valid}
             if self._masks is not None:
                 consensus, inconsistent = (each.index_select(0, index) for each in self._masks)
-                samples |= {"consensus": consensus, "inconsistent": inconsistent}
+                samples |= {
+                    "consensus": consensus.masked_fill(~valid, 0),
+                    "inconsistent": inconsistent & valid,
+                }
             batch["data_samples"][branch] = samples
         return batch
+
+    def _valid(self, positions: Sequence[int]) -> Tensor:
+        """Return where whole images are not padding, bool (B, H, W)."""
+        shape = (len(positions), *self._labels.shape[1:])
+        if self._extents is None:
+            return torch.ones(shape, dtype=torch.bool)
+        valid = torch.zeros(shape, dtype=torch.bool)
+        for row, position in zip(valid, positions, strict=True):
+            row[self._extents[position]] = True
+        return valid
 
     def _views(self, number: int, positions: dict[str, int]) -> Raw:
         """Return one item: a random view per branch."""
@@ -147,18 +162,19 @@ class SemiArrayDataset(Dataset[Raw]):
         item: Raw = {"inputs": {}, "data_samples": {}}
         for branch, position in positions.items():
             rng = np.random.default_rng(branch_seed(self.seed or 0, number, branch))
-            image = self._images[position].numpy()
+            filled = self._extents[position] if self._extents else (slice(None), slice(None))
+            image = self._images[position][filled].numpy()
             draw = draw_scale_crop(rng, (image.shape[1], image.shape[0]), crop, ratio)
             item["inputs"][branch] = torch.from_numpy(draw.image(image))
             if branch == "labelled":
-                labels = draw.map(self._labels[position].numpy(), self._label_pad)
+                labels = draw.map(self._labels[position][filled].numpy(), self._label_pad)
                 item["data_samples"][branch] = torch.from_numpy(labels)
                 continue
             maps = {"valid": draw.valid()}
             if self._mapped is not None:
                 consensus, inconsistent = self._mapped[position]
-                maps["consensus"] = draw.map(consensus, 0)
-                maps["inconsistent"] = draw.map(inconsistent, 0)
+                maps["consensus"] = draw.map(consensus[filled], 0)
+                maps["inconsistent"] = draw.map(inconsistent[filled], 0)
             item["data_samples"][branch] = {
                 name: torch.from_numpy(each) for name, each in maps.items()
             }

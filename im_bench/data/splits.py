@@ -94,6 +94,18 @@ def repeated(names: Sequence[str]) -> list[str]:
     return sorted(twice)
 
 
+def overlap(labelled: Iterable[str], unlabelled: Iterable[str]) -> list[str]:
+    """Return the images that two lists have in common, sorted.
+
+    A method that sees them would learn with and without their labels, and count them twice.
+
+    Args:
+        labelled: Names or paths of the labelled images.
+        unlabelled: Those of the unlabelled ones, written in the same way.
+    """
+    return sorted(set(labelled).intersection(unlabelled))
+
+
 def listed(names: Collection[str], most: int = 5) -> str:
     """Return the first names, in order, as text, with the number of the others."""
     shown = ", ".join(sorted(names)[:most])

@@ -59,6 +59,7 @@ class DAW(UniMatch):
         "momentum": Range(0.9, 0.999),
         "alpha": Range(0.25, 4, log=True),
     }
+    label_search: ClassVar = {}  # the threshold moves
     companion: ClassVar = "ema"
     deployed: ClassVar = "companion"
 

@@ -26,6 +26,7 @@ BUILT_IN = {
     "fpl": "im_bench.methods.fpl:FPL",
     "crossmatch": "im_bench.methods.crossmatch:CrossMatch",
     "imas": "im_bench.methods.imas:IMAS",
+    "rankmatch": "im_bench.methods.rankmatch:RankMatch",
     "u2pl": "im_bench.methods.u2pl:U2PL",
     "unimatch": "im_bench.methods.unimatch:UniMatch",
     "daw": "im_bench.methods.daw:DAW",

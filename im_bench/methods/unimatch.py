@@ -61,6 +61,10 @@ class UniMatch(FixMatch):
 
     def losses(self, step: Step) -> dict[str, Tensor]:
         """Return the labelled loss, and those of the strong views and of perturbed features."""
+        return self.of_streams(step, self.streams(step))
+
+    def streams(self, step: Step) -> Streams:
+        """Pass the partners, the labelled and weak images, and the strong views, in this order."""
         weak, partner = (twice(each) for each in (step.unlabelled, step.partner))
         box = self.boxes(step, weak)
         strong = self.strong_view(step, weak, partner, box)
@@ -69,14 +73,17 @@ class UniMatch(FixMatch):
         label, partner_label, threshold = self.targets(step, logits, weak_logits, partner_logits)
         mixed = twice(label).pasted(twice(partner_label), box)
         strong_logits = step.student(step.normalise(strong))
+        return Streams(logits, auxiliary, perturbed, label, strong_logits, mixed, box, threshold)
+
+    def of_streams(self, step: Step, streams: Streams) -> dict[str, Tensor]:
+        """Return the losses of what the network says."""
+        label, threshold = streams.label, streams.threshold
+        strong = zip(streams.strong.chunk(2), halves(streams.mixed), strict=True)
         step.log("confident", losses.share(label.confidence >= threshold, label.valid))
         return self.weighted(
-            step.labelled_loss(logits, auxiliary),
-            [
-                unlabelled_loss(step.space, each, view_label, threshold)
-                for each, view_label in zip(strong_logits.chunk(2), halves(mixed), strict=True)
-            ],
-            unlabelled_loss(step.space, perturbed, label, threshold),
+            step.labelled_loss(streams.labelled, streams.auxiliary),
+            [unlabelled_loss(step.space, *each, threshold) for each in strong],
+            unlabelled_loss(step.space, streams.perturbed, label, threshold),
         )
 
     def targets(self, step: Step, labelled: Tensor, weak: Tensor, partner: Tensor) -> Targets:
@@ -129,6 +136,30 @@ class UniMatch(FixMatch):
             "strong.loss": unlabelled * self.strong_weight * torch.stack(tuple(strong)).sum(),
             "feature.loss": unlabelled * self.feature_weight * feature,
         }
+
+
+class Streams(NamedTuple):
+    """What the network says of B unlabelled images and their 2 B strong views, and learns there.
+
+    Attributes:
+        labelled: Logits of the labelled images.
+        auxiliary: Those of the auxiliary heads.
+        perturbed: Logits of the weak views with perturbed features, (B, C, H, W).
+        label: Pseudo-labels of the weak views.
+        strong: Logits of the strong views, (2 B, C, H, W).
+        mixed: Their pseudo-labels.
+        box: Where partners are pasted into them, bool (2 B, H, W).
+        threshold: Confidence from which a pixel teaches, a number or a scalar tensor.
+    """
+
+    labelled: Tensor
+    auxiliary: Sequence[Tensor]
+    perturbed: Tensor
+    label: PseudoLabel
+    strong: Tensor
+    mixed: PseudoLabel
+    box: Tensor
+    threshold: float | Tensor
 
 
 def twice(maps: _Maps) -> _Maps:

@@ -51,13 +51,35 @@ class Network:
             float32 (B, C, h, w), and (B, D, h, w): the input of the head's last convolution.
         """
         embedding: list[Tensor] = []
-        last = self.segmentor.decode_head.conv_seg
-        hook = last.register_forward_pre_hook(lambda _, inputs: embedding.append(inputs[0]))
-        try:
+        hook = self.classifier.register_forward_pre_hook(
+            lambda _, inputs: embedding.append(inputs[0])
+        )
+        with hook:
             logits = self._logits(features).float()
-        finally:
-            hook.remove()
         return logits, embedding[-1]
+
+    @contextmanager
+    def contexts(self) -> Iterator[list[Tensor]]:
+        """Collect what each pass in the meantime knows of a pixel's surroundings, (B, D, h, w).
+
+        That is the map to which the decode head sums up its pyramid, coarse and before finer maps
+        join it: the output of its ``projection`` (:class:`DeepLabV3PlusHead`) or ``bottleneck``
+        (MMSegmentation's ASPP and pyramid pooling heads). A head that has neither gives the input
+        of its last convolution.
+
+        Raises:
+            ImBenchError: The head has no such convolution either.
+        """
+        maps: list[Tensor] = []
+        head = self.segmentor.decode_head
+        pyramid = getattr(head, "projection", None) or getattr(head, "bottleneck", None)
+        hook = (
+            pyramid.register_forward_hook(lambda _, inputs, output: maps.append(output))
+            if isinstance(pyramid, nn.Module)
+            else self.classifier.register_forward_pre_hook(lambda _, inputs: maps.append(inputs[0]))
+        )
+        with hook:
+            yield maps
 
     def auxiliary(self, features: Features, size: Sequence[int]) -> list[Tensor]:
         """Return the float32 logits (B, C, *size) of each auxiliary head."""
@@ -100,6 +122,22 @@ class Network:
     def perturb(features: Features, drop: float) -> Features:
         """Return feature maps of which whole channels are dropped, the others scaled up."""
         return tuple(F.dropout2d(each, drop) for each in features)
+
+    @property
+    def classifier(self) -> nn.Conv2d:
+        """The last convolution of the decode head.
+
+        Raises:
+            ImBenchError: The decode head has no such convolution.
+        """
+        head = getattr(self.segmentor, "decode_head", None)
+        last = getattr(head, "conv_seg", None)
+        if not isinstance(last, nn.Conv2d):
+            raise ImBenchError(
+                f"the decode head {type(head).__name__} has no convolution named conv_seg, from "
+                "whose input pixel features are computed: use another head or a method without them"
+            )
+        return last
 
     def _logits(self, features: Features) -> Tensor:
         with self._autocast(features[0]):

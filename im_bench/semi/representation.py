@@ -10,7 +10,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from im_bench.errors import ImBenchError
 from im_bench.semi.network import Features, Network
 
 _STRIDE = 4
@@ -118,11 +117,4 @@ def classifier_channels(segmentor: nn.Module) -> int:
     Raises:
         ImBenchError: The decode head has no such convolution.
     """
-    head = getattr(segmentor, "decode_head", None)
-    last = getattr(head, "conv_seg", None)
-    if not isinstance(last, nn.Conv2d):
-        raise ImBenchError(
-            f"the decode head {type(head).__name__} has no convolution named conv_seg, from whose "
-            "input pixel features are computed: use another head or a method without them"
-        )
-    return last.in_channels
+    return Network(segmentor).classifier.in_channels

@@ -51,6 +51,7 @@ def _pack(job: Job, path: Path) -> dict[str, Any]:
         DataFolder(description, base),
         packed,
         size=tuple(size) if size else None,
+        fit=job.config.get("fit", "resize"),
         labelled=job.config["labelled"],
         seed=job.config["split_seed"],
         limit=job.config["limit"],

@@ -22,7 +22,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from im_bench.data.arrays import images_per_batch, read_meta, unlabelled_indices
+from im_bench.data.arrays import extents, images_per_batch, read_meta, unlabelled_indices
 from im_bench.data.label_spaces import IGNORED, LabelSpace, label_space
 from im_bench.data.pictures import as_rgb, colour, strip, write_png
 from im_bench.data.pseudo_labels import write_pseudo_labels
@@ -61,18 +61,19 @@ def run(job: Job) -> dict[str, Any]:
     unlabelled = unlabelled_indices(meta, data)
     all_images = np.load(data / "train_images.npy", mmap_mode="r")
     all_labels = np.load(data / "train_labels.npy", mmap_mode="r")
-    kept = _Kept(meta["space"])
-    size = images_per_batch(meta, BATCH)
+    kept = _Kept(meta["space"], all_labels.shape[1:])
+    size, filled = images_per_batch(meta, BATCH), extents(meta, "train")
     for start in range(0, len(unlabelled), size):
         if job.stop_requested:
             raise StageInterrupted
         rows = unlabelled[start : start + size]
-        images = torch.from_numpy(all_images[rows])
+        part = (slice(None), *filled[rows[0]]) if filled else slice(None)
+        images, truth = torch.from_numpy(all_images[rows][part]), all_labels[rows][part]
         batch, predictions = label(images, teachers, job.config, meta)
-        kept.add(rows, batch, all_labels[rows])
-        if start == 0:
-            truth = all_labels[rows]
-            write_samples(job.folder / "samples", images, truth, predictions, batch, meta)
+        kept.add(rows, batch, truth)
+        if start < SAMPLES:
+            folder = job.folder / "samples"
+            write_samples(folder, images, truth, predictions, batch, meta, first=start)
         job.progress(start + len(rows), len(unlabelled))
     kept.save(job.folder, blank=job.config.get("block_input", False))
     return {
@@ -158,8 +159,9 @@ def mask_options(config: Mapping[str, Any], meta: Mapping[str, Any]) -> MaskOpti
 class _Kept:
     """The images that were kept so far."""
 
-    def __init__(self, space: str) -> None:
+    def __init__(self, space: str, size: tuple[int, ...]) -> None:
         self._space = space
+        self._size = size
         self._indices: list[NDArray[np.int64]] = []
         self._labels: list[NDArray[np.uint8]] = []
         self._masks: list[NDArray[np.bool_]] = []
@@ -170,9 +172,14 @@ class _Kept:
         keep = batch.keep.cpu().numpy()
         labels = batch.labels.cpu().numpy()[keep]
         inconsistent = batch.inconsistent.cpu().numpy()[keep]
+        edges = (
+            (0, 0),
+            *((0, most - n) for most, n in zip(self._size, labels.shape[1:], strict=True)),
+        )
+        nothing = 0 if self._space == "multilabel" else IGNORED
         self._indices.append(rows[keep])
-        self._labels.append(labels)
-        self._masks.append(inconsistent)
+        self._labels.append(np.pad(labels, edges, constant_values=nothing))
+        self._masks.append(np.pad(inconsistent, edges))
         clear = ~inconsistent
         self._pixels += clear.size
         self._clear += int(np.count_nonzero(clear))
@@ -208,8 +215,9 @@ def write_samples(
     predictions: Tensor,
     batch: MaskedBatch,
     meta: Mapping[str, Any],
+    first: int = 0,
 ) -> None:
-    """Write the first images of a batch as strips.
+    """Write the first images as strips, as far as they are in a batch that begins with ``first``.
 
     A strip shows the image, its true label if one is known (here only), what each teacher says, the
     inconsistency mask in white, and the image and label that a student gets.
@@ -217,14 +225,14 @@ def write_samples(
     space, outputs = meta["space"], meta["outputs"]
     disputed = consensus(predictions, space).inconsistent.cpu().numpy()
     blanked = batch.images.movedim(1, -1).cpu().numpy()
-    for i in range(min(SAMPLES, len(images))):
+    for i in range(min(SAMPLES - first, len(images))):
         known = space == "multilabel" or bool((truth[i] != IGNORED).any())
         said = [*predictions[:, i].cpu().numpy(), batch.labels[i].cpu().numpy()]
         said = [truth[i], *said] if known else said
         coloured = [colour(each, space, outputs) for each in said]
         mask = as_rgb(disputed[i, ..., None].astype(np.uint8) * 255)
         panels = [as_rgb(images[i].numpy()), *coloured[:-1], mask, as_rgb(blanked[i]), coloured[-1]]
-        write_png(folder / f"labels-{i}.png", strip(panels))
+        write_png(folder / f"labels-{first + i}.png", strip(panels))
 
 
 def _refuse_impossible(config: Mapping[str, Any], meta: Mapping[str, Any]) -> None:

@@ -199,6 +199,8 @@ def data_stage(plan: Plan, name: str, out: Path, data_root: Path) -> tuple[Stage
     packing = {
         "source": source.identity,
         **spec.model_dump(mode="json", include={"size", "labelled", "split_seed", "limit"}),
+        # Keys from before there was a choice stay what they were.
+        **({"fit": spec.fit} if spec.fit == "pad" else {}),
         **({"hold_out": spec.hold_out} if spec.hold_out else {}),
     }
     stage = plan.graph.add(

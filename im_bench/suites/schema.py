@@ -209,6 +209,8 @@ class DataSpec(Strict):
             to the data root, or to the suite file if it begins with a dot. Default: the data set's
             name.
         size: Width and height that images are reduced to (or drawn in), or their own size.
+        fit: ``resize`` images to ``size``, or ``pad`` them, on the right and below: then crops are
+            cut from what is image, and images are evaluated at their own sizes, one at a time.
         labelled: Share of the training images that keep their labels (original: 0.1), or ``file``
             for the list that the data set brings.
         split_seed: Of the choice of labelled images, and of the images that ``limit`` keeps.
@@ -239,6 +241,7 @@ class DataSpec(Strict):
     synth: SynthSpec | None = None
     folder: str | None = None
     size: Size | None = None
+    fit: Literal["resize", "pad"] = "resize"
     labelled: Share | Literal["file"] = 0.1
     split_seed: int = 42
     limit: dict[Literal["train", "val", "test"], PositiveInt] = {}
@@ -262,6 +265,8 @@ class DataSpec(Strict):
             raise ValueError("give either synth or folder, not both")
         if self.synth is not None and self.size is None:
             raise ValueError("synth needs a size, such as [64, 64]")
+        if self.fit == "pad" and self.size is None:
+            raise ValueError("fit: pad needs a size that no image exceeds, such as [500, 500]")
         return self
 
     @property

@@ -20,6 +20,7 @@ from im_bench.data.partitions import (
     load_validation,
     read_list,
 )
+from im_bench.data.splits import overlap
 from im_bench.errors import ImBenchError
 
 IMAGE = "leftImg8bit/train/ulm/ulm_000000_000019_leftImg8bit.png"
@@ -62,13 +63,34 @@ def test_both_line_formats(tmp_path: Path) -> None:
 @pytest.mark.parametrize("line", ["ulm_000000_000019", f"/{IMAGE}", IMAGE.replace("ulm/", "jena/")])
 def test_other_lines(line: str, tmp_path: Path) -> None:
     (tmp_path / "list.txt").write_text(f"{IMAGE}\n{line}\n")
-    with pytest.raises(ImBenchError, match=r"list.txt, line 2: .* names no image of Cityscapes"):
+    with pytest.raises(ImBenchError, match=r"list.txt, line 2: .* names no image of the data set"):
         read_list(tmp_path / "list.txt")
 
 
-def test_no_image_is_labelled_and_unlabelled() -> None:
-    with pytest.raises(ImBenchError, match="partition u2pl-1-8: b would be both labelled and un"):
-        Partition("u2pl", "1-8", ("a", "b"), ("b", "c"))
+def test_no_image_counts_twice() -> None:
+    with pytest.raises(ImBenchError, match="partition u2pl-1-8: a, c would be counted twice"):
+        Partition("u2pl", "1-8", ("a", "b", "a"), ("c", "c"))
+
+
+def test_images_that_are_labelled_and_unlabelled_are_told() -> None:
+    assert Partition("u2pl", "1-8", ("d", "a", "b"), ("b", "c", "a")).overlap == ["a", "b"]
+    assert not Partition("u2pl", "1-8", ("a",), ("b",)).overlap
+
+
+def test_no_original_list_labels_an_image_that_it_calls_unlabelled(original: Path) -> None:
+    """Of all lists in both repositories, whatever the data set."""
+    folders = sorted(path.parent for path in original.rglob("labeled.txt"))
+    assert len(folders) == 29
+    for folder in folders:
+        labelled, unlabelled, val = (
+            [line.split()[0].removesuffix(".jpg").rpartition("/")[2] for line in lines]
+            for lines in (
+                (folder / name).read_text().splitlines()
+                for name in ("labeled.txt", "unlabeled.txt", "../val.txt")
+            )
+        )
+        assert not overlap(labelled, unlabelled), folder
+        assert not overlap([*labelled, *unlabelled], val), folder
 
 
 def test_official_partitions(original: Path, tmp_path: Path) -> None:

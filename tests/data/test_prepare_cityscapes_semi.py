@@ -17,7 +17,7 @@ from im_bench.data.fingerprint import fingerprint
 from im_bench.data.folder import DataFolder
 from im_bench.data.partitions import Partition, load_partitions
 from im_bench.data.prepare import cityscapes_semi as semi
-from im_bench.data.prepare import prepare
+from im_bench.data.prepare import partitioned, prepare
 from im_bench.data.splits import read_names
 from im_bench.errors import ImBenchError
 
@@ -123,7 +123,7 @@ def test_interrupted_at_the_lists(
     class Killed(BaseException):
         pass
 
-    original, calls = getattr(semi, function), itertools.count(1)
+    original, calls = getattr(partitioned, function), itertools.count(1)
 
     def killed_at_a_call(*arguments: object) -> None:
         if next(calls) == call:
@@ -131,7 +131,7 @@ def test_interrupted_at_the_lists(
         original(*arguments)
 
     with monkeypatch.context() as patch:
-        patch.setattr(semi, function, killed_at_a_call)
+        patch.setattr(partitioned, function, killed_at_a_call)
         with pytest.raises(Killed):
             prepare("cityscapes-semi", [raw], root=tmp_path, allow_partial=True, threads=1)
     again = prepare("cityscapes-semi", [raw], root=tmp_path, allow_partial=True, threads=1)
@@ -145,14 +145,18 @@ def test_official_partitions_are_whole(shared: Path, tmp_path: Path) -> None:
         pytest.skip("no partitions")
     partitions = load_partitions(tmp_path, [shared / "splits"])
     labelled = {name for each in partitions for name in each.labelled}
-    held_out = semi.hold_out({*partitions[0].labelled, *partitions[0].unlabelled}, labelled)
+    held_out = partitioned.hold_out(
+        {*partitions[0].labelled, *partitions[0].unlabelled}, labelled, semi.TRAINING_IMAGES
+    )
     assert len(held_out) == 100
     assert not labelled & set(held_out)
 
 
 def test_lists_of_an_official_partition() -> None:
     partition = Partition("u2pl", "1-16", ("train/ulm/b",), ("train/ulm/c", "train/ulm/a"))
-    texts = semi.partition_files(partition, {"name": "x", "labelled": None}, {"c"})
+    texts = partitioned.partition_files(
+        partition, {"name": "x", "labelled": None}, {"c"}, semi.RECIPE
+    )
     assert texts["labelled-u2pl-1-16.txt"] == "b\n"
     assert texts["lists/u2pl-1-16/labelled.txt"] == "train/b\n"
     assert texts["lists/u2pl-1-16/unlabelled.txt"] == "train/a\n"

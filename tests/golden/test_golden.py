@@ -13,10 +13,10 @@ from pathlib import Path
 
 import pytest
 
-from . import crossmatch, daw, evaluate, fixmatch, fpl, im, imas, u2pl, unimatch
+from . import crossmatch, daw, evaluate, fixmatch, fpl, im, imas, rankmatch, u2pl, unimatch
 from .compare import DIFFERENCES, LOSSES, NOT_COVERED, Adapter, Tolerance, differences, load
 
-FAMILIES = (im, fixmatch, unimatch, daw, evaluate, crossmatch, imas, fpl, u2pl)
+FAMILIES = (im, fixmatch, unimatch, daw, evaluate, crossmatch, imas, fpl, u2pl, rankmatch)
 ADAPTERS: dict[str, Adapter] = {}
 TOLERANCES: dict[str, dict[str, Tolerance]] = {}
 FLOATS: dict[str, Tolerance] = {}

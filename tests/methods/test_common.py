@@ -18,6 +18,7 @@ METHODS: dict[str, dict[str, Any]] = {
     "u2pl": {"features": 8, "capacity": 64, "capacity_first": 64, "queries": 8, "negatives": 4},
     "unimatch": SURE,
     "daw": {"threshold": 0.0, "momentum": 1.0},  # statistics, and so the threshold, do not move
+    "rankmatch": SURE,
 }
 
 

@@ -13,11 +13,22 @@ from im_bench.data.label_spaces import IGNORED
 from .steps import losses_of, total
 
 KINDS = ["binary", "multiclass", "multilabel"]
-METHODS = ["supervised", "fixmatch", "unimatch", "daw", "crossmatch", "imas", "fpl", "u2pl"]
+METHODS = [
+    "supervised",
+    "fixmatch",
+    "unimatch",
+    "daw",
+    "rankmatch",
+    "crossmatch",
+    "imas",
+    "fpl",
+    "u2pl",
+]
 # Thresholds of 0, so that all that could teach does.
 FIELDS: dict[str, dict[str, Any]] = {
     "fixmatch": {"threshold": 0.0},
     "unimatch": {"threshold": 0.0},
+    "rankmatch": {"threshold": 0.0},
     "crossmatch": {"threshold": 0.0},
     "imas": {"threshold": 0.0},
     "u2pl": {"features": 8, "capacity": 50, "capacity_first": 80},
@@ -84,6 +95,8 @@ def test_what_nobody_vouches_for_teaches_nothing(build, batch, name, kind, chang
     fields = {**FIELDS.get(name, {})}
     if name in ("imas", "fpl", "u2pl"):
         fields["ignore_padding"] = True  # in their originals padding teaches
+    if name == "rankmatch":
+        fields["rank_pixels"] = "kept"
     raw = batch(kind, masks=True)
     change(raw)
     losses = step(build(kind, {"name": name, **fields}), raw)

@@ -15,10 +15,33 @@ from im_bench.semi.segmentor import SemiSupervisedSegmentor
 ROOT = Path(__file__).parents[2] / "mm_configs"
 BASE = ROOT / "_base_"
 
-METHODS = ("supervised", "fixmatch", "fpl", "crossmatch", "imas", "u2pl", "unimatch", "daw")
+METHODS = (
+    "supervised",
+    "fixmatch",
+    "fpl",
+    "crossmatch",
+    "imas",
+    "u2pl",
+    "unimatch",
+    "daw",
+    "rankmatch",
+)
 SPLITS = {"1-16": (186, 2789), "1-8": (372, 2603), "1-4": (744, 2231), "1-2": (1488, 1487)}
 CONFIGS = [
     (folder, method, split) for method in METHODS for split in SPLITS for folder in (method, "im")
+]
+
+VOC_METHODS = ("supervised", "fixmatch", "imas", "u2pl", "unimatch", "rankmatch")
+VOC_SPLITS = {
+    **{str(count): count for count in (92, 183, 366, 732, 1464)},
+    **{"1-16": 662, "1-8": 1323, "1-4": 2646},
+}
+VOC_CONFIGS = [
+    (folder, method, depth, split)
+    for method in VOC_METHODS
+    for depth in (50, 101)
+    for split in VOC_SPLITS
+    for folder in (method, "im")
 ]
 
 # As METHODS of the original code bases have it: batch, epochs, rate, decay, crop, stride, min_kept.
@@ -45,9 +68,10 @@ def test_the_unet_is_built_in_any_label_space(kind: str, outputs: int) -> None:
 
 def test_there_is_a_config_for_each_method_and_split_with_and_without_masks() -> None:
     expected = {f"{folder}/{method}_r50_cs_{split}.py" for folder, method, split in CONFIGS}
+    expected |= {f"{f}/{m}_r{depth}_voc_{split}.py" for f, m, depth, split in VOC_CONFIGS}
     found = {str(path.relative_to(ROOT)) for path in ROOT.glob("[!_]*/*.py")}
     assert found == expected
-    assert len(found) == 64
+    assert len(found) == 72 + 192
 
 
 @pytest.mark.parametrize(("folder", "method", "split"), CONFIGS)
@@ -95,8 +119,101 @@ def test_views_and_windows_are_those_of_the_original(method: str) -> None:
     assert max(view.ratio[1] for view in views) == 2.0
 
 
+@pytest.mark.parametrize(("folder", "method", "depth", "split"), VOC_CONFIGS)
+def test_files_for_pascal_follow_one_rule(folder: str, method: str, depth: int, split: str) -> None:
+    """So that those that are built below stand for all."""
+    text = (ROOT / folder / f"{method}_r{depth}_voc_{split}.py").read_text()
+    doc, code = text.removeprefix('"""').split('"""\n\n')
+    count = f"{split} labelled images" if split.isdigit() else f"{split.replace('-', '/')} of the"
+    assert f"ResNet-{depth} on Pascal, {count}" in doc
+    assert ("with masks" in doc) == (folder == "im")
+    masks, name = '"../_base_/inconsistency_masks.py"', f"{method}_r{depth}_voc_{split}.py"
+    own = f'split = "{split}"\ntrain_dataloader = dict(dataset=_base_.lists[split])\n'
+    own += "train_cfg = _base_.schedule[split]\n"
+    if depth == 101 and (folder != "im" or method == "supervised"):
+        assert code == (
+            f'_base_ = "{method}_r50_voc_{split}.py"\n'
+            "model = dict(segmentor=dict(backbone=_base_.resnet101))\n"
+        )
+    elif folder != "im":
+        assert code == f'_base_ = "../_base_/methods/{method}_voc.py"\n{own}'
+    elif method == "supervised":
+        base = '"../_base_/methods/supervised_with_masks_voc.py"'
+        assert code == f"_base_ = [{base}, {masks}]\n{own}"
+    else:
+        assert code == f'_base_ = ["../{method}/{name}", {masks}]\n'
+
+
+# Each method on both networks, without and with masks; each on splits of its own.
+VOC_SAMPLE = [
+    (folder, method, depth, [*VOC_SPLITS][(3 * m + 5 * d + f) % len(VOC_SPLITS)])
+    for m, method in enumerate(VOC_METHODS)
+    for d, depth in enumerate((50, 101))
+    for f, folder in enumerate((method, "im"))
+]
+
+
+@pytest.mark.parametrize(("folder", "method", "depth", "split"), VOC_SAMPLE)
+def test_a_config_for_pascal_trains_its_method_as_the_original(
+    folder: str, method: str, depth: int, split: str
+) -> None:
+    config = Config.fromfile(ROOT / folder / f"{method}_r{depth}_voc_{split}.py")
+    with DefaultScope.overwrite_default_scope("mmseg"), torch.device("meta"):
+        model = MODELS.build(config.model)
+    assert isinstance(model, SemiSupervisedSegmentor)
+    assert config.model.method.name == method
+    assert model.student.backbone.depth == depth
+    assert f"resnet{depth}" in config.model.segmentor.backbone.init_cfg.checkpoint
+    assert model.student.decode_head.num_classes == model.space.outputs == 21
+    assert not model.student.with_auxiliary_head
+    assert config.model.segmentor.windows.mode == "whole"
+    assert "labelled_loss" not in config.model
+    assert [each.type for each in config.get("custom_hooks", ())] == (
+        ["InconsistencyMaskHook"] if folder == "im" else []
+    )
+
+    data, labelled = config.train_dataloader.dataset, VOC_SPLITS[split]
+    family = "classic" if split.isdigit() else "u2pl"
+    assert data.labelled.ann_file == f"lists/{family}-{split}/labelled.txt"
+    labelled_only = method == "supervised" and folder != "im"
+    batch = 16 if labelled_only or method in ("imas", "u2pl") else 8
+    steps = (labelled if labelled_only else 10582 - labelled) // batch
+    assert config.train_dataloader.batch_size == batch
+    assert dict(config.train_cfg) == {
+        "type": "IterBasedTrainLoop",
+        "max_iters": 80 * steps,
+        "val_interval": steps,
+    }
+    if labelled_only:
+        assert data.unlabelled is None
+    else:
+        assert data.unlabelled.ann_file == f"lists/{family}-{split}/unlabelled-and-val.txt"
+    assert config.optim_wrapper.optimizer.lr == 0.01
+    assert config.optim_wrapper.optimizer.weight_decay == 1e-4
+    assert config.optim_wrapper.paramwise_cfg.custom_keys.backbone.lr_mult == 0.1
+    step = data.labelled.pipeline[-1]
+    views = [view for [view] in step.transforms] if step.type == "RandomChoice" else [step]
+    small = split.isdigit() and method not in ("imas", "u2pl")
+    assert {view.crop for view in views} == {321 if small else 513}
+    if method != "supervised" and method != "u2pl":
+        assert config.model.method.threshold == 0.95
+
+
+def test_blended_lists_of_pascal_may_be_those_of_cps(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PARTITIONS", "unimatch")
+    for split, family in (("1-8", "cps"), ("183", "classic")):
+        config = Config.fromfile(ROOT / "unimatch" / f"unimatch_r50_voc_{split}.py")
+        labelled = config.train_dataloader.dataset.labelled
+        assert labelled.ann_file == f"lists/{family}-{split}/labelled.txt"
+
+
 def test_every_pixel_teaches_where_the_originals_say_so() -> None:
-    for method, threshold in (("fixmatch", 0.0), ("unimatch", 0.0), ("imas", 0.7)):
+    for method, threshold in (
+        ("fixmatch", 0.0),
+        ("unimatch", 0.0),
+        ("rankmatch", 0.0),
+        ("imas", 0.7),
+    ):
         assert load(method, method, "1-8").model.method.threshold == threshold
 
 

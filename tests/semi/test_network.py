@@ -4,6 +4,7 @@ import pytest
 import torch
 from mmseg.registry import MODELS
 
+import im_bench.models.deeplabv3plus  # noqa: F401 - registers its head
 from im_bench.errors import ImBenchError
 from im_bench.semi.network import Network
 
@@ -52,6 +53,39 @@ def test_embedding_is_what_the_last_convolution_reads(with_auxiliary):
     logits, embedding = network.decode_with_embedding(network.encode(torch.rand(1, 3, 64, 64)))
     head = with_auxiliary.decode_head
     torch.testing.assert_close(head.conv_seg(embedding), logits)
+
+
+ASPP = {"in_channels": 64, "channels": 8, "dilations": (1, 2), "num_classes": 3}
+HEADS = {  # the shape of what a pixel's surroundings give, for images of 64 by 48
+    "DeepLabV3PlusHead": ({"in_channels": 64, "channels": 8, "c1_in_channels": 8}, (8, 2, 2)),
+    "ASPPHead": (ASPP, (8, 2, 2)),
+    "DepthwiseSeparableASPPHead": ({**ASPP, "c1_in_channels": 8, "c1_channels": 4}, (8, 2, 2)),
+    "FCNHead": ({"in_channels": 64, "channels": 6}, (6, 2, 2)),
+    "SegformerHead": (
+        {"in_channels": (8, 16, 32, 64), "in_index": (0, 1, 2, 3), "channels": 5},
+        (5, 16, 12),
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", HEADS)
+def test_any_head_has_contexts_one_for_each_pass(kind):
+    fields, shape = HEADS[kind]
+    segmentor = MODELS.build(
+        {
+            "type": "EncoderDecoder",
+            "backbone": {"type": "ResNetV1c", "depth": 18, "base_channels": 8},
+            "decode_head": {"type": kind, "in_index": 3, **fields, "num_classes": 3},
+        }
+    )
+    network = Network(segmentor)
+    images = torch.rand(2, 3, 64, 48)
+    with network.contexts() as contexts:
+        network.predict(images[:1])
+        network(images)
+    network(images)
+    assert [each.shape for each in contexts] == [(1, *shape), (2, *shape)]
+    assert [each.requires_grad for each in contexts] == [False, True]
 
 
 def test_predict_leaves_modes_and_statistics_as_they_were(unet):

@@ -106,6 +106,34 @@ def test_masks_are_where_the_best_two_differ(
     assert cv2.imread(str(strips[0])).shape == (8, 8 * len(panels) + 4 * (len(panels) - 1), 3)
 
 
+def test_padding_is_neither_labelled_nor_counted(
+    finished_training: FinishedTraining, make_job: MakeJob, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The teachers see images of their own sizes; what is stored has the size of the arrays."""
+    seen = []
+
+    def cut(teacher: Teacher, inputs: Tensor) -> Tensor:
+        height, width = inputs.shape[1:3]
+        seen.append((width, height))
+        said = teacher._probabilities[:, :height, :width]
+        return said.expand(len(inputs), *said.shape)
+
+    monkeypatch.setattr(Teacher, "probabilities", cut)
+    sizes = {"train": [[8, 8], [8, 8], [5, 7], [8, 8], [8, 4]]}
+    outcome, folder = run(IM, finished_training, make_job, monkeypatch, sizes=sizes)
+    assert seen == [(8, 8), (8, 8), (5, 7), (5, 7), (8, 4), (8, 4)]
+    _, labels, masks = arrays(folder)
+    disputed = (square(7) > 0.5).numpy()[0] ^ (square(6) > 0.5).numpy()[0]
+    for row, (width, height) in enumerate([(8, 8), (5, 7), (8, 4)]):
+        inside = np.zeros((8, 8), bool)
+        inside[:height, :width] = True
+        assert (masks[row] == (disputed & inside)).all()
+        assert (labels[row][~inside] == 255).all()
+    pixels, clear = 64 + 35 + 32, 64 - 13 + 35 - 5 + 32 - 4
+    assert outcome["pixels_kept"] == pytest.approx(clear / pixels)
+    assert len(list((folder / "samples").iterdir())) == 3
+
+
 def test_pixels_without_a_true_label_are_neither_right_nor_wrong(
     finished_training: FinishedTraining, make_job: MakeJob, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -12,6 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from im_bench.errors import ImBenchError
+from im_bench.report.reference import load_references
+from im_bench.report.tables.matching import protocol_of
 from im_bench.suites.loading import BUILT_IN, suite_path
 from im_bench.suites.plan import Plan, make_plan
 
@@ -197,6 +199,36 @@ def test_daw_and_what_it_builds_on_are_there_without_and_with_masks(
     plan = make_plan(BUILT_IN / f"{name}.yaml", tmp_path / "runs", tmp_path / "data")
     methods = {"supervised", "fixmatch", "unimatch", "daw"}
     assert {cell.method for cell in plan.cells} == methods | {f"{m}+im" for m in methods}
+
+
+def test_pascal_has_reported_numbers_beside_it(tmp_path: Path) -> None:
+    plan = make_plan(BUILT_IN / "pascal.yaml", tmp_path / "runs", tmp_path / "data")
+    methods = {"supervised", "fixmatch", "unimatch", "rankmatch", "u2pl", "imas"}
+    assert {cell.method for cell in plan.cells} == methods | {f"{m}+im" for m in methods}
+    protocols = {
+        (each.backbone, each.family, each.split)
+        for each in (protocol_of(spec, "miou_dataset") for spec in plan.suite.data.values())
+        if each is not None
+    }
+    shares = ("1/16", "1/8", "1/4", "1/2")
+    splits = [("classic", split) for split in ("92", "183", "366", "732", "1464")]
+    splits += [("blended-u2pl", share) for share in shares]
+    assert protocols == {(b, *split) for b in ("ResNet-50", "ResNet-101") for split in splits}
+    reported = {
+        (number.backbone, number.family, number.split)
+        for number in load_references()
+        if number.data == "pascal" and number.method in methods
+    }
+    assert len(protocols & reported) >= 12
+    (packing,) = {str(s.config["size"]) for s in plan.graph if s.kind == "data"}
+    assert packing == "[500, 500]"
+    trainings = {s.slug: s.config for s in plan.graph if s.kind == "train"}
+    small = trainings["r101-classic-92/file/s1/rankmatch/member1"]
+    assert small["crop"] == (321, 321)
+    assert small["model"]["backbone"]["depth"] == 101
+    assert small["method"]["threshold"] == 0.95
+    assert trainings["r50-blended-1-8/file/s1/unimatch/member1"]["crop"] == (513, 513)
+    assert trainings["r50-classic-92/file/s1/imas/member1"]["batch"] == 16
 
 
 def test_variants_of_a_method_can_be_told_apart(make: Make) -> None:

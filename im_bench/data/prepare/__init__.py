@@ -12,6 +12,7 @@ from im_bench.data.prepare import (
     hela,
     isic2018,
     mitochondria,
+    pascal,
     suim,
 )
 from im_bench.data.prepare.download import download
@@ -23,8 +24,18 @@ RECIPES: dict[str, Recipe] = {
     module.RECIPE.name: module.RECIPE for module in (isic2018, hela, suim, cityscapes)
 }
 """The data sets of the from-scratch study, each with a drawn twin."""
-SEMI = cityscapes_semi.RECIPE
-ALL_RECIPES = {**RECIPES, **{each.name: each for each in (SEMI, mitochondria.RECIPE)}}
+PARTITIONED = {
+    cityscapes_semi.RECIPE.name: cityscapes_semi.run,
+    pascal.RECIPE.name: pascal.run,
+}
+"""The data sets with published partitions."""
+ALL_RECIPES = {
+    **RECIPES,
+    **{
+        recipe.name: recipe
+        for recipe in (cityscapes_semi.RECIPE, pascal.RECIPE, mitochondria.RECIPE)
+    },
+}
 
 
 def find_recipe(name: str) -> Recipe:
@@ -57,11 +68,11 @@ def prepare(
     an interrupted run are kept.
 
     Args:
-        name: ``isic2018``, ``hela``, ``suim``, ``cityscapes``, ``cityscapes-semi`` or
+        name: ``isic2018``, ``hela``, ``suim``, ``cityscapes``, ``cityscapes-semi``, ``pascal`` or
             ``mitochondria``.
         sources: Raw folders, archives and folders of the official archives; none to download the
-            data set where that is allowed. For ``cityscapes-semi`` also folders with the original
-            lists of the label partitions, which are downloaded otherwise.
+            data set where that is allowed. For ``cityscapes-semi`` and ``pascal`` also folders with
+            the original lists of the label partitions, which are downloaded otherwise.
         root: The folder of data sets.
         rename: What to call the result, if it should not be mistaken for the official data set.
         size: ``(width, height)`` of the prepared images in pixels; None for that of the paper.
@@ -86,9 +97,9 @@ def prepare(
     check_folder_is_free(paths, folder)
     request = Request(recipe, paths, folder, size, allow_partial, tuple(sha256))
     threads = threads or os.cpu_count() or 1
-    if recipe is SEMI:
+    if name in PARTITIONED:
         lists = [source for source in sources if source.is_dir()]
-        return cityscapes_semi.run(request, lists, root / "downloads", threads, progress)
+        return PARTITIONED[name](request, lists, root / "downloads", threads, progress)
     return run(request, threads, progress)
 
 

@@ -7,11 +7,13 @@ import zlib
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
+import PIL.Image
 
 from im_bench.data import versions
 from im_bench.data.description import SPLITS
@@ -182,7 +184,10 @@ def _convert(request: Request, raw: RawFiles, split: str, sample: Sample) -> Fil
     recipe = request.recipe
     image = _decode(raw, sample.image, cv2.IMREAD_COLOR)
     mode = cv2.IMREAD_COLOR if recipe.colour_masks else cv2.IMREAD_GRAYSCALE
-    masks = [_decode(raw, path, mode) for path in sample.masks]
+    masks = [
+        _decode_indices(raw, path) if recipe.index_masks else _decode(raw, path, mode)
+        for path in sample.masks
+    ]
     for index, mask in enumerate(masks):
         if mask.shape[:2] != image.shape[:2]:
             if not recipe.masks_may_differ:
@@ -209,6 +214,18 @@ def _decode(raw: RawFiles, path: str, mode: int) -> Image:
         raise ImBenchError(
             f"{path} ({content.size:,} bytes) cannot be read as an image: get it again"
         )
+    return pixels
+
+
+def _decode_indices(raw: RawFiles, path: str) -> Image:
+    """Read the indices of a mask, which OpenCV would replace by the colours of its palette."""
+    try:
+        with PIL.Image.open(BytesIO(raw.read(path))) as image:
+            pixels = np.array(image)
+    except (OSError, SyntaxError, ValueError) as error:
+        raise ImBenchError(f"{path} cannot be read as an image ({error}): get it again") from None
+    if pixels.ndim != 2 or pixels.dtype != np.uint8:
+        raise ImBenchError(f"{path} has colours where it should have indices: get the original")
     return pixels
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -45,12 +45,14 @@ class RawSplit:
         masks: The same for the masks of an image, one expression per file.
         example: A path that ``image`` matches, shown when nothing is found.
         count: The official number of images, or None if it is not published.
+        names: Of the images that belong to the split, where a list says so and not the paths.
     """
 
     image: str
     masks: tuple[str, ...]
     example: str
     count: int | None
+    names: Collection[str] | None = None
 
 
 class Sample(NamedTuple):
@@ -109,6 +111,7 @@ class Recipe:
         labelled_pieces: The labelled ones are drawn among the prepared images; otherwise among the
             raw ones, and all pieces of one keep their labels.
         colour_masks: Masks are read as ``(H, W, 3)`` BGR instead of ``(H, W)`` grey.
+        index_masks: Masks are read as the indices that they store, whatever their palette.
         masks_may_differ: Masks of another size than their image occur in the official data;
             they are brought to the image's size (nearest neighbour).
         volumes: Regular expression of the paths of multi-page TIFF files, whose slices are the raw
@@ -126,6 +129,7 @@ class Recipe:
     labelled_count: Callable[[int], int] = field(default=lambda n: max(1, n // 10))
     labelled_pieces: bool = False
     colour_masks: bool = False
+    index_masks: bool = False
     masks_may_differ: bool = False
     volumes: str | None = None
 
@@ -167,6 +171,8 @@ def _find_split(
     recipe: Recipe, split: str, layout: RawSplit, paths: Sequence[str], allow_partial: bool
 ) -> list[Sample]:
     images = _match(layout.image, paths)
+    if layout.names is not None:
+        images = {name: path for name, path in images.items() if name in layout.names}
     masks = [_match(pattern, paths) for pattern in layout.masks]
     where = f"{recipe.name}, official {split} split"
     if not images:

@@ -1,0 +1,4 @@
+"""FixMatch: ResNet-101 on Pascal, 366 labelled images."""
+
+_base_ = "fixmatch_r50_voc_366.py"
+model = dict(segmentor=dict(backbone=_base_.resnet101))

@@ -1,0 +1,3 @@
+"""FixMatch with masks: ResNet-101 on Pascal, 1/16 of the images labelled."""
+
+_base_ = ["../fixmatch/fixmatch_r101_voc_1-16.py", "../_base_/inconsistency_masks.py"]

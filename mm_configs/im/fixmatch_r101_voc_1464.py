@@ -1,0 +1,3 @@
+"""FixMatch with masks: ResNet-101 on Pascal, 1464 labelled images."""
+
+_base_ = ["../fixmatch/fixmatch_r101_voc_1464.py", "../_base_/inconsistency_masks.py"]

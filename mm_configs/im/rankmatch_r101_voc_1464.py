@@ -1,0 +1,3 @@
+"""RankMatch with masks: ResNet-101 on Pascal, 1464 labelled images."""
+
+_base_ = ["../rankmatch/rankmatch_r101_voc_1464.py", "../_base_/inconsistency_masks.py"]

@@ -1,0 +1,3 @@
+"""RankMatch with masks: ResNet-101 on Pascal, 366 labelled images."""
+
+_base_ = ["../rankmatch/rankmatch_r101_voc_366.py", "../_base_/inconsistency_masks.py"]

@@ -1,0 +1,3 @@
+"""RankMatch with masks: ResNet-50 on Cityscapes, 1/8 of the images labelled."""
+
+_base_ = ["../rankmatch/rankmatch_r50_cs_1-8.py", "../_base_/inconsistency_masks.py"]

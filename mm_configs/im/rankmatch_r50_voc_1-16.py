@@ -1,0 +1,3 @@
+"""RankMatch with masks: ResNet-50 on Pascal, 1/16 of the images labelled."""
+
+_base_ = ["../rankmatch/rankmatch_r50_voc_1-16.py", "../_base_/inconsistency_masks.py"]

@@ -1,0 +1,3 @@
+"""RankMatch with masks: ResNet-50 on Pascal, 732 labelled images."""
+
+_base_ = ["../rankmatch/rankmatch_r50_voc_732.py", "../_base_/inconsistency_masks.py"]

@@ -1,0 +1,3 @@
+"""U2PL with masks: ResNet-101 on Pascal, 1/8 of the images labelled."""
+
+_base_ = ["../u2pl/u2pl_r101_voc_1-8.py", "../_base_/inconsistency_masks.py"]

@@ -1,0 +1,3 @@
+"""U2PL with masks: ResNet-101 on Pascal, 732 labelled images."""
+
+_base_ = ["../u2pl/u2pl_r101_voc_732.py", "../_base_/inconsistency_masks.py"]

@@ -1,0 +1,3 @@
+"""U2PL with masks: ResNet-50 on Pascal, 183 labelled images."""
+
+_base_ = ["../u2pl/u2pl_r50_voc_183.py", "../_base_/inconsistency_masks.py"]

@@ -1,0 +1,3 @@
+"""UniMatch with masks: ResNet-101 on Pascal, 1/4 of the images labelled."""
+
+_base_ = ["../unimatch/unimatch_r101_voc_1-4.py", "../_base_/inconsistency_masks.py"]

@@ -1,0 +1,3 @@
+"""UniMatch with masks: ResNet-101 on Pascal, 732 labelled images."""
+
+_base_ = ["../unimatch/unimatch_r101_voc_732.py", "../_base_/inconsistency_masks.py"]

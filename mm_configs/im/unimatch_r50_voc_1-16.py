@@ -1,0 +1,3 @@
+"""UniMatch with masks: ResNet-50 on Pascal, 1/16 of the images labelled."""
+
+_base_ = ["../unimatch/unimatch_r50_voc_1-16.py", "../_base_/inconsistency_masks.py"]

@@ -1,0 +1,3 @@
+"""UniMatch with masks: ResNet-50 on Pascal, 1464 labelled images."""
+
+_base_ = ["../unimatch/unimatch_r50_voc_1464.py", "../_base_/inconsistency_masks.py"]

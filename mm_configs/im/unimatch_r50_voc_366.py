@@ -1,0 +1,3 @@
+"""UniMatch with masks: ResNet-50 on Pascal, 366 labelled images."""
+
+_base_ = ["../unimatch/unimatch_r50_voc_366.py", "../_base_/inconsistency_masks.py"]

@@ -1,0 +1,4 @@
+"""iMAS: ResNet-101 on Pascal, 366 labelled images."""
+
+_base_ = "imas_r50_voc_366.py"
+model = dict(segmentor=dict(backbone=_base_.resnet101))

@@ -1,0 +1,6 @@
+"""iMAS: ResNet-50 on Pascal, 732 labelled images."""
+
+_base_ = "../_base_/methods/imas_voc.py"
+split = "732"
+train_dataloader = dict(dataset=_base_.lists[split])
+train_cfg = _base_.schedule[split]

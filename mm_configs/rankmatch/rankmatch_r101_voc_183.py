@@ -1,0 +1,4 @@
+"""RankMatch: ResNet-101 on Pascal, 183 labelled images."""
+
+_base_ = "rankmatch_r50_voc_183.py"
+model = dict(segmentor=dict(backbone=_base_.resnet101))

@@ -1,0 +1,4 @@
+"""RankMatch: ResNet-101 on Pascal, 92 labelled images."""
+
+_base_ = "rankmatch_r50_voc_92.py"
+model = dict(segmentor=dict(backbone=_base_.resnet101))

@@ -1,0 +1,6 @@
+"""Supervised learning: ResNet-50 on Pascal, 183 labelled images."""
+
+_base_ = "../_base_/methods/supervised_voc.py"
+split = "183"
+train_dataloader = dict(dataset=_base_.lists[split])
+train_cfg = _base_.schedule[split]

@@ -1,0 +1,4 @@
+"""U2PL: ResNet-101 on Pascal, 366 labelled images."""
+
+_base_ = "u2pl_r50_voc_366.py"
+model = dict(segmentor=dict(backbone=_base_.resnet101))

@@ -1,0 +1,6 @@
+"""U2PL: ResNet-50 on Pascal, 1/4 of the images labelled."""
+
+_base_ = "../_base_/methods/u2pl_voc.py"
+split = "1-4"
+train_dataloader = dict(dataset=_base_.lists[split])
+train_cfg = _base_.schedule[split]

@@ -1,0 +1,6 @@
+"""U2PL: ResNet-50 on Pascal, 366 labelled images."""
+
+_base_ = "../_base_/methods/u2pl_voc.py"
+split = "366"
+train_dataloader = dict(dataset=_base_.lists[split])
+train_cfg = _base_.schedule[split]

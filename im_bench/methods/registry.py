@@ -28,6 +28,7 @@ BUILT_IN = {
     "imas": "im_bench.methods.imas:IMAS",
     "u2pl": "im_bench.methods.u2pl:U2PL",
     "unimatch": "im_bench.methods.unimatch:UniMatch",
+    "unimatch-v2": "im_bench.methods.unimatch_v2:UniMatchV2",
 }
 
 

@@ -13,10 +13,10 @@ from pathlib import Path
 
 import pytest
 
-from . import crossmatch, evaluate, fixmatch, fpl, im, imas, u2pl, unimatch
+from . import crossmatch, evaluate, fixmatch, fpl, im, imas, u2pl, unimatch, unimatch_v2
 from .compare import DIFFERENCES, LOSSES, NOT_COVERED, Adapter, Tolerance, differences, load
 
-FAMILIES = (im, fixmatch, unimatch, evaluate, crossmatch, imas, fpl, u2pl)
+FAMILIES = (im, fixmatch, unimatch, unimatch_v2, evaluate, crossmatch, imas, fpl, u2pl)
 ADAPTERS: dict[str, Adapter] = {}
 TOLERANCES: dict[str, dict[str, Tolerance]] = {}
 FLOATS: dict[str, Tolerance] = {}

@@ -21,6 +21,7 @@ from im_bench.training.scalars import read_rows
 from .conftest import SIZE, train_config, write_arrays
 
 METHODS = ["supervised", "fixmatch", "fpl", "crossmatch", "imas", "u2pl", "unimatch"]
+METHODS += ["unimatch-v2"]
 PARTNERS = {"fixmatch": "same", "unimatch": "same", "fpl": "other", "crossmatch": "other"}
 # Memory for large images and long trainings, which these are not.
 SMALL: dict[str, dict[str, Any]] = {"u2pl": {"capacity": 64, "queries": 8, "negatives": 4}}

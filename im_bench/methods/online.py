@@ -25,6 +25,10 @@ MASKED = "+im"
 """What the name of a method ends in that has Inconsistency Masks on top."""
 
 
+_NOT_OF_A_TRAINING = {"method", "members", "im", "training", "twin"}
+"""Fields of a method that are not part of a training's ``method``."""
+
+
 class Masking(BaseModel):
     """How Inconsistency Masks act on an online method.
 
@@ -40,6 +44,28 @@ class Masking(BaseModel):
     labels: Literal["consensus", "own"] = "consensus"
     block_input: bool = True
     block_output: bool = True
+
+
+class NetworkSpec(BaseModel):
+    """A network beside the data set's own: the same fields as in its ``model``.
+
+    Images are normalised as for the data set's own.
+
+    Attributes:
+        backbone: Config of a registered backbone.
+        decode_head: Config of a registered decode head.
+        neck: Config of a neck between the two, or none.
+        auxiliary_head: Config of a further head, or none.
+        custom_imports: Modules to import first.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    backbone: dict[str, Any]
+    decode_head: dict[str, Any]
+    neck: dict[str, Any] | None = None
+    auxiliary_head: dict[str, Any] | None = None
+    custom_imports: tuple[str, ...] = ()
 
 
 class GenerationalMasking(Masking):
@@ -126,6 +152,7 @@ class OnlineMethod(Method):
         partner: Whether each unlabelled image comes with a second weak view to paste from: of the
             ``same`` photograph, of an ``other`` one, or ``none``.
         training: What the method's published recipe has otherwise than the suite.
+        twin: The network of the ``twin``, if it is another than the data set's.
         im: Inconsistency Masks on top, or None. ``METHOD+im`` in a suite switches them on.
     """
 
@@ -136,7 +163,14 @@ class OnlineMethod(Method):
     members: PositiveInt = 1
     partner: Literal["none", "same", "other"] = "none"
     training: TrainingOverrides | None = None
+    twin: NetworkSpec | None = None
     im: GenerationalMasking | None = None
+
+    @model_validator(mode="after")
+    def _twin_of_a_network(self) -> Self:
+        if self.twin is not None and self.companion != "twin":
+            raise ValueError(f"{self.title} trains no second network: remove twin")
+        return self
 
     @abstractmethod
     def losses(self, step: Step) -> Mapping[str, Tensor]:
@@ -158,6 +192,18 @@ class OnlineMethod(Method):
 
         Args:
             student: The segmentor that is trained.
+            space: What labels mean.
+        """
+        return {}
+
+    def twin_state(
+        self, student: nn.Module, twin: nn.Module, space: LabelSpace
+    ) -> dict[str, nn.Module]:
+        """Return modules between two networks, which are kept as those of :meth:`state` are.
+
+        Args:
+            student: The segmentor that is trained.
+            twin: The other one, which may be of another architecture.
             space: What labels mean.
         """
         return {}
@@ -192,13 +238,14 @@ class OnlineMethod(Method):
         return experiment.evaluate(f"{name}/scores", generations, labels)
 
     def _train(self, experiment: Experiment, name: str, pseudo: Stage | None = None) -> Stage:
-        fields = self.model_dump(mode="json", exclude={"method", "members", "im", "training"})
+        fields = self.model_dump(mode="json", exclude=_NOT_OF_A_TRAINING)
         return experiment.train_online(
             name,
             {"name": registry_name(name.partition("/")[0]), **fields},
             overrides=self.training.model_dump(exclude_none=True) if self.training else None,
             pseudo=pseudo,
             masking=self.im.acting() if self.im and pseudo else None,
+            twin=self.twin.model_dump(mode="json") if self.twin else None,
         )
 
 

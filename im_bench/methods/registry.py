@@ -27,6 +27,7 @@ BUILT_IN = {
     "crossmatch": "im_bench.methods.crossmatch:CrossMatch",
     "imas": "im_bench.methods.imas:IMAS",
     "u2pl": "im_bench.methods.u2pl:U2PL",
+    "segkc": "im_bench.methods.segkc:SegKC",
     "unimatch": "im_bench.methods.unimatch:UniMatch",
     "unimatch-v2": "im_bench.methods.unimatch_v2:UniMatchV2",
 }

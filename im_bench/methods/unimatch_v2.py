@@ -11,7 +11,7 @@ from im_bench.lazy import lazy_module
 from im_bench.methods.base import Range
 from im_bench.methods.fixmatch import unlabelled_loss
 from im_bench.methods.online import OnlineMethod
-from im_bench.methods.unimatch import halves, twice
+from im_bench.methods.unimatch import halves, repeat
 
 if TYPE_CHECKING:
     import torch
@@ -81,7 +81,7 @@ class UniMatchV2(OnlineMethod):
         label = step.pseudo_label(step.space.activate(logits), weak)
         step.log("confident", losses.share(label.confidence >= self.threshold, label.valid))
         labelled = step.labelled_alone()
-        strong, mixed = self.strong_views(step, twice(weak), twice(label))
+        strong, (mixed,) = mixed_views(step, weak, [label], 2, self.cutmix)
         features = step.student.encode(step.normalise(strong))
         shared = channel_dropout.complementary_dropout(features, step.generator, self.undropped)
         strong_logits = step.student.decode(shared, strong.shape[-2:]).chunk(2)
@@ -93,29 +93,37 @@ class UniMatchV2(OnlineMethod):
             ],
         )
 
-    def strong_views(
-        self, step: Step, weak: View, label: PseudoLabel
-    ) -> tuple[Tensor, PseudoLabel]:
-        """Return two strong views in 0..1, CutMix done, and what they are taught.
-
-        Args:
-            step: The step.
-            weak: The weak view, twice.
-            label: Its pseudo-labels, twice.
-        """
-        count, _, height, width = weak.images.shape
-        strong = step.blank(step.strong(weak.images, strong_views.StrongView()), weak)
-        box = boxes.cutmix_boxes(count, height, width, step.generator, self.cutmix)
-        mirrored = mirrored_places(count, 2, box.device)
-        images = pseudo_label.paste(strong, strong.index_select(0, mirrored), box)
-        return images, label.pasted(label.take(mirrored), box)
-
     def weighted(self, labelled: Tensor, strong: Sequence[Tensor]) -> dict[str, Tensor]:
         """Return what is summed: the labelled loss and the mean of the views', both halved."""
         return {
             "labelled.loss": 0.5 * labelled,
             "strong.loss": 0.5 * self.unlabelled_weight * torch.stack(tuple(strong)).mean(),
         }
+
+
+def mixed_views(
+    step: Step, weak: View, labels: Sequence[PseudoLabel], views: int, probability: float
+) -> tuple[Tensor, list[PseudoLabel]]:
+    """Return strong views in 0..1 with CutMix done, and what they are taught.
+
+    Args:
+        step: The step.
+        weak: The weak view of B images.
+        labels: Pseudo-labels of it; several, if there are several teachers.
+        views: How many strong views each image has: V.
+        probability: That a box of the partner is pasted into one.
+
+    Returns:
+        Images (V * B, C, H, W), one view after another, and the labels for all of them.
+    """
+    repeated = repeat(weak, views)
+    strong = step.blank(step.strong(repeated.images, strong_views.StrongView()), repeated)
+    count, _, height, width = strong.shape
+    box = boxes.cutmix_boxes(count, height, width, step.generator, probability)
+    mirrored = mirrored_places(count, views, box.device)
+    images = pseudo_label.paste(strong, strong.index_select(0, mirrored), box)
+    taught = [repeat(label, views) for label in labels]
+    return images, [label.pasted(label.take(mirrored), box) for label in taught]
 
 
 def mirrored_places(count: int, views: int, device: torch.device) -> Tensor:

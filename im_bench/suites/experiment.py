@@ -98,6 +98,7 @@ class Experiment:
         overrides: Mapping[str, Any] | None = None,
         pseudo: Stage | None = None,
         masking: Mapping[str, Any] | None = None,
+        twin: Mapping[str, Any] | None = None,
     ) -> Stage:
         """Ask for a training that sees labelled and unlabelled images together.
 
@@ -108,6 +109,7 @@ class Experiment:
             pseudo: A pseudo-label stage with the teachers' consensus on every unlabelled image.
             masking: How Inconsistency Masks act: fields of
                 :class:`im_bench.methods.online.Masking`.
+            twin: The network of the method's twin, if it is another than the data set's.
         """
         spec, overrides = self.spec, overrides or {}
         views = {
@@ -119,7 +121,13 @@ class Experiment:
         return self.train(
             name,
             pseudo=pseudo,
-            extra={**views, **overrides, "method": dict(method), "masking": masking},
+            extra={
+                **views,
+                **overrides,
+                "method": dict(method),
+                "masking": masking,
+                **({"twin": dict(twin)} if twin else {}),
+            },
         )
 
     def pseudo_label(

@@ -18,6 +18,7 @@ METHODS: dict[str, dict[str, Any]] = {
     "u2pl": {"features": 8, "capacity": 64, "capacity_first": 64, "queries": 8, "negatives": 4},
     "unimatch": SURE,
     "unimatch-v2": SURE,
+    "segkc": SURE,
 }
 
 

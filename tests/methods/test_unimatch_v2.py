@@ -2,10 +2,12 @@ from __future__ import annotations
 
 import pytest
 import torch
+from semi.steps import step_of
 
-from im_bench.methods.unimatch_v2 import UniMatchV2, mirrored_places
+from im_bench.methods.unimatch_v2 import UniMatchV2, mirrored_places, mixed_views
 from im_bench.semi import channel_dropout
-from im_bench.semi.step import Clock
+from im_bench.semi.pseudo_label import PseudoLabel
+from im_bench.semi.step import Clock, View
 
 from .steps import losses_of
 
@@ -55,24 +57,22 @@ def test_partners_are_at_the_mirrored_place_of_the_same_view():
     assert mirrored_places(2, 2, torch.device("cpu")).tolist() == [0, 1]
 
 
-def test_boxes_show_the_partner_and_its_label(build, batch):
-    """With a whole other image in the box, and labels that say whose pixel it is."""
-    seen = []
-
-    class Watching(UniMatchV2):
-        def strong_views(self, step, weak, label):
-            label = label._replace(label=torch.arange(2).repeat(2).view(4, 1, 1).expand(4, 32, 32))
-            seen.append(super().strong_views(step, weak, label))
-            return seen[-1][0], seen[-1][1]._replace(label=seen[-1][1].label.byte())
-
+def test_boxes_show_the_partner_and_its_label(build):
+    """Labels say whose pixel it is: the first view's or the second's, of image 0 or 1."""
     model = build(method="unimatch-v2")
-    model.method = Watching(cutmix=1.0)
-    losses_of(model, batch())
-    ((_, mixed),) = seen
-    own = torch.tensor([0, 1, 0, 1]).view(4, 1, 1)
-    pasted = mixed.label != own
+    valid = torch.ones(2, 32, 32, dtype=torch.bool)
+    view = View(torch.rand(2, 3, 32, 32), valid)
+    own = torch.tensor([0, 1]).view(2, 1, 1)
+    label = PseudoLabel(own.expand(2, 32, 32).byte(), torch.ones(2, 32, 32), valid, valid)
+    images, (mixed, other) = mixed_views(step_of(model), view, [label, label], 2, 1.0)
+    assert images.shape == (4, 3, 32, 32)
+    assert torch.equal(mixed.label, other.label)
+    pasted = mixed.label != own.repeat(2, 1, 1)
     assert pasted.flatten(1).any(1).all()
     assert not pasted.flatten(1).all(1).any()
+    plain, _ = mixed_views(step_of(model), view, [label], 2, 0.0)
+    changed = (images != plain).any(1)
+    assert torch.equal(changed, pasted)
 
 
 @pytest.mark.parametrize("count", [1, 2, 5])

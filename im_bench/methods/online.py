@@ -76,6 +76,9 @@ class GenerationalMasking(Masking):
 
     Attributes:
         members: Trainings among which the teachers are chosen.
+        networks: Other networks among the members, which have the data set's own and these in
+            turn; students have the data set's own. So teachers of several architectures label
+            together, where ``teachers`` is ``members``.
         teachers: How many of them label together.
         students: Trainings with masks per generation; the best by validation is scored.
         generations: Rounds: the students of one are the candidates of the next.
@@ -84,6 +87,7 @@ class GenerationalMasking(Masking):
     """
 
     members: PositiveInt = 3
+    networks: tuple[NetworkSpec, ...] = ()
     teachers: int = Field(default=2, ge=2)
     students: PositiveInt = 1
     generations: PositiveInt = 1
@@ -100,6 +104,19 @@ class GenerationalMasking(Masking):
                     "among which the teachers are chosen"
                 )
         return self
+
+    @model_validator(mode="after")
+    def _members_for_networks(self) -> Self:
+        if len(self.networks) >= self.members:
+            raise ValueError(
+                f"{len(self.networks)} networks beside the data set's own need more than "
+                f"{self.members} members"
+            )
+        return self
+
+    def network(self, member: int) -> NetworkSpec | None:
+        """Return the network of a member, counted from 1; None: the data set's own."""
+        return (None, *self.networks)[(member - 1) % (len(self.networks) + 1)]
 
     def labelling(self) -> dict[str, Any]:
         """Return how labels are made (the config of ``pseudo-label``)."""
@@ -221,7 +238,12 @@ class OnlineMethod(Method):
         """Declare the trainings, with Inconsistency Masks their generations, and the scores."""
         own = registry_name(self.method or name)
         count = self.im.members if self.im else self.members
-        candidates = [self._train(experiment, f"{own}/member{i}") for i in range(1, count + 1)]
+        candidates = [
+            self._train(
+                experiment, f"{own}/member{i}", network=self.im.network(i) if self.im else None
+            )
+            for i in range(1, count + 1)
+        ]
         if self.im is None:
             return experiment.evaluate(f"{name}/scores", [candidates])
         labels, generations = [], []
@@ -237,7 +259,13 @@ class OnlineMethod(Method):
             generations.append(candidates)
         return experiment.evaluate(f"{name}/scores", generations, labels)
 
-    def _train(self, experiment: Experiment, name: str, pseudo: Stage | None = None) -> Stage:
+    def _train(
+        self,
+        experiment: Experiment,
+        name: str,
+        pseudo: Stage | None = None,
+        network: NetworkSpec | None = None,
+    ) -> Stage:
         fields = self.model_dump(mode="json", exclude=_NOT_OF_A_TRAINING)
         return experiment.train_online(
             name,
@@ -246,6 +274,7 @@ class OnlineMethod(Method):
             pseudo=pseudo,
             masking=self.im.acting() if self.im and pseudo else None,
             twin=self.twin.model_dump(mode="json") if self.twin else None,
+            model=network.model_dump(mode="json") if network else None,
         )
 
 

@@ -99,6 +99,7 @@ class Experiment:
         pseudo: Stage | None = None,
         masking: Mapping[str, Any] | None = None,
         twin: Mapping[str, Any] | None = None,
+        model: Mapping[str, Any] | None = None,
     ) -> Stage:
         """Ask for a training that sees labelled and unlabelled images together.
 
@@ -110,6 +111,7 @@ class Experiment:
             masking: How Inconsistency Masks act: fields of
                 :class:`im_bench.methods.online.Masking`.
             twin: The network of the method's twin, if it is another than the data set's.
+            model: Fields of the network that differ from the data set's.
         """
         spec, overrides = self.spec, overrides or {}
         views = {
@@ -121,6 +123,7 @@ class Experiment:
         return self.train(
             name,
             pseudo=pseudo,
+            model=model,
             extra={
                 **views,
                 **overrides,

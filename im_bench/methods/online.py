@@ -56,7 +56,7 @@ class NetworkSpec(BaseModel):
         decode_head: Config of a registered decode head.
         neck: Config of a neck between the two, or none.
         auxiliary_head: Config of a further head, or none.
-        custom_imports: Modules to import first.
+        custom_imports: Modules to import first, beside those of the data set's own.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)

@@ -111,9 +111,13 @@ class Experiment:
             masking: How Inconsistency Masks act: fields of
                 :class:`im_bench.methods.online.Masking`.
             twin: The network of the method's twin, if it is another than the data set's.
-            model: Fields of the network that differ from the data set's.
+            model: Fields of the network that differ from the data set's; modules to import come on
+                top of the data set's.
         """
         spec, overrides = self.spec, overrides or {}
+        if model is not None:
+            modules = (*spec.model.custom_imports, *model.get("custom_imports", ()))
+            model = {**model, "custom_imports": modules}
         views = {
             "crop": spec.crop,
             "scale": spec.scale if spec.crop or overrides.get("crop") else None,

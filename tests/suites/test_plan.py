@@ -211,6 +211,7 @@ def test_members_of_several_architectures_label_together(tmp_path: Path) -> None
         (labels,) = (each for each in plan.stages_of(cell) if each.kind == "pseudo-label")
         candidates = [plan.graph[key] for key in labels.inputs["candidates"]]
         kinds[name] = [each.config["model"]["backbone"]["type"] for each in candidates]
+        assert all("im_bench.models.dpt" in e.config["model"]["custom_imports"] for e in candidates)
         student = next(each for each in plan.stages_of(cell) if each.slug.endswith("student1"))
         assert student.config["model"]["backbone"]["type"] == "DINOv2"
     assert kinds == {"+im": ["DINOv2", "DINOv2"], "-mixed+im": ["DINOv2", "ResNetV1c"]}

@@ -27,12 +27,13 @@ class NormFreeDPTHead(BaseDecodeHead):
     ``widths=(96, 192, 384, 768)``; L 256, (256, 512, 1024, 1024); g 384, (1536, 1536, 1536, 1536).
     The first unit of the coarsest fusion, which has nothing to add in the original, does not exist.
 
+    The segmentor brings logits to the image's size. The original brings them to whole patches
+    first, which is the same size where the image's sides are multiples of 14.
+
     Args:
         in_channels: Of each map: the backbone's width.
         channels: Of the fused maps.
         widths: Of the pyramid's four levels, finest first.
-        patch: Pixels of the image per pixel of the maps: logits are brought to so many times the
-            maps' size.
         align_corners: How maps and logits are resized.
         kwargs: As for any head of MMSegmentation, ``num_classes`` above all.
 
@@ -48,7 +49,6 @@ class NormFreeDPTHead(BaseDecodeHead):
         in_channels: int = 384,
         channels: int = 64,
         widths: Sequence[int] = (48, 96, 192, 384),
-        patch: int = 14,
         align_corners: bool = True,
         **kwargs: Any,
     ) -> None:
@@ -63,7 +63,6 @@ class NormFreeDPTHead(BaseDecodeHead):
             align_corners=align_corners,
             **{**defaults, **kwargs},
         )
-        self.patch = patch
         self.projections = nn.ModuleList(nn.Conv2d(in_channels, width, 1) for width in widths)
         self.rescalings = nn.ModuleList(
             [
@@ -82,7 +81,7 @@ class NormFreeDPTHead(BaseDecodeHead):
         self.last = nn.Sequential(nn.Conv2d(channels, channels, 3, padding=1), nn.ReLU())
 
     def forward(self, inputs: Sequence[Tensor]) -> Tensor:
-        """Return logits (B, classes, h * patch, w * patch) of maps (B, D, h, w)."""
+        """Return logits (B, classes, 8 * h, 8 * w) of maps (B, D, h, w)."""
         maps = self._transform_inputs(inputs)
         layers = zip(maps, self.projections, self.rescalings, self.reductions, strict=True)
         levels = [reduce(rescale(project(each))) for each, project, rescale, reduce in layers]
@@ -91,9 +90,8 @@ class NormFreeDPTHead(BaseDecodeHead):
             height, width = levels[level].shape[-2:]
             size = levels[level - 1].shape[-2:] if level else (2 * height, 2 * width)
             fused = self.fusions[level](levels[level], fused, size)
-        logits = self.cls_seg(self.last(fused))
-        size = [side * self.patch for side in maps[0].shape[-2:]]
-        return F.interpolate(logits, size, mode="bilinear", align_corners=self.align_corners)
+        logits: Tensor = self.cls_seg(self.last(fused))
+        return logits
 
 
 class Fusion(nn.Module):

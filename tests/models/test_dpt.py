@@ -14,9 +14,9 @@ def head(**fields) -> NormFreeDPTHead:
 
 
 @pytest.mark.parametrize("grid", [(4, 4), (5, 3), (1, 1)])
-def test_logits_have_the_size_of_the_patches(grid) -> None:
+def test_logits_are_eight_times_finer_than_patches(grid) -> None:
     logits = head()([torch.rand(2, 6, *grid) for _ in range(4)])
-    assert logits.shape == (2, 3, grid[0] * 14, grid[1] * 14)
+    assert logits.shape == (2, 3, grid[0] * 8, grid[1] * 8)
 
 
 def test_every_weight_learns_and_nothing_depends_on_the_batch() -> None:

@@ -22,7 +22,8 @@ SizeText = Annotated[str | None, typer.Option("--size", metavar="WxH", help="Siz
 @app.command()
 def prepare(
     name: Annotated[
-        str, typer.Argument(help="isic2018, hela, suim, cityscapes or cityscapes-semi.")
+        str,
+        typer.Argument(help="isic2018, hela, suim, cityscapes, cityscapes-semi or mitochondria."),
     ],
     root: Root,
     source: Annotated[
@@ -41,7 +42,7 @@ def prepare(
 ) -> None:
     """Turn official raw data into what training reads; run again to continue after a stop.
 
-    ISIC 2018 is downloaded if neither --source nor --archive is given.
+    ISIC 2018 and the mitochondria are downloaded if neither --source nor --archive is given.
 
     Example: im-bench data prepare suim --root data --archive train_val.zip --archive TEST.zip
     """

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveInt, model_validator
 from typing_extensions import Self
 
-from im_bench.methods.base import Method
+from im_bench.methods.base import Choice, Method, Range
 from im_bench.suites.experiment import Experiment
 from im_bench.suites.graph import Stage
 from im_bench.suites.schema import OhemSpec
@@ -84,7 +84,14 @@ class GenerationalMasking(Masking):
         generations: Rounds: the students of one are the candidates of the next.
         erode: Side of the square that erodes the mask; 0 is off.
         dilate: Side of the square that dilates it afterwards; 0 is off.
+        search: What a search may try, by field.
     """
+
+    search: ClassVar[Mapping[str, Range | Choice]] = {
+        "teachers": Choice((2, 3, 4)),
+        "erode": Choice((0, 3, 5)),
+        "dilate": Choice((0, 3, 5)),
+    }
 
     members: PositiveInt = 3
     networks: tuple[NetworkSpec, ...] = ()
@@ -234,16 +241,47 @@ class OnlineMethod(Method):
         title = super().title_of(registry_name(name))
         return f"{title} + IM" if self.im else title
 
-    def build(self, name: str, experiment: Experiment) -> Stage:
-        """Declare the trainings, with Inconsistency Masks their generations, and the scores."""
+    def ranges(self) -> dict[str, Range | Choice]:
+        """Return what a search may try; with masks on top, theirs as well."""
+        masks = self.im.search if self.im else {}
+        return {**super().ranges(), **{f"im.{name}": one for name, one in masks.items()}}
+
+    def label_ranges(self) -> dict[str, Range | Choice]:
+        """Return what decides about pseudo-labels: the method's own fields, and those of the masks.
+
+        Where the teachers' consensus is taught, it counts as certain, so that the method's own
+        fields decide nothing; nor do masks that take nothing out of the pseudo-label.
+        """
+        own = dict(self.label_search)
+        if self.im is None:
+            return own
+        masks = self.im.search if self.im.block_output else {}
+        taught = own if self.im.labels == "own" else {}
+        return {**taught, **{f"im.{field}": tried for field, tried in masks.items()}}
+
+    def label_fields(self) -> dict[str, Any]:
+        """Return the values of what :meth:`label_ranges` names, and what is taught."""
+        if self.im is None:
+            return super().label_fields()
+        own = super().label_fields() if self.im.labels == "own" else {"labels": "consensus"}
+        masks = self.im.search if self.im.block_output else ()
+        return {**own, **{f"im.{field}": getattr(self.im, field) for field in masks}}
+
+    def teacher_stages(self, name: str, experiment: Experiment) -> list[Stage]:
+        """Declare the trainings without masks."""
         own = registry_name(self.method or name)
         count = self.im.members if self.im else self.members
-        candidates = [
+        return [
             self._train(
                 experiment, f"{own}/member{i}", network=self.im.network(i) if self.im else None
             )
             for i in range(1, count + 1)
         ]
+
+    def build(self, name: str, experiment: Experiment) -> Stage:
+        """Declare the trainings, with Inconsistency Masks their generations, and the scores."""
+        own = registry_name(self.method or name)
+        candidates = self.teacher_stages(name, experiment)
         if self.im is None:
             return experiment.evaluate(f"{name}/scores", [candidates])
         labels, generations = [], []

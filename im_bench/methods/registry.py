@@ -30,6 +30,7 @@ BUILT_IN = {
     "segkc": "im_bench.methods.segkc:SegKC",
     "unimatch": "im_bench.methods.unimatch:UniMatch",
     "unimatch-v2": "im_bench.methods.unimatch_v2:UniMatchV2",
+    "daw": "im_bench.methods.daw:DAW",
 }
 
 

@@ -96,6 +96,7 @@ class SegKC(OnlineMethod):
         "prediction_weight": Range(0.01, 1, log=True),
         "temperature": Range(1, 4),
     }
+    label_search: ClassVar = {"threshold": Range(0.0, 0.99)}
     companion: ClassVar = "twin"
 
     threshold: float = Field(0.95, ge=0, le=1)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, TypeVar
 
 from pydantic import Field, NonNegativeFloat
 
@@ -23,6 +23,20 @@ else:
     losses = lazy_module("im_bench.semi.losses")
 
 _Maps = TypeVar("_Maps", "View", "PseudoLabel")
+
+
+class Targets(NamedTuple):
+    """What unlabelled images teach in one step.
+
+    Attributes:
+        label: Of the weak view.
+        partner: Of the view that is pasted.
+        threshold: Confidence from which a pixel teaches, a number or a scalar tensor.
+    """
+
+    label: PseudoLabel
+    partner: PseudoLabel
+    threshold: float | Tensor
 
 
 class UniMatch(FixMatch):
@@ -50,20 +64,35 @@ class UniMatch(FixMatch):
         weak, partner = (twice(each) for each in (step.unlabelled, step.partner))
         box = self.boxes(step, weak)
         strong = self.strong_view(step, weak, partner, box)
-        partner_label = self.partner_label(step, step.partner)
+        partner_logits = step.student.predict(step.normalise(step.partner.images))
         logits, auxiliary, weak_logits, perturbed = self.perturbed_joint(step)
-        label = step.pseudo_label(step.space.activate(weak_logits), step.unlabelled)
+        label, partner_label, threshold = self.targets(step, logits, weak_logits, partner_logits)
         mixed = twice(label).pasted(twice(partner_label), box)
         strong_logits = step.student(step.normalise(strong))
-        step.log("confident", losses.share(label.confidence >= self.threshold, label.valid))
+        step.log("confident", losses.share(label.confidence >= threshold, label.valid))
         return self.weighted(
             step.labelled_loss(logits, auxiliary),
             [
-                unlabelled_loss(step.space, each, view_label, self.threshold)
+                unlabelled_loss(step.space, each, view_label, threshold)
                 for each, view_label in zip(strong_logits.chunk(2), halves(mixed), strict=True)
             ],
-            unlabelled_loss(step.space, perturbed, label, self.threshold),
+            unlabelled_loss(step.space, perturbed, label, threshold),
         )
+
+    def targets(self, step: Step, labelled: Tensor, weak: Tensor, partner: Tensor) -> Targets:
+        """Return what the student's own predictions teach.
+
+        Args:
+            step: The step.
+            labelled: Logits of the labelled images, (B, C, H, W).
+            weak: Of the weak view, in training mode.
+            partner: Of the view that is pasted, in evaluation mode.
+        """
+        label, partner_label = (
+            step.pseudo_label(step.space.activate(logits), view)
+            for logits, view in ((weak, step.unlabelled), (partner, step.partner))
+        )
+        return Targets(label, partner_label, self.threshold)
 
     def perturbed_joint(self, step: Step) -> tuple[Tensor, list[Tensor], Tensor, Tensor]:
         """Decode labelled and weak images together, with a copy of which features are perturbed.

@@ -60,6 +60,7 @@ class UniMatchV2(OnlineMethod):
         "undropped": Range(0, 1),
         "ema": Range(0.9, 0.9999),
     }
+    label_search: ClassVar = {"threshold": Range(0.0, 0.99)}
     companion: ClassVar = "ema"
     deployed: ClassVar = "companion"
 

@@ -150,6 +150,17 @@ class Experiment:
         inputs = {"data": [self.data], "candidates": list(candidates)}
         return self._add("pseudo-label", name, dict(config), inputs)
 
+    def predict(self, name: str, candidates: Sequence[Stage], count: int) -> Stage:
+        """Ask for what the best of the candidates say of the validation images, in probabilities.
+
+        Args:
+            name: Names the stage, such as ``im/predictions``.
+            candidates: Trainings among which the best are chosen, by validation.
+            count: How many are wanted.
+        """
+        inputs = {"data": [self.data], "candidates": list(candidates)}
+        return self._add("predict", name, {"count": count}, inputs)
+
     def evaluate(
         self,
         name: str,
@@ -158,6 +169,8 @@ class Experiment:
         report: str = "last",
     ) -> Stage:
         """Ask for the final scores: the one time that the test images are read.
+
+        Where the suite's scores are of the validation images, they are not.
 
         Args:
             name: Names the stage, such as ``im/scores``.
@@ -168,7 +181,8 @@ class Experiment:
         inputs: dict[str, Sequence[Stage]] = {"data": [self.data]}
         inputs.update({f"generation-{g}": s for g, s in enumerate(generations, 1)})
         inputs.update({f"labels-{g}": [s] for g, s in enumerate(labels, 1)})
-        return self._add("evaluate", name, {"report": report}, inputs)
+        part = {} if self.suite.scores == "test" else {"part": self.suite.scores}
+        return self._add("evaluate", name, {"report": report, **part}, inputs)
 
     def _add(
         self,

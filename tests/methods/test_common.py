@@ -19,6 +19,7 @@ METHODS: dict[str, dict[str, Any]] = {
     "unimatch": SURE,
     "unimatch-v2": SURE,
     "segkc": SURE,
+    "daw": {"threshold": 0.0, "momentum": 1.0},  # statistics, and so the threshold, do not move
 }
 
 

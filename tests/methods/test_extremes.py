@@ -13,7 +13,7 @@ from im_bench.data.label_spaces import IGNORED
 from .steps import losses_of, total
 
 KINDS = ["binary", "multiclass", "multilabel"]
-METHODS = ["supervised", "fixmatch", "unimatch", "crossmatch", "imas", "fpl", "u2pl"]
+METHODS = ["supervised", "fixmatch", "unimatch", "daw", "crossmatch", "imas", "fpl", "u2pl"]
 METHODS += ["unimatch-v2", "segkc"]
 # Thresholds of 0, so that all that could teach does.
 FIELDS: dict[str, dict[str, Any]] = {

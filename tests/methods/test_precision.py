@@ -8,7 +8,7 @@ import torch
 from .steps import losses_of, total
 
 KINDS = ["binary", "multiclass", "multilabel"]
-METHODS = ["supervised", "fixmatch", "unimatch", "crossmatch", "imas", "fpl", "u2pl"]
+METHODS = ["supervised", "fixmatch", "unimatch", "daw", "crossmatch", "imas", "fpl", "u2pl"]
 METHODS += ["unimatch-v2", "segkc"]
 FIELDS = {"u2pl": {"features": 8, "capacity": 50, "capacity_first": 80}}
 

@@ -16,7 +16,7 @@ from im_bench.semi.segmentor import SemiSupervisedSegmentor
 ROOT = Path(__file__).parents[2] / "mm_configs"
 BASE = ROOT / "_base_"
 
-METHODS = ("supervised", "fixmatch", "fpl", "crossmatch", "imas", "u2pl", "unimatch")
+METHODS = ("supervised", "fixmatch", "fpl", "crossmatch", "imas", "u2pl", "unimatch", "daw")
 METHODS += ("unimatch-v2", "segkc")
 NETWORKS = {"unimatch-v2": ("dinov2-s", "dinov2-b"), "segkc": ("dinov2-s",)}
 SPLITS = {"1-16": (186, 2789), "1-8": (372, 2603), "1-4": (744, 2231), "1-2": (1488, 1487)}
@@ -57,7 +57,7 @@ def test_there_is_a_config_for_each_method_and_split_with_and_without_masks() ->
     expected = {f"{f}/{method}_{network}_cs_{split}.py" for f, method, split, network in CONFIGS}
     found = {str(path.relative_to(ROOT)) for path in ROOT.glob("[!_]*/*.py")}
     assert found == expected
-    assert len(found) == 80
+    assert len(found) == 88
 
 
 @pytest.mark.parametrize(("folder", "method", "split", "network"), CONFIGS)

@@ -222,6 +222,15 @@ def test_members_of_several_architectures_label_together(tmp_path: Path) -> None
     assert len(first) == 1  # the member that both have is trained once
 
 
+@pytest.mark.parametrize("name", ["cityscapes-daw", "mitochondria", "mitochondria-small"])
+def test_daw_and_what_it_builds_on_are_there_without_and_with_masks(
+    name: str, tmp_path: Path
+) -> None:
+    plan = make_plan(BUILT_IN / f"{name}.yaml", tmp_path / "runs", tmp_path / "data")
+    methods = {"supervised", "fixmatch", "unimatch", "daw"}
+    assert {cell.method for cell in plan.cells} == methods | {f"{m}+im" for m in methods}
+
+
 def test_variants_of_a_method_can_be_told_apart(make: Make) -> None:
     plan = make(methods={"im": METHODS["im"], "im-4": {**METHODS["im"], "method": "im"}})
     titles = {cell.method: cell.title for cell in plan.cells}

@@ -20,9 +20,15 @@ from im_bench.training.scalars import read_rows
 
 from .conftest import SIZE, train_config, write_arrays
 
-METHODS = ["supervised", "fixmatch", "fpl", "crossmatch", "imas", "u2pl", "unimatch"]
+METHODS = ["supervised", "fixmatch", "fpl", "crossmatch", "imas", "u2pl", "unimatch", "daw"]
 METHODS += ["unimatch-v2", "segkc"]
-PARTNERS = {"fixmatch": "same", "unimatch": "same", "fpl": "other", "crossmatch": "other"}
+PARTNERS = {
+    "fixmatch": "same",
+    "unimatch": "same",
+    "daw": "same",
+    "fpl": "other",
+    "crossmatch": "other",
+}
 # Memory for large images and long trainings, which these are not.
 SMALL: dict[str, dict[str, Any]] = {"u2pl": {"capacity": 64, "queries": 8, "negatives": 4}}
 

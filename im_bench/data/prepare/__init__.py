@@ -6,7 +6,14 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from im_bench.data.prepare import cityscapes, cityscapes_semi, hela, isic2018, suim
+from im_bench.data.prepare import (
+    cityscapes,
+    cityscapes_semi,
+    hela,
+    isic2018,
+    mitochondria,
+    suim,
+)
 from im_bench.data.prepare.download import download
 from im_bench.data.prepare.pipeline import Progress, Request, check_folder_is_free, run
 from im_bench.data.prepare.recipe import Recipe, Size
@@ -17,7 +24,7 @@ RECIPES: dict[str, Recipe] = {
 }
 """The data sets of the from-scratch study, each with a drawn twin."""
 SEMI = cityscapes_semi.RECIPE
-ALL_RECIPES = {**RECIPES, SEMI.name: SEMI}
+ALL_RECIPES = {**RECIPES, **{each.name: each for each in (SEMI, mitochondria.RECIPE)}}
 
 
 def find_recipe(name: str) -> Recipe:
@@ -50,7 +57,8 @@ def prepare(
     an interrupted run are kept.
 
     Args:
-        name: ``isic2018``, ``hela``, ``suim``, ``cityscapes`` or ``cityscapes-semi``.
+        name: ``isic2018``, ``hela``, ``suim``, ``cityscapes``, ``cityscapes-semi`` or
+            ``mitochondria``.
         sources: Raw folders, archives and folders of the official archives; none to download the
             data set where that is allowed. For ``cityscapes-semi`` also folders with the original
             lists of the label partitions, which are downloaded otherwise.

@@ -111,6 +111,8 @@ class Recipe:
         colour_masks: Masks are read as ``(H, W, 3)`` BGR instead of ``(H, W)`` grey.
         masks_may_differ: Masks of another size than their image occur in the official data;
             they are brought to the image's size (nearest neighbour).
+        volumes: Regular expression of the paths of multi-page TIFF files, whose slices are the raw
+            images and masks (``PATH/0`` and so on), or None.
     """
 
     name: str
@@ -125,6 +127,7 @@ class Recipe:
     labelled_pieces: bool = False
     colour_masks: bool = False
     masks_may_differ: bool = False
+    volumes: str | None = None
 
     @property
     def downloadable(self) -> bool:

@@ -64,7 +64,7 @@ class Cards:
 
     def card(self, stage: Stage) -> StageCard | None:
         """Return a stage's card, or None if it is none of a kind that becomes a run."""
-        users = self._users[stage.key]
+        users = self._users.get(stage.key)
         if stage.kind not in KINDS or not users:
             return None
         suite, budget = self._plan.suite.name, self._plan.budget

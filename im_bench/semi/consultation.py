@@ -32,20 +32,21 @@ class Projection(nn.Module):
         self.projections = nn.ModuleList(_pointwise(*pair, layers) for pair in pairs)
 
     def forward(
-        self, maps: Sequence[Tensor], other: Sequence[Tensor]
+        self, maps: Sequence[Tensor], other: Sequence[Tensor], follows: bool = False
     ) -> list[tuple[Tensor, Tensor]]:
         """Return pairs of float32 maps of one shape: projected ones, and the other network's.
 
         Args:
             maps: Of the one network.
-            other: Of the other network; no gradient flows into them. Their size may differ.
+            other: Of the other network. Their size may differ.
+            follows: Whether gradients flow into the other network, too.
         """
         pairs = []
         with torch.autocast(maps[0].device.type, enabled=False):
             for project, mine, theirs in zip(
                 self.projections, maps[-self.levels :], other[-self.levels :], strict=True
             ):
-                target = theirs.detach().float()
+                target = (theirs if follows else theirs.detach()).float()
                 projected = project(mine.float())
                 if projected.shape[-2:] != target.shape[-2:]:
                     projected = F.interpolate(
@@ -82,17 +83,19 @@ def feature_loss(
     return torch.stack(losses).mean()
 
 
-def divergence(logits: Tensor, target: Tensor, temperature: float) -> Tensor:
+def divergence(logits: Tensor, target: Tensor, temperature: float, follows: bool = False) -> Tensor:
     """Return the Kullback-Leibler divergence from what another network says, float32 (B, H, W).
 
     Args:
         logits: Of softmaxes, (B, K, H, W).
-        target: The other network's; no gradient flows into them.
+        target: The other network's.
         temperature: Divides both; its square multiplies the divergence, so that gradients keep
             their size.
+        follows: Whether gradients flow into the target, too.
     """
     mine = (logits.float() / temperature).log_softmax(1)
-    theirs = (target.detach().float() / temperature).log_softmax(1)
+    theirs = target if follows else target.detach()
+    theirs = (theirs.float() / temperature).log_softmax(1)
     each = F.kl_div(mine, theirs, reduction="none", log_target=True)
     return each.sum(1) * temperature**2
 

@@ -132,6 +132,28 @@ def test_projections_are_kept_in_checkpoints(heterogeneous):
         assert deep[name].shape == (width, width, 1, 1)
 
 
+def test_the_consulted_network_follows_if_asked_to(heterogeneous, batch):
+    gradients = {}
+    for follows in (False, True):
+        model = heterogeneous(consulted_follows=follows)
+        losses_of(model, batch(count=4))["prediction.loss"].backward()
+        gradients[follows] = model.student.decode_head.conv_seg.weight.grad
+    assert not torch.equal(gradients[False], gradients[True])
+
+
+def test_labelled_images_and_confident_pixels_are_consulted_on_if_asked_to(heterogeneous, batch):
+    raw = batch(count=4)
+    plain = losses_of(heterogeneous(), raw)
+    both = losses_of(heterogeneous(consult_labelled=True), raw)
+    assert both["labelled.loss"] == plain["labelled.loss"]
+    for name in ("feature.loss", "prediction.loss"):
+        assert both[name] > plain[name]
+    fields = {"threshold": 1.0, "prediction_pixels": "confident"}
+    nobody = losses_of(heterogeneous(**fields), raw)
+    assert nobody["prediction.loss"] == 0
+    assert nobody["feature.loss"] == plain["feature.loss"]
+
+
 def test_labels_may_come_from_training_mode(heterogeneous, batch):
     raw = batch(count=4)
     modes = {

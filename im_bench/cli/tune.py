@@ -37,6 +37,7 @@ from im_bench.cli.options import (
     read_seed,
 )
 from im_bench.cli.run import command_line, run_cells, show_table, tell
+from im_bench.cli.tune_show import list_studies, show
 from im_bench.errors import ImBenchError, unknown_name
 
 if TYPE_CHECKING:
@@ -46,6 +47,8 @@ if TYPE_CHECKING:
     from im_bench.tuning.session import Choices, Ran, Task
 
 app = typer.Typer(invoke_without_command=True)
+app.command("show")(show)
+app.command("list")(list_studies)
 
 OBJECTIVES = ("training", "pseudo-labels")
 

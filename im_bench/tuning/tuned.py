@@ -104,15 +104,18 @@ def best_of(definition: Definition, records: Sequence[TrialRecord]) -> TrialReco
 
     Of pseudo-labels it is the one with the best balance of quality and coverage.
     """
+    return next(iter(ranked(definition, records)), None)
+
+
+def ranked(definition: Definition, records: Sequence[TrialRecord]) -> list[TrialRecord]:
+    """Return the complete trials that keep to the constraints, as `best_of` ranks them."""
     complete = [
         record for record in records if record.state is TrialState.COMPLETE and record.feasible
     ]
-    if not complete:
-        return None
     if definition.objective == "pseudo-labels":
-        return max(complete, key=lambda record: balance(*record.values))
-    sign = 1 if higher_is_better(definition.metric) else -1
-    return max(complete, key=lambda record: sign * record.values[0])
+        return sorted(complete, key=lambda record: balance(*record.values), reverse=True)
+    higher = higher_is_better(definition.metric)
+    return sorted(complete, key=lambda record: record.values[0], reverse=higher)
 
 
 def tuned_of(study: Study) -> Tuned:
@@ -154,13 +157,14 @@ def tuned_of(study: Study) -> Tuned:
 def default_of(definition: Definition, records: Sequence[TrialRecord]) -> TrialRecord | None:
     """Return the trial that had the method's own values, or None if they were not tried."""
     for record in records:
-        own = {name: _own_value(definition.fields, name) for name in record.params}
+        own = {name: own_value(definition.fields, name) for name in record.params}
         if record.params and record.counts and dict(record.params) == own:
             return record
     return None
 
 
-def _own_value(fields: Mapping[str, Any], name: str) -> Any:
+def own_value(fields: Mapping[str, Any], name: str) -> Any:
+    """Return a value of the method's own, by its dotted name; None where a part is not set."""
     value: Any = fields
     for part in name.split("."):
         value = value.get(part) if isinstance(value, Mapping) else None

@@ -25,6 +25,10 @@ MASKED = "+im"
 """What the name of a method ends in that has Inconsistency Masks on top."""
 
 
+_NOT_OF_A_TRAINING = {"method", "members", "im", "training", "twin"}
+"""Fields of a method that are not part of a training's ``method``."""
+
+
 class Masking(BaseModel):
     """How Inconsistency Masks act on an online method.
 
@@ -42,6 +46,28 @@ class Masking(BaseModel):
     block_output: bool = True
 
 
+class NetworkSpec(BaseModel):
+    """A network beside the data set's own: the same fields as in its ``model``.
+
+    Images are normalised as for the data set's own.
+
+    Attributes:
+        backbone: Config of a registered backbone.
+        decode_head: Config of a registered decode head.
+        neck: Config of a neck between the two, or none.
+        auxiliary_head: Config of a further head, or none.
+        custom_imports: Modules to import first, beside those of the data set's own.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    backbone: dict[str, Any]
+    decode_head: dict[str, Any]
+    neck: dict[str, Any] | None = None
+    auxiliary_head: dict[str, Any] | None = None
+    custom_imports: tuple[str, ...] = ()
+
+
 class GenerationalMasking(Masking):
     """Inconsistency Masks from frozen teachers: the best of several trainings of the method itself.
 
@@ -50,6 +76,9 @@ class GenerationalMasking(Masking):
 
     Attributes:
         members: Trainings among which the teachers are chosen.
+        networks: Other networks among the members, which have the data set's own and these in
+            turn; students have the data set's own. So teachers of several architectures label
+            together, where ``teachers`` is ``members``.
         teachers: How many of them label together.
         students: Trainings with masks per generation; the best by validation is scored.
         generations: Rounds: the students of one are the candidates of the next.
@@ -65,6 +94,7 @@ class GenerationalMasking(Masking):
     }
 
     members: PositiveInt = 3
+    networks: tuple[NetworkSpec, ...] = ()
     teachers: int = Field(default=2, ge=2)
     students: PositiveInt = 1
     generations: PositiveInt = 1
@@ -81,6 +111,19 @@ class GenerationalMasking(Masking):
                     "among which the teachers are chosen"
                 )
         return self
+
+    @model_validator(mode="after")
+    def _members_for_networks(self) -> Self:
+        if len(self.networks) >= self.members:
+            raise ValueError(
+                f"{len(self.networks)} networks beside the data set's own need more than "
+                f"{self.members} members"
+            )
+        return self
+
+    def network(self, member: int) -> NetworkSpec | None:
+        """Return the network of a member, counted from 1; None: the data set's own."""
+        return (None, *self.networks)[(member - 1) % (len(self.networks) + 1)]
 
     def labelling(self) -> dict[str, Any]:
         """Return how labels are made (the config of ``pseudo-label``)."""
@@ -133,6 +176,7 @@ class OnlineMethod(Method):
         partner: Whether each unlabelled image comes with a second weak view to paste from: of the
             ``same`` photograph, of an ``other`` one, or ``none``.
         training: What the method's published recipe has otherwise than the suite.
+        twin: The network of the ``twin``, if it is another than the data set's.
         im: Inconsistency Masks on top, or None. ``METHOD+im`` in a suite switches them on.
     """
 
@@ -143,7 +187,14 @@ class OnlineMethod(Method):
     members: PositiveInt = 1
     partner: Literal["none", "same", "other"] = "none"
     training: TrainingOverrides | None = None
+    twin: NetworkSpec | None = None
     im: GenerationalMasking | None = None
+
+    @model_validator(mode="after")
+    def _twin_of_a_network(self) -> Self:
+        if self.twin is not None and self.companion != "twin":
+            raise ValueError(f"{self.title} trains no second network: remove twin")
+        return self
 
     @abstractmethod
     def losses(self, step: Step) -> Mapping[str, Tensor]:
@@ -165,6 +216,18 @@ class OnlineMethod(Method):
 
         Args:
             student: The segmentor that is trained.
+            space: What labels mean.
+        """
+        return {}
+
+    def twin_state(
+        self, student: nn.Module, twin: nn.Module, space: LabelSpace
+    ) -> dict[str, nn.Module]:
+        """Return modules between two networks, which are kept as those of :meth:`state` are.
+
+        Args:
+            student: The segmentor that is trained.
+            twin: The other one, which may be of another architecture.
             space: What labels mean.
         """
         return {}
@@ -208,7 +271,12 @@ class OnlineMethod(Method):
         """Declare the trainings without masks."""
         own = registry_name(self.method or name)
         count = self.im.members if self.im else self.members
-        return [self._train(experiment, f"{own}/member{i}") for i in range(1, count + 1)]
+        return [
+            self._train(
+                experiment, f"{own}/member{i}", network=self.im.network(i) if self.im else None
+            )
+            for i in range(1, count + 1)
+        ]
 
     def build(self, name: str, experiment: Experiment) -> Stage:
         """Declare the trainings, with Inconsistency Masks their generations, and the scores."""
@@ -229,14 +297,22 @@ class OnlineMethod(Method):
             generations.append(candidates)
         return experiment.evaluate(f"{name}/scores", generations, labels)
 
-    def _train(self, experiment: Experiment, name: str, pseudo: Stage | None = None) -> Stage:
-        fields = self.model_dump(mode="json", exclude={"method", "members", "im", "training"})
+    def _train(
+        self,
+        experiment: Experiment,
+        name: str,
+        pseudo: Stage | None = None,
+        network: NetworkSpec | None = None,
+    ) -> Stage:
+        fields = self.model_dump(mode="json", exclude=_NOT_OF_A_TRAINING)
         return experiment.train_online(
             name,
             {"name": registry_name(name.partition("/")[0]), **fields},
             overrides=self.training.model_dump(exclude_none=True) if self.training else None,
             pseudo=pseudo,
             masking=self.im.acting() if self.im and pseudo else None,
+            twin=self.twin.model_dump(mode="json") if self.twin else None,
+            model=network.model_dump(mode="json") if network else None,
         )
 
 

@@ -164,7 +164,12 @@ class Streams(NamedTuple):
 
 def twice(maps: _Maps) -> _Maps:
     """Return the batch of a view or of pseudo-labels, followed by itself."""
-    repeated: list[Any] = [None if each is None else torch.cat([each, each]) for each in maps]
+    return repeat(maps, 2)
+
+
+def repeat(maps: _Maps, times: int) -> _Maps:
+    """Return the batch of a view or of pseudo-labels several times, one after another."""
+    repeated: list[Any] = [None if each is None else torch.cat([each] * times) for each in maps]
     return type(maps)(*repeated)
 
 

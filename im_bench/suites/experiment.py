@@ -98,6 +98,8 @@ class Experiment:
         overrides: Mapping[str, Any] | None = None,
         pseudo: Stage | None = None,
         masking: Mapping[str, Any] | None = None,
+        twin: Mapping[str, Any] | None = None,
+        model: Mapping[str, Any] | None = None,
     ) -> Stage:
         """Ask for a training that sees labelled and unlabelled images together.
 
@@ -108,8 +110,14 @@ class Experiment:
             pseudo: A pseudo-label stage with the teachers' consensus on every unlabelled image.
             masking: How Inconsistency Masks act: fields of
                 :class:`im_bench.methods.online.Masking`.
+            twin: The network of the method's twin, if it is another than the data set's.
+            model: Fields of the network that differ from the data set's; modules to import come on
+                top of the data set's.
         """
         spec, overrides = self.spec, overrides or {}
+        if model is not None:
+            modules = (*spec.model.custom_imports, *model.get("custom_imports", ()))
+            model = {**model, "custom_imports": modules}
         views = {
             "crop": spec.crop,
             "scale": spec.scale if spec.crop or overrides.get("crop") else None,
@@ -119,7 +127,14 @@ class Experiment:
         return self.train(
             name,
             pseudo=pseudo,
-            extra={**views, **overrides, "method": dict(method), "masking": masking},
+            model=model,
+            extra={
+                **views,
+                **overrides,
+                "method": dict(method),
+                "masking": masking,
+                **({"twin": dict(twin)} if twin else {}),
+            },
         )
 
     def pseudo_label(

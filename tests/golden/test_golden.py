@@ -13,10 +13,34 @@ from pathlib import Path
 
 import pytest
 
-from . import crossmatch, daw, evaluate, fixmatch, fpl, im, imas, rankmatch, u2pl, unimatch
+from . import (
+    crossmatch,
+    daw,
+    evaluate,
+    fixmatch,
+    fpl,
+    im,
+    imas,
+    rankmatch,
+    u2pl,
+    unimatch,
+    unimatch_v2,
+)
 from .compare import DIFFERENCES, LOSSES, NOT_COVERED, Adapter, Tolerance, differences, load
 
-FAMILIES = (im, fixmatch, unimatch, daw, evaluate, crossmatch, imas, fpl, u2pl, rankmatch)
+FAMILIES = (
+    im,
+    fixmatch,
+    unimatch,
+    unimatch_v2,
+    daw,
+    evaluate,
+    crossmatch,
+    imas,
+    fpl,
+    u2pl,
+    rankmatch,
+)
 ADAPTERS: dict[str, Adapter] = {}
 TOLERANCES: dict[str, dict[str, Tolerance]] = {}
 FLOATS: dict[str, Tolerance] = {}

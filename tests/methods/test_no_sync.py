@@ -16,17 +16,8 @@ from im_bench.semi import random_ops, strong_views
 from .steps import losses_of, total
 
 KINDS = ["binary", "multiclass", "multilabel"]
-METHODS = [
-    "supervised",
-    "fixmatch",
-    "unimatch",
-    "daw",
-    "rankmatch",
-    "crossmatch",
-    "imas",
-    "fpl",
-    "u2pl",
-]
+METHODS = ["supervised", "fixmatch", "unimatch", "daw", "rankmatch", "crossmatch", "imas"]
+METHODS += ["fpl", "u2pl", "unimatch-v2", "segkc"]
 FIELDS = {"u2pl": {"features": 8, "capacity": 50, "capacity_first": 80}}
 WAITS = {"_local_scalar_dense", "is_nonzero", "nonzero", "masked_select", "_unique2", "equal"}
 

@@ -192,6 +192,38 @@ def test_study_a_has_each_method_without_and_with_masks(tmp_path: Path) -> None:
     assert plan.closure([imas.finals[1]])[-2].config["method"]["skip_undrawn"]
 
 
+def test_study_a_with_dinov2_has_a_senior_beside_the_junior(tmp_path: Path) -> None:
+    plan = make_plan(BUILT_IN / "cityscapes-dinov2.yaml", tmp_path / "runs", tmp_path / "data")
+    methods = {"supervised", "unimatch-v2", "segkc"}
+    assert {cell.method for cell in plan.cells} == methods | {f"{m}+im" for m in methods}
+    assert len({cell.data for cell in plan.cells}) == 4
+    for name in ("segkc", "segkc+im"):
+        stages = plan.stages_of(plan.cell(f"cityscapes-1-8/file/{name}"))
+        trained = [stage.config for stage in stages if stage.kind == "train"]
+        assert {each["model"]["backbone"]["size"] for each in trained} == {"s"}
+        assert {each["twin"]["backbone"]["size"] for each in trained} == {"b"}
+        assert all("twin" not in each["method"] for each in trained)
+
+
+def test_members_of_several_architectures_label_together(tmp_path: Path) -> None:
+    plan = make_plan(BUILT_IN / "camvid-dinov2.yaml", tmp_path / "runs", tmp_path / "data")
+    cells = {name: plan.cell(f"camvid/0.25/unimatch-v2{name}") for name in ("+im", "-mixed+im")}
+    kinds = {}
+    for name, cell in cells.items():
+        (labels,) = (each for each in plan.stages_of(cell) if each.kind == "pseudo-label")
+        candidates = [plan.graph[key] for key in labels.inputs["candidates"]]
+        kinds[name] = [each.config["model"]["backbone"]["type"] for each in candidates]
+        assert all("im_bench.models.dpt" in e.config["model"]["custom_imports"] for e in candidates)
+        student = next(each for each in plan.stages_of(cell) if each.slug.endswith("student1"))
+        assert student.config["model"]["backbone"]["type"] == "DINOv2"
+    assert kinds == {"+im": ["DINOv2", "DINOv2"], "-mixed+im": ["DINOv2", "ResNetV1c"]}
+    first = {
+        next(each.key for each in plan.stages_of(cell) if each.slug.endswith("member1"))
+        for cell in cells.values()
+    }
+    assert len(first) == 1  # the member that both have is trained once
+
+
 @pytest.mark.parametrize("name", ["cityscapes-daw", "mitochondria", "mitochondria-small"])
 def test_daw_and_what_it_builds_on_are_there_without_and_with_masks(
     name: str, tmp_path: Path
@@ -203,7 +235,8 @@ def test_daw_and_what_it_builds_on_are_there_without_and_with_masks(
 
 def test_pascal_has_reported_numbers_beside_it(tmp_path: Path) -> None:
     plan = make_plan(BUILT_IN / "pascal.yaml", tmp_path / "runs", tmp_path / "data")
-    methods = {"supervised", "fixmatch", "unimatch", "rankmatch", "u2pl", "imas"}
+    methods = {"supervised", "fixmatch", "unimatch", "daw", "rankmatch", "unimatch-v2"}
+    methods |= {"u2pl", "imas"}
     assert {cell.method for cell in plan.cells} == methods | {f"{m}+im" for m in methods}
     protocols = {
         (each.backbone, each.family, each.split)

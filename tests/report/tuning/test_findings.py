@@ -68,6 +68,10 @@ def test_own_values_that_were_pruned_or_never_tried(storage: StudyStorage) -> No
     waiting.enqueue_trial(dict(OWN))
     found = findings(waiting, storage.name)
     assert (found.own, found.own_pending) == (None, True)
+    assert lose_one(storage, waiting) == 0
+    again = findings(waiting, storage.name).own  # the trial that goes on for the lost one
+    assert again is not None
+    assert (again.number, again.state) == (1, TrialState.WAITING)
 
 
 def test_what_decides_is_important_and_what_does_not_is_not(storage: StudyStorage) -> None:

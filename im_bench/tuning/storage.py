@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 import re
+import time
 import uuid
 import warnings
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import ExitStack, contextmanager, suppress
+from copy import deepcopy
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -37,7 +39,7 @@ def storage_name(given: str | None, out: Path) -> str:
     """
     if given is None:
         return str(out / JOURNAL)
-    if given.startswith("sqlite"):
+    if re.match(r"sqlite(\+\w+)?:", given):
         raise ImBenchError(
             f"--storage {given}: SQLite cannot be written by several processes: name a file for a "
             "journal, or a PostgreSQL database, postgresql://USER@HOST/NAME"
@@ -100,33 +102,48 @@ class StudyStorage:
         if database := self.database:
             database.record_heartbeat(trial_id)
 
-    def fail_lost(self, study: Study) -> list[int]:
+    def fail_lost(self, study: Study, mine: Collection[int] = ()) -> list[int]:
         """Fail the trials whose worker is dead, and queue the same values anew.
 
         What their trainings had reached in a results folder that is shared is not lost: the new
         trial's stages are the old one's.
 
+        Args:
+            study: The study.
+            mine: Numbers of the trials that this process works on.
+
         Returns:
             The numbers of these trials.
         """
+        running = (trial for trial in _running(study) if trial.number not in mine)
+        lost = [trial for trial in running if self._is_lost(study, trial)]
+        return [trial.number for trial in lost if self._queue_again(study, trial)]
+
+    def give_back(self, study: Study, mine: Collection[int]) -> None:
+        """Let others, or the next session, go on with trials that this process works on."""
+        for trial in _running(study):
+            if trial.number in mine:
+                self._queue_again(study, trial)
+
+    def _queue_again(self, study: Study, trial: FrozenTrial) -> bool:
+        """Fail a trial and queue its values; return False if another did so, or it is over."""
         from optuna.exceptions import UpdateFinishedTrialError
+        from optuna.storages import RetryHeartbeatStaleTrialCallback
         from optuna.trial import TrialState
 
-        lost = []
-        for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
-            if not self._is_lost(study, trial):
-                continue
-            # Of several that notice it, one wins.
-            with suppress(UpdateFinishedTrialError):
-                if self.optuna.set_trial_state_values(trial._trial_id, state=TrialState.FAIL):
-                    _queue_again(study, trial)
-                    lost.append(trial.number)
-        return lost
+        # Of several that notice it, one wins.
+        with suppress(UpdateFinishedTrialError), no_warnings():
+            if self.optuna.set_trial_state_values(trial._trial_id, state=TrialState.FAIL):
+                again = deepcopy(trial)  # What Optuna returned is its own, and is changed here.
+                again._user_attrs.pop(WORKER, None)  # Else whoever asks next passes for the dead.
+                RetryHeartbeatStaleTrialCallback()(study, again)
+                return True
+        return False
 
     def _is_lost(self, study: Study, trial: FrozenTrial) -> bool:
         worker = trial.user_attrs.get(WORKER)
         if worker == self.worker:
-            return False
+            return True  # The storage could not be reached just when this trial was to begin.
         if worker is None:  # It died between asking for the trial and saying so.
             began = trial.datetime_start or datetime.min
             return datetime.now() - began > timedelta(seconds=STALE_SECONDS)
@@ -136,11 +153,29 @@ class StudyStorage:
         return not watch.alive()
 
 
-def _queue_again(study: Study, trial: FrozenTrial) -> None:
-    from optuna.storages import RetryHeartbeatStaleTrialCallback
+def _running(study: Study) -> list[FrozenTrial]:
+    from optuna.trial import TrialState
 
-    with _no_warnings():
-        RetryHeartbeatStaleTrialCallback()(study, trial)
+    return study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
+
+
+def is_outage(error: Exception) -> bool:
+    """Return whether a storage could not be reached, which may pass."""
+    from optuna.exceptions import StorageInternalError
+
+    if isinstance(error, (StorageInternalError, OSError)):
+        return True
+    return type(error).__module__.startswith("sqlalchemy")
+
+
+@contextmanager
+def outages_pass() -> Iterator[None]:
+    """Leave out the block, or its rest, where the storage cannot be reached."""
+    try:
+        yield
+    except Exception as error:
+        if not is_outage(error):
+            raise
 
 
 def history_of(trial: FrozenTrial) -> list[int]:
@@ -180,17 +215,8 @@ def open_storage(name: str) -> StudyStorage:
 
 
 def _database(name: str) -> RDBStorage:
-    from optuna.storages import RDBStorage
-
     try:
-        with _no_warnings():
-            return RDBStorage(
-                # Which driver this means depends on the version of SQLAlchemy.
-                re.sub("^postgres(ql)?://", "postgresql+psycopg://", name),
-                engine_kwargs={"pool_pre_ping": True},
-                heartbeat_interval=max(1, round(HEARTBEAT_SECONDS)),
-                grace_period=max(2, round(STALE_SECONDS)),
-            )
+        return _connect(name)
     except ImportError as error:
         raise ImBenchError(
             f"{shown(name)} needs a package that is not installed ({error}): for PostgreSQL "
@@ -203,6 +229,28 @@ def _database(name: str) -> RDBStorage:
             f"({reason[0] if reason else type(error).__name__}): check --storage, and whether its "
             "server runs"
         ) from None
+
+
+def _connect(name: str, tries: int = 10) -> RDBStorage:
+    from optuna.storages import RDBStorage
+    from sqlalchemy.exc import IntegrityError, ProgrammingError
+
+    while True:
+        tries -= 1
+        try:
+            with no_warnings():
+                return RDBStorage(
+                    # Which driver this means depends on the version of SQLAlchemy.
+                    re.sub("^postgres(ql)?://", "postgresql+psycopg://", name),
+                    engine_kwargs={"pool_pre_ping": True},
+                    heartbeat_interval=max(1, round(HEARTBEAT_SECONDS)),
+                    grace_period=max(2, round(STALE_SECONDS)),
+                )
+        except (IntegrityError, ProgrammingError):
+            # Workers that begin together make the same tables, and all but one of them fail.
+            if not tries:
+                raise
+            time.sleep(0.1 + os.getpid() % 10 / 10)
 
 
 def _shown_safely(name: str) -> str:
@@ -220,8 +268,8 @@ def quiet() -> None:
 
 
 @contextmanager
-def _no_warnings() -> Iterator[None]:
-    """Accept that heartbeats and their callback may still change in Optuna."""
+def no_warnings() -> Iterator[None]:
+    """Be told nothing by Optuna: that parts may still change, that heartbeats are not its own."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield

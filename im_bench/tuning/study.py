@@ -121,6 +121,19 @@ def fields_of(method: Method) -> dict[str, Any]:
     return method.model_dump(mode="json", exclude={"method"})
 
 
+def check_name(name: str) -> None:
+    """Check a name that the user gives a study, which is also a suite's and a folder's.
+
+    Raises:
+        ImBenchError: It cannot be one.
+    """
+    if not re.fullmatch(r"[a-z0-9][a-z0-9._-]*", name):
+        raise ImBenchError(
+            f"--study {name!r}: a name has small letters, digits, '.', '_' and '-', and begins "
+            "with a letter or digit"
+        )
+
+
 def open_study(
     storage: StudyStorage,
     definition: Definition,
@@ -206,7 +219,7 @@ class TrialState(str, Enum):
     COMPLETE = "complete"
     PRUNED = "pruned"
     FAILED = "failed"
-    LOST = "lost"  # its worker died; another trial goes on with the same values
+    LOST = "lost"  # its worker died or was stopped; another trial goes on with the same values
     SURPLUS = "surplus"  # two workers asked for the last one
 
 
@@ -255,7 +268,7 @@ def _record(trial: FrozenTrial, successor: int | None) -> TrialRecord:
         if SURPLUS in attributes:
             state, reason = TrialState.SURPLUS, "came after the last one"
         elif successor is not None:
-            state, reason = TrialState.LOST, f"its worker died; trial {successor} goes on for it"
+            state, reason = TrialState.LOST, f"its worker ended; trial {successor} goes on for it"
     elif state is TrialState.PRUNED:
         reason = str(attributes.get(PRUNED_AT, ""))
     return TrialRecord(

@@ -197,7 +197,14 @@ class Search:
             self.tell(f"trial {trial.number}: {_words(trial.params)} are impossible: {problem}")
             return True
         name = trial_name(self.name, trial.number)
-        cells = self.add_cells({name: with_params(self.method, self.name, trial.params)})
+        try:
+            cells = self.add_cells({name: with_params(self.method, self.name, trial.params)})
+        except ImBenchError as error:
+            trial.set_user_attr(FAILURE, str(error))
+            self._end(trial.number, "FAIL")
+            self.failures.append(trial.number)
+            self.tell(f"trial {trial.number}: failed: {error}")
+            return True
         live = LiveTrial(trial, instances_of(self.plan, cells))
         self.live[trial.number] = live
         run.want([live.current.final])

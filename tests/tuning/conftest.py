@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from io import StringIO
 from pathlib import Path
@@ -62,11 +63,13 @@ class Laboratory:
         folder: Where all of it lies.
         storage: The journal, or a database's URL.
         started: Searches that were started.
+        exits: What is left when the test is over.
     """
 
     folder: Path
     storage: str = ""
     started: list[subprocess.Popen[bytes]] = field(default_factory=list)
+    exits: ExitStack = field(default_factory=ExitStack)
 
     def __post_init__(self) -> None:
         self.suite.write_text(SUITE)
@@ -174,7 +177,8 @@ def lab(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Laboratory]
     light.light_kinds(monkeypatch)
     monkeypatch.setattr(local, "PRELOAD", light.PRELOAD)
     made = Laboratory(tmp_path)
-    yield made
+    with made.exits:
+        yield made
     for process in made.started:  # Those that a test that failed has left.
         if process.poll() is None:
             process.kill()

@@ -9,7 +9,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, RootModel, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    RootModel,
+    ValidationError,
+    model_validator,
+)
 from typing_extensions import Self
 
 from im_bench.errors import ImBenchError, unknown_name
@@ -83,7 +91,15 @@ class _RangeSpec(BaseModel):
         return self
 
 
-_Choices = Annotated[list[bool | int | float | str], Field(min_length=1)]
+def _different(values: list[Any]) -> list[Any]:
+    if len(set(values)) < len(values):
+        raise ValueError("a value stands there twice")
+    return values
+
+
+_Choices = Annotated[
+    list[bool | int | float | str], Field(min_length=1), AfterValidator(_different)
+]
 
 
 class _SpaceFile(RootModel[dict[str, _RangeSpec | _Choices]]):

@@ -22,6 +22,7 @@ from im_bench.runner.locks import HEARTBEAT_SECONDS, STALE_SECONDS, Lock, LockWa
 
 if TYPE_CHECKING:
     from optuna.storages import BaseStorage, RDBStorage
+    from optuna.storages.journal import JournalFileOpenLock
     from optuna.study import Study
     from optuna.trial import FrozenTrial
 
@@ -200,7 +201,9 @@ def open_storage(name: str) -> StudyStorage:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         # A file's exclusive creation, which holds on network folders as well.
-        storage = JournalStorage(JournalFileBackend(name, JournalFileOpenLock(name)))
+        lock = JournalFileOpenLock(name)
+        _cut_torn_end(path, lock)
+        storage = JournalStorage(JournalFileBackend(name, lock))
     except OSError as error:
         raise ImBenchError(
             f"the journal {name} cannot be opened ({error.strerror or error}): name another file "
@@ -212,6 +215,21 @@ def open_storage(name: str) -> StudyStorage:
             "--storage"
         ) from None
     return StudyStorage(name, storage, worker)
+
+
+def _cut_torn_end(path: Path, lock: JournalFileOpenLock) -> None:
+    """Remove an entry that a full disk or a loss of power has cut short.
+
+    Nobody has acted on it; but the next one would be written behind it, into the same line.
+    """
+    from optuna.storages.journal._file import get_lock_file
+
+    if not path.is_file():
+        return
+    with get_lock_file(lock), path.open("r+b") as file:
+        content = file.read()
+        if not content.endswith(b"\n"):
+            file.truncate(content.rfind(b"\n") + 1)
 
 
 def _database(name: str) -> RDBStorage:

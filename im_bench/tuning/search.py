@@ -16,7 +16,14 @@ from im_bench.runner.scheduler import PlanRun
 from im_bench.suites.graph import Stage
 from im_bench.suites.plan import Cell, Plan
 from im_bench.tuning.space import Space, problem_of
-from im_bench.tuning.storage import WORKER, StudyStorage, is_outage, no_warnings, outages_pass
+from im_bench.tuning.storage import (
+    WORKER,
+    StudyStorage,
+    is_outage,
+    no_warnings,
+    origin_of,
+    outages_pass,
+)
 from im_bench.tuning.study import FAILURE, PRUNED_AT, SURPLUS, TrialRecord, TrialState, records_of
 from im_bench.tuning.trials import (
     LiveTrial,
@@ -196,7 +203,8 @@ class Search:
             self._end(trial.number, "PRUNED")
             self.tell(f"trial {trial.number}: {_words(trial.params)} are impossible: {problem}")
             return True
-        name = trial_name(self.name, trial.number)
+        frozen = self.storage.optuna.get_trial(trial._trial_id)
+        name = trial_name(self.name, origin_of(frozen))
         try:
             cells = self.add_cells({name: with_params(self.method, self.name, trial.params)})
         except ImBenchError as error:

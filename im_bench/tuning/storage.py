@@ -184,6 +184,11 @@ def history_of(trial: FrozenTrial) -> list[int]:
     return list(trial.system_attrs.get("retry_history", ()))
 
 
+def origin_of(trial: FrozenTrial) -> int:
+    """Return the number of the first lost trial that a trial goes on for, or its own."""
+    return next(iter(history_of(trial)), trial.number)
+
+
 def open_storage(name: str) -> StudyStorage:
     """Open a journal file, which is made if need be, or a database.
 

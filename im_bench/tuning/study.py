@@ -14,7 +14,7 @@ from im_bench.files import sha256_json
 from im_bench.methods.base import Method
 from im_bench.suites.plan import Plan
 from im_bench.suites.recipes import RECIPES
-from im_bench.tuning.storage import StudyStorage, history_of, shown
+from im_bench.tuning.storage import StudyStorage, history_of, origin_of, shown
 
 if TYPE_CHECKING:
     from optuna.study import Study
@@ -236,6 +236,8 @@ class TrialRecord:
         reason: Why it failed, or where it was pruned.
         seconds: From asking to the end, if it has ended.
         attributes: What else is known of it.
+        origin: Number of the lost trial that it goes on for, the first of several; else its own.
+            Its method is called after that one, so that its stages are the same.
     """
 
     number: int
@@ -246,6 +248,7 @@ class TrialRecord:
     reason: str = ""
     seconds: float | None = None
     attributes: Mapping[str, Any] = field(default_factory=dict)
+    origin: int = -1
 
     @property
     def counts(self) -> bool:
@@ -280,6 +283,7 @@ def _record(trial: FrozenTrial, successor: int | None) -> TrialRecord:
         reason=reason,
         seconds=trial.duration.total_seconds() if trial.duration else None,
         attributes=dict(attributes),
+        origin=origin_of(trial),
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -73,9 +74,12 @@ class Bench:
         self, lab: Laboratory, trials: int = 4, seeds: tuple[int, ...] = (1001,),
         pruner: str = "none", parallel: int = 1, worker: str = "me",
         storage: Breakable | None = None, study: Study | None = None,
+        method: str = "fixmatch", space: Path | None = None,
     ) -> None:  # fmt: skip
+        if method == "fixmatch":
+            space = lab.space
         self.task = make_task(
-            lab.suite, "fixmatch", lab.out, lab.folder, data=["isic"], seeds=seeds, space=lab.space
+            lab.suite, method, lab.out, lab.folder, data=["isic"], seeds=seeds, space=space
         )
         self.optuna = storage or Breakable()
         self.storage = StudyStorage(str(lab.folder / "study"), self.optuna, worker)
@@ -92,7 +96,7 @@ class Bench:
         )
         self.search = Search(
             self.task.plan, self.study, self.storage, self.task.space, self.task.method,
-            "fixmatch", self.task.add_cells, "iou", trials, parallel, pruner, tell=self.said.append,
+            method, self.task.add_cells, "iou", trials, parallel, pruner, tell=self.said.append,
         )  # fmt: skip
 
     def turn(self) -> bool:
@@ -336,3 +340,22 @@ def test_a_pruned_trial_marks_what_will_not_be_made(lab: Laboratory) -> None:
     for instance in live.instances:
         final = bench.task.plan.graph[instance.final]
         assert bench.run.store.status(final) is Status.PRUNED
+
+
+@pytest.mark.parametrize("method", ["fixmatch", "im", "me", "fixmatch+im"])
+def test_who_goes_on_for_a_lost_trial_needs_the_same_stages(lab: Laboratory, method: str) -> None:
+    """Students of generations have seeds of their method's name, which is a trial's own."""
+    suite = lab.suite.read_text()
+    lab.suite.write_text(f"{suite}  im: {{members: 2}}\n  me: {{}}\n  fixmatch+im: {{}}\n")
+    if method == "me":
+        lab.space.write_text("members: [2, 3]\n")
+    bench = Bench(lab, trials=1, method=method, space=lab.space if method == "me" else None)
+    needed = []
+    for _ in range(3):
+        bench.turn()
+        (live,) = bench.search.live.values()
+        needed.append([instance.final for instance in live.instances])
+        bench.search.give_back()
+        bench.search.live.clear()
+    assert needed[0] == needed[1] == needed[2]
+    assert [record.origin for record in bench.records] == [0, 0, 0, 0]

@@ -199,7 +199,10 @@ def _check(document: YamlDocument, method: Method, name: str, one: Range | Choic
     if isinstance(one, Range) and whole and not (one.low.is_integer() and one.high.is_integer()):
         raise document.error("holds whole numbers: low and high must be such, too", [name])
     ends = one.values if isinstance(one, Choice) else (one.low, one.high)
+    kinds = _types(_annotation(type(method), name))
     for value in ends:
+        if isinstance(value, bool) and bool not in kinds:
+            raise document.error(f"cannot be {value}: it is no switch", [name])
         if problem := _problem(method, {name: int(value) if whole else value}):
             raise document.error(f"cannot be {value}: {problem}", [name])
 

@@ -276,14 +276,14 @@ def search(
     tracking: bool,
 ) -> Ran:
     """Search by training, and say how it went and how to go on."""
-    from im_bench.tuning.session import counts_of, run_search
+    from im_bench.tuning.session import run_search
     from im_bench.tuning.storage import open_storage, storage_name
 
     with open_storage(storage_name(storage, task.out)) as opened:
         ran = run_search(
             task, choices, opened, options, console, attempts=attempts, tracking=tracking
         )
-        counts = ", ".join(f"{count} {state}" for state, count in counts_of(ran.study).items())
+        counts = ", ".join(f"{count} {state}" for state, count in ran.counts.items())
         say = partial(console.print, markup=False, highlight=False, soft_wrap=True)
         say(f"study {ran.study.study_name}: {counts or 'no trial yet'}")
         if ran.summary.interrupted:

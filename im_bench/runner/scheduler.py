@@ -182,10 +182,10 @@ class PlanRun:
         self.summary = summary
         self.retries = retries
         self.missing: dict[str, set[str]] = {}  # what each waiting stage still lacks
-        self.dependants: dict[str, list[str]] = {}
+        self.dependants: dict[str, dict[str, None]] = {}
         self.rank: dict[str, tuple[int, int, int, int]] = {}
         self.waves = 0
-        self.present: set[str] = set()
+        self.present: set[str] = set()  # what is done, by earlier runs or by this one
         self.ready: ReadyQueue[Task] = ReadyQueue()
         self.stage_in: dict[StageFolder, Stage] = {}  # of the ones below
         self.tried: dict[StageFolder, _Attempted] = {}
@@ -210,8 +210,8 @@ class PlanRun:
         """
         stages = self.plan.closure(finals)
         _checked(stages, self.plan, self.store)
-        new = [s for s in stages if s.key not in self.missing and s.key not in self.present]
-        self.summary.total += len(new)
+        known = {*self.missing, *self.present, *(self.stage_in[one].key for one in self.running)}
+        self.summary.total += sum(stage.key not in known for stage in stages)
         self.take_up(stages)
 
     def drop(self, keys: Collection[str], why: str) -> None:
@@ -226,6 +226,8 @@ class PlanRun:
                 folder.prune(why)
             else:
                 self._tell(Happening.PRUNED, stage, why)
+        self.pausing = [one for one in self.pausing if self.stage_in[one[2]].key in self.missing]
+        heapq.heapify(self.pausing)
 
     def take_up(self, stages: list[Stage], uses: Mapping[str, int] | None = None) -> None:
         """Find out what is needed of these stages, and queue what can start.
@@ -243,9 +245,10 @@ class PlanRun:
                 self._tell(Happening.PRESENT, stage)
         new = [key for key in needed if key not in self.missing]
         for key in new:
+            self.summary.pruned.pop(self.graph[key].slug, None)
             self.missing[key] = {k for k in self.graph[key].requires if k in needed}
             for required in self.missing[key]:
-                self.dependants.setdefault(required, []).append(key)
+                self.dependants.setdefault(required, {})[key] = None
         height: dict[str, int] = {}
         # The graph's order is topological, so from its end all dependants are known.
         for index, key in reversed(list(enumerate(new))):
@@ -444,6 +447,7 @@ class PlanRun:
     def _done(self, stage: Stage) -> None:
         if self.missing.pop(stage.key, None) is None:
             return
+        self.present.add(stage.key)
         self.summary.done.append(stage.slug)
         self._tell(Happening.DONE, stage)
         for dependant in self.dependants.get(stage.key, ()):

@@ -25,10 +25,11 @@ from im_bench.tuning.choosing import make_pruner, make_sampler
 from im_bench.tuning.labels.declaration import label_space
 from im_bench.tuning.search import Search
 from im_bench.tuning.space import Space, declared_space, load_space
-from im_bench.tuning.storage import StudyStorage
+from im_bench.tuning.storage import StudyStorage, outages_pass
 from im_bench.tuning.study import (
     Definition,
     Objective,
+    check_name,
     fields_of,
     open_study,
     protocol_of,
@@ -109,12 +110,14 @@ class Ran:
     Attributes:
         study: What it worked on.
         summary: How the run of the stages ended.
-        failures: Trials of this session that failed.
+        failures: Numbers of the trials of this session that failed.
+        counts: How many trials of the study stand where; none if the storage cannot be reached.
     """
 
     study: Study
     summary: Summary
-    failures: list[str] = field(default_factory=list)
+    failures: list[int] = field(default_factory=list)
+    counts: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def exit_code(self) -> int:
@@ -156,6 +159,10 @@ def make_task(
     Raises:
         ImBenchError: A name does not exist, a seed is one that is reported, or the space is wrong.
     """
+    if hold_out is not None and not 0 < hold_out < 1:
+        raise ImBenchError(
+            f"--hold-out {hold_out:g}: give a share above 0 and below 1, such as 0.2"
+        )
     suite, built = load_suite(path)
     if method not in built:
         raise unknown_name("method in this suite", method, built)
@@ -219,6 +226,17 @@ def run_search(
     """
     from im_bench.runner.engines.choice import make_engine
 
+    if choices.study is not None:
+        check_name(choices.study)
+    # Each worker draws otherwise, as the same values twice would teach nothing; but the points of
+    # one sequence are dealt out to all.
+    whose = () if choices.sampler == "qmc" else (storage.worker,)
+    sampler = make_sampler(choices.sampler, seed_of("sampler", choices.sampler_seed, *whose))
+    pruner = make_pruner(
+        choices.pruner,
+        task.plan.suite.training.validations,
+        len(task.seeds) * len(task.data),
+    )
     store = Store(task.out)
     store.make()
     with stop_on_signals() as stop, closing(make_engine(options, task.out)) as engine:
@@ -233,15 +251,7 @@ def run_search(
             choices.study,
             task.space.defaults(task.method),
         )
-        # Each worker draws otherwise: the same values twice would teach nothing.
-        study.sampler = make_sampler(
-            choices.sampler, seed_of("sampler", choices.sampler_seed, storage.worker)
-        )
-        study.pruner = make_pruner(
-            choices.pruner,
-            task.plan.suite.training.validations,
-            len(task.seeds) * len(task.data),
-        )
+        study.sampler, study.pruner = sampler, pruner
         return _run(task, choices, study, storage, store, engine, stop, console, attempts, tracking)
 
 
@@ -269,16 +279,14 @@ def _run(
         return write_trials(study, plan, task.name, task.out)
 
     store.remember(write())
-    failures: list[str] = []
     with (
         Mirror(task.out, plan, tracking, group=name) as mirror,
         make_view(store, 0, console) as view,
     ):
 
         def say(sentence: str) -> None:
-            if ": failed" in sentence:
-                failures.append(sentence)
-            write()
+            with outages_pass():
+                write()
             console.print(sentence, markup=False, highlight=False, soft_wrap=True)
 
         def came(cells: list[Cell], total: int) -> None:
@@ -307,19 +315,25 @@ def _run(
             mirror(event)
 
         # What an earlier session saw fail is tried again: it may be why that session was stopped.
-        summary = run_plan(
-            plan,
-            store,
-            engine,
-            Policy.RETRY_FAILED,
-            notify,
-            stop,
-            retries=Retries(attempts),
-            guide=search,
-        )
+        try:
+            summary = run_plan(
+                plan,
+                store,
+                engine,
+                Policy.RETRY_FAILED,
+                notify,
+                stop,
+                retries=Retries(attempts),
+                guide=search,
+            )
+        finally:
+            search.give_back()
         summary.interrupted = stop.requested
-    write()
-    return Ran(study, summary, failures)
+    ran = Ran(study, summary, search.failures)
+    with outages_pass():
+        write()
+        ran.counts = counts_of(study)
+    return ran
 
 
 def define(

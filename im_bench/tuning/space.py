@@ -9,7 +9,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, RootModel, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    RootModel,
+    ValidationError,
+    model_validator,
+)
 from typing_extensions import Self
 
 from im_bench.errors import ImBenchError, unknown_name
@@ -83,7 +91,15 @@ class _RangeSpec(BaseModel):
         return self
 
 
-_Choices = Annotated[list[bool | int | float | str], Field(min_length=1)]
+def _different(values: list[Any]) -> list[Any]:
+    if len(set(values)) < len(values):
+        raise ValueError("a value stands there twice")
+    return values
+
+
+_Choices = Annotated[
+    list[bool | int | float | str], Field(min_length=1), AfterValidator(_different)
+]
 
 
 class _SpaceFile(RootModel[dict[str, _RangeSpec | _Choices]]):
@@ -187,7 +203,10 @@ def _check(document: YamlDocument, method: Method, name: str, one: Range | Choic
     if isinstance(one, Range) and whole and not (one.low.is_integer() and one.high.is_integer()):
         raise document.error("holds whole numbers: low and high must be such, too", [name])
     ends = one.values if isinstance(one, Choice) else (one.low, one.high)
+    kinds = _types(_annotation(type(method), name))
     for value in ends:
+        if isinstance(value, bool) and bool not in kinds:
+            raise document.error(f"cannot be {value}: it is no switch", [name])
         if problem := _problem(method, {name: int(value) if whole else value}):
             raise document.error(f"cannot be {value}: {problem}", [name])
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 import re
+import time
 import uuid
 import warnings
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import ExitStack, contextmanager, suppress
+from copy import deepcopy
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -20,6 +22,7 @@ from im_bench.runner.locks import HEARTBEAT_SECONDS, STALE_SECONDS, Lock, LockWa
 
 if TYPE_CHECKING:
     from optuna.storages import BaseStorage, RDBStorage
+    from optuna.storages.journal import JournalFileOpenLock
     from optuna.study import Study
     from optuna.trial import FrozenTrial
 
@@ -37,7 +40,7 @@ def storage_name(given: str | None, out: Path) -> str:
     """
     if given is None:
         return str(out / JOURNAL)
-    if given.startswith("sqlite"):
+    if re.match(r"sqlite(\+\w+)?:", given):
         raise ImBenchError(
             f"--storage {given}: SQLite cannot be written by several processes: name a file for a "
             "journal, or a PostgreSQL database, postgresql://USER@HOST/NAME"
@@ -115,33 +118,48 @@ class StudyStorage:
         if database := self.database:
             database.record_heartbeat(trial_id)
 
-    def fail_lost(self, study: Study) -> list[int]:
+    def fail_lost(self, study: Study, mine: Collection[int] = ()) -> list[int]:
         """Fail the trials whose worker is dead, and queue the same values anew.
 
         What their trainings had reached in a results folder that is shared is not lost: the new
         trial's stages are the old one's.
 
+        Args:
+            study: The study.
+            mine: Numbers of the trials that this process works on.
+
         Returns:
             The numbers of these trials.
         """
+        running = (trial for trial in _running(study) if trial.number not in mine)
+        lost = [trial for trial in running if self._is_lost(study, trial)]
+        return [trial.number for trial in lost if self._queue_again(study, trial)]
+
+    def give_back(self, study: Study, mine: Collection[int]) -> None:
+        """Let others, or the next session, go on with trials that this process works on."""
+        for trial in _running(study):
+            if trial.number in mine:
+                self._queue_again(study, trial)
+
+    def _queue_again(self, study: Study, trial: FrozenTrial) -> bool:
+        """Fail a trial and queue its values; return False if another did so, or it is over."""
         from optuna.exceptions import UpdateFinishedTrialError
+        from optuna.storages import RetryHeartbeatStaleTrialCallback
         from optuna.trial import TrialState
 
-        lost = []
-        for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
-            if not self._is_lost(study, trial):
-                continue
-            # Of several that notice it, one wins.
-            with suppress(UpdateFinishedTrialError):
-                if self.optuna.set_trial_state_values(trial._trial_id, state=TrialState.FAIL):
-                    _queue_again(study, trial)
-                    lost.append(trial.number)
-        return lost
+        # Of several that notice it, one wins.
+        with suppress(UpdateFinishedTrialError), no_warnings():
+            if self.optuna.set_trial_state_values(trial._trial_id, state=TrialState.FAIL):
+                again = deepcopy(trial)  # What Optuna returned is its own, and is changed here.
+                again._user_attrs.pop(WORKER, None)  # Else whoever asks next passes for the dead.
+                RetryHeartbeatStaleTrialCallback()(study, again)
+                return True
+        return False
 
     def _is_lost(self, study: Study, trial: FrozenTrial) -> bool:
         worker = trial.user_attrs.get(WORKER)
         if worker == self.worker:
-            return False
+            return True  # The storage could not be reached just when this trial was to begin.
         if worker is None:  # It died between asking for the trial and saying so.
             began = trial.datetime_start or datetime.min
             return datetime.now() - began > timedelta(seconds=STALE_SECONDS)
@@ -151,16 +169,39 @@ class StudyStorage:
         return not watch.alive()
 
 
-def _queue_again(study: Study, trial: FrozenTrial) -> None:
-    from optuna.storages import RetryHeartbeatStaleTrialCallback
+def _running(study: Study) -> list[FrozenTrial]:
+    from optuna.trial import TrialState
 
-    with _no_warnings():
-        RetryHeartbeatStaleTrialCallback()(study, trial)
+    return study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
+
+
+def is_outage(error: Exception) -> bool:
+    """Return whether a storage could not be reached, which may pass."""
+    from optuna.exceptions import StorageInternalError
+
+    if isinstance(error, (StorageInternalError, OSError)):
+        return True
+    return type(error).__module__.startswith("sqlalchemy")
+
+
+@contextmanager
+def outages_pass() -> Iterator[None]:
+    """Leave out the block, or its rest, where the storage cannot be reached."""
+    try:
+        yield
+    except Exception as error:
+        if not is_outage(error):
+            raise
 
 
 def history_of(trial: FrozenTrial) -> list[int]:
     """Return the numbers of the lost trials that a trial goes on for, oldest first."""
     return list(trial.system_attrs.get("retry_history", ()))
+
+
+def origin_of(trial: FrozenTrial) -> int:
+    """Return the number of the first lost trial that a trial goes on for, or its own."""
+    return next(iter(history_of(trial)), trial.number)
 
 
 def open_storage(name: str) -> StudyStorage:
@@ -180,7 +221,9 @@ def open_storage(name: str) -> StudyStorage:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         # A file's exclusive creation, which holds on network folders as well.
-        storage = JournalStorage(JournalFileBackend(name, JournalFileOpenLock(name)))
+        lock = JournalFileOpenLock(name)
+        _cut_torn_end(path, lock)
+        storage = JournalStorage(JournalFileBackend(name, lock))
     except OSError as error:
         raise ImBenchError(
             f"the journal {name} cannot be opened ({error.strerror or error}): name another file "
@@ -194,18 +237,24 @@ def open_storage(name: str) -> StudyStorage:
     return StudyStorage(name, storage, worker)
 
 
-def _database(name: str) -> RDBStorage:
-    from optuna.storages import RDBStorage
+def _cut_torn_end(path: Path, lock: JournalFileOpenLock) -> None:
+    """Remove an entry that a full disk or a loss of power has cut short.
 
+    Nobody has acted on it; but the next one would be written behind it, into the same line.
+    """
+    from optuna.storages.journal._file import get_lock_file
+
+    if not path.is_file():
+        return
+    with get_lock_file(lock), path.open("r+b") as file:
+        content = file.read()
+        if not content.endswith(b"\n"):
+            file.truncate(content.rfind(b"\n") + 1)
+
+
+def _database(name: str) -> RDBStorage:
     try:
-        with _no_warnings():
-            return RDBStorage(
-                # Which driver this means depends on the version of SQLAlchemy.
-                re.sub("^postgres(ql)?://", "postgresql+psycopg://", name),
-                engine_kwargs={"pool_pre_ping": True},
-                heartbeat_interval=max(1, round(HEARTBEAT_SECONDS)),
-                grace_period=max(2, round(STALE_SECONDS)),
-            )
+        return _connect(name)
     except ImportError as error:
         raise ImBenchError(
             f"{shown(name)} needs a package that is not installed ({error}): for PostgreSQL "
@@ -218,6 +267,28 @@ def _database(name: str) -> RDBStorage:
             f"({reason[0] if reason else type(error).__name__}): check --storage, and whether its "
             "server runs"
         ) from None
+
+
+def _connect(name: str, tries: int = 10) -> RDBStorage:
+    from optuna.storages import RDBStorage
+    from sqlalchemy.exc import IntegrityError, ProgrammingError
+
+    while True:
+        tries -= 1
+        try:
+            with no_warnings():
+                return RDBStorage(
+                    # Which driver this means depends on the version of SQLAlchemy.
+                    re.sub("^postgres(ql)?://", "postgresql+psycopg://", name),
+                    engine_kwargs={"pool_pre_ping": True},
+                    heartbeat_interval=max(1, round(HEARTBEAT_SECONDS)),
+                    grace_period=max(2, round(STALE_SECONDS)),
+                )
+        except (IntegrityError, ProgrammingError):
+            # Workers that begin together make the same tables, and all but one of them fail.
+            if not tries:
+                raise
+            time.sleep(0.1 + os.getpid() % 10 / 10)
 
 
 def _shown_safely(name: str) -> str:
@@ -235,8 +306,8 @@ def quiet() -> None:
 
 
 @contextmanager
-def _no_warnings() -> Iterator[None]:
-    """Accept that heartbeats and their callback may still change in Optuna."""
+def no_warnings() -> Iterator[None]:
+    """Be told nothing by Optuna: that parts may still change, that heartbeats are not its own."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield

@@ -14,7 +14,7 @@ from im_bench.files import sha256_json
 from im_bench.methods.base import Method
 from im_bench.suites.plan import Plan
 from im_bench.suites.recipes import RECIPES
-from im_bench.tuning.storage import StudyStorage, history_of, shown
+from im_bench.tuning.storage import StudyStorage, history_of, origin_of, shown
 
 if TYPE_CHECKING:
     from optuna.study import Study
@@ -128,6 +128,19 @@ def fields_of(method: Method) -> dict[str, Any]:
     return method.model_dump(mode="json", exclude={"method"})
 
 
+def check_name(name: str) -> None:
+    """Check a name that the user gives a study, which is also a suite's and a folder's.
+
+    Raises:
+        ImBenchError: It cannot be one.
+    """
+    if not re.fullmatch(r"[a-z0-9][a-z0-9._-]*", name):
+        raise ImBenchError(
+            f"--study {name!r}: a name has small letters, digits, '.', '_' and '-', and begins "
+            "with a letter or digit"
+        )
+
+
 def open_study(
     storage: StudyStorage,
     definition: Definition,
@@ -213,7 +226,7 @@ class TrialState(str, Enum):
     COMPLETE = "complete"
     PRUNED = "pruned"
     FAILED = "failed"
-    LOST = "lost"  # its worker died; another trial goes on with the same values
+    LOST = "lost"  # its worker died or was stopped; another trial goes on with the same values
     SURPLUS = "surplus"  # two workers asked for the last one
 
 
@@ -231,6 +244,8 @@ class TrialRecord:
         seconds: From asking to the end, if it has ended.
         feasible: Whether it keeps to the study's constraints.
         attributes: What else is known of it.
+        origin: Number of the lost trial that it goes on for, the first of several; else its own.
+            Its method is called after that one, so that its stages are the same.
     """
 
     number: int
@@ -242,6 +257,7 @@ class TrialRecord:
     seconds: float | None = None
     feasible: bool = True
     attributes: Mapping[str, Any] = field(default_factory=dict)
+    origin: int = -1
 
     @property
     def counts(self) -> bool:
@@ -264,7 +280,7 @@ def _record(trial: FrozenTrial, successor: int | None) -> TrialRecord:
         if SURPLUS in attributes:
             state, reason = TrialState.SURPLUS, "came after the last one"
         elif successor is not None:
-            state, reason = TrialState.LOST, f"its worker died; trial {successor} goes on for it"
+            state, reason = TrialState.LOST, f"its worker ended; trial {successor} goes on for it"
     elif state is TrialState.PRUNED:
         reason = str(attributes.get(PRUNED_AT, ""))
     return TrialRecord(
@@ -277,6 +293,7 @@ def _record(trial: FrozenTrial, successor: int | None) -> TrialRecord:
         seconds=trial.duration.total_seconds() if trial.duration else None,
         feasible=all(value <= 0 for value in trial.constraints.values()),
         attributes=dict(attributes),
+        origin=origin_of(trial),
     )
 
 

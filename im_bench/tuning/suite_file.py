@@ -43,7 +43,7 @@ def write_trials(study: Study, plan: Plan, method: str, out: Path) -> Path:
     tuned = load_suite(plan.path)[0]
     fields = tuned.methods[method] or {}
     variants = {
-        trial_name(method, record.number): variant_fields(method, fields, record.params)
+        trial_name(method, record.origin): variant_fields(method, fields, record.params)
         for record in records_of(study)
         if record.state in _WITH_CELLS and record.params
     }

@@ -271,3 +271,40 @@ def test_variants_of_a_method_can_be_told_apart(make: Make) -> None:
         "im": "Inconsistency Masks (IM)",
         "im-4": "Inconsistency Masks (IM), im-4",
     }
+
+
+@pytest.mark.parametrize("kind", ["ldt", "im"])
+def test_scores_of_validation_images_change_nothing_but_the_evaluation(
+    make: Make, kind: str
+) -> None:
+    tested, validated = (
+        {stage.slug: stage for stage in make({"methods": [kind]}, **fields).graph}
+        for fields in ({}, {"scores": "val"})
+    )
+    assert tested.keys() == validated.keys()
+    for slug, stage in tested.items():
+        assert (stage.key == validated[slug].key) == (stage.kind != "evaluate")
+        assert "part" not in stage.config or stage.kind != "evaluate"
+    scores = [stage for stage in validated.values() if stage.kind == "evaluate"]
+    assert {stage.config["part"] for stage in scores} == {"val"}
+
+
+def test_a_suite_that_says_that_it_scores_test_images_is_one_that_says_nothing(make: Make) -> None:
+    assert keys(make()) == keys(make(scores="test"))
+    with pytest.raises(ImBenchError, match="scores"):
+        make(scores="train")
+
+
+def test_held_out_images_make_other_data_and_without_them_it_is_what_it_was(make: Make) -> None:
+    def config(**fields: Any) -> dict[str, Any]:
+        plan = make({"methods": ["ldt"]}, data={"lesions": {**DATA["lesions"], **fields}})
+        (stage,) = (stage for stage in plan.graph if stage.kind == "data")
+        return {"key": stage.key, **stage.config}
+
+    plain, held, more = config(), config(hold_out=0.2), config(hold_out=0.3)
+    assert "hold_out" not in plain
+    assert held["hold_out"] == 0.2
+    assert len({plain["key"], held["key"], more["key"]}) == 3
+    for wrong in (0, 1, -1, "half"):
+        with pytest.raises(ImBenchError, match="hold_out"):
+            config(hold_out=wrong)

@@ -127,6 +127,9 @@ class Mirror:
     def _start(self) -> None:
         self._folder.mkdir(parents=True, exist_ok=True)
         self._cards = [Cards(self._plan)]
+        # The plan may grow while the thread reads of it.
+        self._first = replace(self._plan, cells=list(self._plan.cells))
+        self._suite = suite_run(self._first)
         self._report.unlink(missing_ok=True)
         module = "im_bench.report.tracking.mirror_process"
         haste = [] if self._patience is not None else ["--no-haste"]
@@ -160,9 +163,8 @@ class Mirror:
 
     def _messages(self) -> Iterator[dict[str, Any]]:
         """Yield what the mirror process is told, see its ``read``; end when the run does."""
-        plan = self._plan
-        yield {"suite": suite_run(plan), "checkpoints": self._checkpoints}
-        rows = cell_rows(plan)
+        yield {"suite": self._suite, "checkpoints": self._checkpoints}
+        rows = cell_rows(self._first)
         while chunk := list(islice(rows, ROWS_AT_ONCE)):
             yield {"rows": chunk}
         sent = read_sent(sent_file(self._out, self._checkpoints))

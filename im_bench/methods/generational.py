@@ -55,14 +55,16 @@ class Generational(Method):
 
     def build(self, name: str, experiment: Experiment) -> Stage:
         """Declare labels and students of every generation, and the scores."""
+        # A variant's students start as the method's own do: what differs is what the variant says.
+        own = self.method or name
         candidates = self.teacher_stages(name, experiment)
         labels, generations = [], []
         for g in range(1, self.generations + 1):
             labels.append(
-                experiment.pseudo_label(f"{name}/g{g}-labels", candidates, self.labelling())
+                experiment.pseudo_label(f"{own}/g{g}-labels", candidates, self.labelling())
             )
             candidates = [
-                experiment.train(f"{name}/g{g}-student{i}", pseudo=labels[-1])
+                experiment.train(f"{own}/g{g}-student{i}", pseudo=labels[-1])
                 for i in range(1, self.students + 1)
             ]
             generations.append(candidates)

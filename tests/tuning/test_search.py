@@ -336,7 +336,7 @@ def test_a_pruned_trial_marks_what_will_not_be_made(lab: Laboratory) -> None:
     bench.write_curve(0.1, 0.1, 0.1)
     bench.turn()
     assert bench.states[live.trial.number] == "pruned"
-    assert "at step 1 of 12, iou 0.1000" in bench.records[live.trial.number].reason
+    assert "at step 2 of 12, iou 0.1000" in bench.records[live.trial.number].reason
     for instance in live.instances:
         final = bench.task.plan.graph[instance.final]
         assert bench.run.store.status(final) is Status.PRUNED

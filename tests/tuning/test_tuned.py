@@ -16,6 +16,7 @@ from im_bench.suites.plan import make_plan
 from im_bench.tuning.session import Choices, define, make_task
 from im_bench.tuning.storage import open_storage
 from im_bench.tuning.study import open_study
+from im_bench.tuning.trials import trial_name, with_params
 from im_bench.tuning.tuned import (
     Tuned,
     find_tuned,
@@ -184,3 +185,22 @@ def test_a_frozen_file_holds_plain_data(study: optuna.Study, tmp_path: Path) -> 
     value = yaml.safe_load(freeze(tuned_of(study), tmp_path).read_text())
 
     assert Tuned.model_validate(value["tuned"]) == tuned_of(study)
+
+
+@pytest.mark.parametrize("method", ["im", "fixmatch"])
+def test_trials_with_the_same_values_are_made_of_the_same_trainings(
+    method: str, tmp_path: Path
+) -> None:
+    task = make_task(suite_path("real-small"), method, tmp_path, tmp_path, data=["nuclei"])
+    own = task.space.defaults(task.method) or {}
+
+    cells = [
+        cell
+        for number in (1, 2)
+        for cell in task.add_cells(
+            {trial_name(method, number): with_params(task.method, method, own)}
+        )
+    ]
+
+    first, second = (task.plan.graph[cell.finals[1001]].requires for cell in cells)
+    assert first == second

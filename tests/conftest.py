@@ -18,7 +18,7 @@ settings.load_profile("im-bench")
 
 ROOT = Path(__file__).resolve().parent.parent
 
-CLUSTERS = ("test_ray.py", "test_slurm.py")
+CLUSTERS = ("test_ray.py", "test_slurm.py", "test_postgresql.py")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -36,7 +36,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
-    """Give all tests of a cluster's engine to one worker: they share the cluster."""
+    """Give all tests of a cluster or a database to one worker: they share it."""
     from xdist.scheduler import LoadScopeScheduling
 
     class Scheduling(LoadScopeScheduling):

@@ -6,7 +6,7 @@ import sys
 
 import typer
 
-from im_bench.cli import data
+from im_bench.cli import data, tune
 from im_bench.cli.compare import compare
 from im_bench.cli.diff import diff
 from im_bench.cli.doctor import doctor
@@ -34,6 +34,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(data.app, name="data", rich_help_panel="Here")
+app.add_typer(tune.app, name="tune", rich_help_panel="Run")
 #: How the help groups the commands.
 PANELS = {
     "Run": (run, retry, plan, status, logs),

@@ -23,7 +23,10 @@ SizeText = Annotated[str | None, typer.Option("--size", metavar="WxH", help="Siz
 @app.command()
 def prepare(
     name: Annotated[
-        str, typer.Argument(help="isic2018, hela, suim, cityscapes, cityscapes-semi or pascal.")
+        str,
+        typer.Argument(
+            help="isic2018, hela, suim, cityscapes, cityscapes-semi, pascal or mitochondria."
+        ),
     ],
     root: Root,
     source: Annotated[
@@ -42,7 +45,7 @@ def prepare(
 ) -> None:
     """Turn official raw data into what training reads; run again to continue after a stop.
 
-    ISIC 2018 is downloaded if neither --source nor --archive is given.
+    ISIC 2018 and the mitochondria are downloaded if neither --source nor --archive is given.
 
     Example: im-bench data prepare suim --root data --archive train_val.zip --archive TEST.zip
     """

@@ -13,6 +13,7 @@ from im_bench.errors import ImBenchError, unknown_name
 if TYPE_CHECKING:
     from im_bench.runner.engines.options import EngineOptions
     from im_bench.suites.plan import Plan
+    from im_bench.suites.schema import BudgetName
 
 Value = TypeVar("Value")
 
@@ -68,6 +69,15 @@ AttemptsOption = Annotated[
         help="How often a stage is tried in this run, with growing waits between.",
     ),
 ]
+StorageOption = Annotated[
+    str | None,
+    typer.Option(
+        "--storage",
+        metavar="FILE_OR_URL",
+        help="Where studies are kept: a journal file (one machine), or a database such as "
+        "postgresql://USER@HOST/NAME (several). Default: tuning/studies.journal in --out.",
+    ),
+]
 TimeLimitOption = Annotated[
     float | None,
     typer.Option(
@@ -116,19 +126,15 @@ def load_plan(
     """
     from im_bench.suites.loading import suite_path
     from im_bench.suites.plan import make_plan
-    from im_bench.suites.schema import BudgetName
 
-    budgets: dict[str, BudgetName] = {name: name for name in get_args(BudgetName)}
-    if budget is not None and budget not in budgets:
-        raise unknown_name("budget", budget, budgets)
     return make_plan(
         suite_path(suite),
         out,
         data_root,
-        budget=budgets[budget] if budget else None,
+        budget=known_budget(budget),
         methods=listed("--methods", methods, str),
         data=listed("--data", data, str),
-        seeds=listed("--seeds", seeds, _seed),
+        seeds=listed("--seeds", seeds, read_seed),
         minutes=time_limit,
     )
 
@@ -178,7 +184,26 @@ def listed(option: str, text: str | None, read: Callable[[str], Value]) -> list[
     return values
 
 
-def _seed(word: str) -> int:
+def known_budget(name: str | None) -> BudgetName | None:
+    """Return a budget by its name, or None where none was given.
+
+    Raises:
+        ImBenchError: There is no such budget.
+    """
+    from im_bench.suites.schema import BudgetName
+
+    budgets: dict[str, BudgetName] = {known: known for known in get_args(BudgetName)}
+    if name is not None and name not in budgets:
+        raise unknown_name("budget", name, budgets)
+    return budgets[name] if name else None
+
+
+def read_seed(word: str) -> int:
+    """Return the number that a word of --seeds is.
+
+    Raises:
+        ValueError: It is none.
+    """
     if not word.isdecimal():
         raise ValueError(f"{word!r} is not a whole number from 0")
     return int(word)

@@ -42,7 +42,8 @@ def report(
 
     Example: im-bench report --suite quickstart --to public
     """
-    from im_bench.report.page.page import make_page, write_page
+    from im_bench.report.page.page import make_page
+    from im_bench.report.page.shell import write_page
     from im_bench.runner.store import Store
 
     plans = [load_plan(one, out, data_root, budget, methods, data, seeds) for one in suite]

@@ -29,12 +29,15 @@ from im_bench.cli.options import (
     SeedsOption,
     SlotsOption,
     SlotsPerGpuOption,
+    StorageOption,
     SuiteOption,
     TableOption,
     TimeLimitOption,
     TrackingOption,
+    listed,
     load_engine,
     load_plan,
+    read_seed,
 )
 from im_bench.errors import unknown_name
 
@@ -76,6 +79,16 @@ def run(
         bool,
         typer.Option("--log-checkpoints", help="Mirror the network of each training, too."),
     ] = False,
+    use_tuned: Annotated[
+        str | None,
+        typer.Option(
+            "--use-tuned",
+            metavar="STUDY,...",
+            help="Methods with the values that these studies found; names, or files that "
+            "`im-bench tune freeze` wrote.",
+        ),
+    ] = None,
+    storage: StorageOption = None,
     table: TableOption = True,
 ) -> None:
     """Run a suite: whatever is missing is made, then the results are shown.
@@ -100,6 +113,9 @@ def run(
         raise unknown_name("policy", policy, names)
     console = Console()
     options = load_engine(engine, slots, gpus, slots_per_gpu, address, partition, device)
+    if use_tuned is not None:
+        suite = str(with_tuned(suite, use_tuned, storage, out, seeds))
+        console.print(f"the tuned suite, for tables: --suite {suite}", highlight=False)
     plan = load_plan(suite, out, data_root, budget, methods, data, seeds, time_limit)
     store = Store(out)
     if isinstance(options, PrintOptions):
@@ -114,6 +130,29 @@ def run(
     if table:
         show_table(plan, store, console)
     raise typer.Exit(summary.exit_code)
+
+
+def with_tuned(suite: str, named: str, storage: str | None, out: Path, seeds: str | None) -> Path:
+    """Write a suite whose methods have the values that studies found; return its file.
+
+    Args:
+        suite: Name or file of the suite.
+        named: Studies, separated by commas.
+        storage: Where they are kept.
+        out: The results folder.
+        seeds: Instead of the suite's own.
+
+    Raises:
+        ImBenchError: There is no such study, or a seed is one that was tuned on.
+    """
+    from im_bench.suites.loading import suite_path
+    from im_bench.tuning.storage import storage_name
+    from im_bench.tuning.tuned import find_tuned, tuned_suite, write_tuned_suite
+
+    path, kept = suite_path(suite), storage_name(storage, out)
+    found = [find_tuned(name, kept) for name in listed("--use-tuned", named, str) or ()]
+    tuned = tuned_suite(path, found, seeds=listed("--seeds", seeds, read_seed))
+    return write_tuned_suite(tuned, path, out)
 
 
 def run_cells(

@@ -32,7 +32,14 @@ if TYPE_CHECKING:
     from im_bench.suites.graph import Stage
     from im_bench.suites.plan import Cell, Plan
 
-_STYLES = {"done": "green", "running": "cyan", "failed": "red", "planned": "dim", "no": "yellow"}
+_STYLES = {
+    "done": "green",
+    "running": "cyan",
+    "failed": "red",
+    "pruned": "magenta",
+    "planned": "dim",
+    "no": "yellow",
+}
 #: Lines that `watch` needs on a terminal beside cells and running stages.
 _FRAME = 7
 
@@ -177,18 +184,22 @@ def _entry(plan: Plan, cell: Cell, seed: int, known: dict[str, Status]) -> str:
     stages = plan.closure([cell.finals[seed]])
     state = state_of(cell, seed, stages, known)
     done = sum(known[stage.key].value == "done" for stage in stages)
-    count = f" {done}/{len(stages)}" if state in ("running", "failed", "planned") and done else ""
+    count = (
+        f" {done}/{len(stages)}"
+        if state in ("running", "failed", "pruned", "planned") and done
+        else ""
+    )
     return state + count
 
 
 def state_of(cell: Cell, seed: int, stages: list[Stage], known: dict[str, Status]) -> str:
-    """Return ``done``, ``no data``, ``failed``, ``running`` or ``planned``."""
+    """Return ``done``, ``no data``, ``failed``, ``running``, ``pruned`` or ``planned``."""
     if known[cell.finals[seed]].value == "done":
         return "done"
     if cell.problem:
         return "no data"
     found = {known[stage.key].value for stage in stages}
-    return next((state for state in ("failed", "running") if state in found), "planned")
+    return next((state for state in ("failed", "running", "pruned") if state in found), "planned")
 
 
 def _why(store: Store, stage: Stage) -> str:

@@ -16,7 +16,7 @@ from im_bench.yaml_files import FieldError, load_model
 Split = Literal["train", "val", "test"]
 Space = Literal["binary", "multiclass", "multilabel"]
 Encoding = Literal["labels", "index", "palette", "bits", "files"]
-Metric = Literal["iou", "miou", "miou_dataset", "mcce"]
+Metric = Literal["iou", "iou_dataset", "miou", "miou_dataset", "mcce"]
 Byte = Annotated[int, Field(ge=0, le=255)]
 Colour = tuple[Byte, Byte, Byte]
 Share = Annotated[float, Field(gt=0, lt=1)]
@@ -31,12 +31,12 @@ BACKGROUND = "background"
 FILE_NAME = "dataset.yaml"
 
 _ENCODINGS: Mapping[Space, tuple[Encoding, ...]] = {
-    "binary": ("labels", "index", "palette"),
+    "binary": ("labels", "index", "palette", "bits"),
     "multiclass": ("labels", "index", "palette", "files"),
     "multilabel": ("labels", "bits", "files"),
 }
 _METRICS: Mapping[Space, tuple[Metric, ...]] = {
-    "binary": ("iou",),
+    "binary": ("iou", "iou_dataset"),
     "multiclass": ("miou", "miou_dataset"),
     "multilabel": ("miou", "mcce"),
 }
@@ -97,8 +97,9 @@ class DataDescription(_Fields):
             where there is one file per class.
         encoding: ``labels`` are label bytes as the package itself uses them; ``index`` counts the
             listed classes from 0 (binary: anything above ``threshold`` is foreground);
-            ``palette`` are colours; ``bits`` sets bit c for class c; ``files`` has one file per
-            class, of which a later one wins in multi-class data.
+            ``palette`` are colours; ``bits`` sets bit c for class c, and in binary data has any
+            other things in the bits after the first; ``files`` has one file per class, of which a
+            later one wins in multi-class data.
         mask_suffix: What follows the image's stem in its mask's stem.
         palette: The colour of each class; a binary data set may also give ``background``.
         ignore: Raw mask values, or colours, of pixels that are not scored.
@@ -109,7 +110,8 @@ class DataDescription(_Fields):
             that keep their labels, or None.
         cells: The channels for counting cells, or None.
         metric: The headline metric; by default ``iou`` for binary data and ``miou`` otherwise, both
-            means over images. ``miou_dataset`` counts the pixels of all images together.
+            means over images. ``iou_dataset`` and ``miou_dataset`` count the pixels of all images
+            together, as a volume of slices is scored.
     """
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")

@@ -50,6 +50,11 @@ def _read_labels(description: DataDescription, masks: Sequence[Path]) -> Labels:
 
 
 def _read_bits(description: DataDescription, masks: Sequence[Path]) -> Labels:
+    if description.space == "binary":
+        raw = _single_channel(masks[0])
+        label = (raw & 1).astype(np.uint8)
+        label[np.isin(raw, description.ignore)] = IGNORED
+        return label
     table = {value: value for value in range(1 << description.outputs)}
     return _translate(_single_channel(masks[0]), table, description, masks[0])
 

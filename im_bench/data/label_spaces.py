@@ -108,6 +108,17 @@ class LabelSpace(ABC):
         """
 
     @abstractmethod
+    def from_categorical(self, probabilities: Tensor) -> Tensor:
+        """Turn probabilities of the softmaxes into those of the space.
+
+        Args:
+            probabilities: Of what :meth:`categorical` returns, float32 (B * groups, K, H, W).
+
+        Returns:
+            What :meth:`activate` returns, float32 (B, C, H, W).
+        """
+
+    @abstractmethod
     def categories(self, labels: Tensor) -> Tensor:
         """Turn label bytes (B, H, W) into class indices of :meth:`categorical`.
 
@@ -173,6 +184,10 @@ class _SigmoidSpace(LabelSpace):
     def categorical(self, logits: Tensor) -> Tensor:
         foreground = logits.float().flatten(0, 1)
         return torch.stack([torch.zeros_like(foreground), foreground], dim=1)
+
+    @override
+    def from_categorical(self, probabilities: Tensor) -> Tensor:
+        return probabilities[:, 1].reshape(-1, self.outputs, *probabilities.shape[2:])
 
     def _foreground(self, probabilities: Tensor) -> Tensor:
         return probabilities >= 0.5 if self._inclusive else probabilities > 0.5
@@ -252,6 +267,10 @@ class MulticlassSpace(LabelSpace):
     @override
     def categorical(self, logits: Tensor) -> Tensor:
         return logits.float()
+
+    @override
+    def from_categorical(self, probabilities: Tensor) -> Tensor:
+        return probabilities
 
     @override
     def categories(self, labels: Tensor) -> Tensor:

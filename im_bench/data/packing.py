@@ -36,6 +36,7 @@ def pack(
     limit: Mapping[Split, int] | None = None,
     threads: int = 1,
     progress: Progress | None = None,
+    hold_out: float | None = None,
 ) -> dict[str, Any]:
     """Write a data set as arrays of one size; all of them or nothing.
 
@@ -55,6 +56,7 @@ def pack(
         limit: The most images of a split.
         threads: Images that are read at a time.
         progress: Called with the number of images done, and of all.
+        hold_out: Share of the labelled images, at least one, that become the validation images.
 
     Returns:
         What ``meta.json`` holds.
@@ -67,11 +69,16 @@ def pack(
     items = {
         split: _limited(folder.items(split), (limit or {}).get(split), seed) for split in SPLITS
     }
+    keeping = _labelled(folder, [item.name for item in items["train"]], labelled, seed)
+    if hold_out is not None:
+        keeping, held = _held_out(keeping, hold_out, seed)
+        items["val"] = [item for item in items["train"] if item.name in held]
+        items["train"] = [item for item in items["train"] if item.name not in held]
     names = {split: [item.name for item in items[split]] for split in SPLITS}
     meta: dict[str, Any] = {
         **_space(folder),
         "size": list(size or _size(folder.read_image(items["train"][0]))),
-        "labelled": _labelled(folder, names["train"], labelled, seed),
+        "labelled": keeping,
         "names": names,
         "fingerprint": content_fingerprint(folder.description, folder.base),
     }
@@ -133,6 +140,18 @@ def _limited(items: list[Item], most: int | None, seed: int) -> list[Item]:
         raise ImBenchError(f"a limit of {most} images leaves nothing: give at least 1")
     kept = set(choose((item.name for item in items), most, seed))
     return [item for item in items if item.name in kept]
+
+
+def _held_out(labelled: list[str], share: float, seed: int) -> tuple[list[str], set[str]]:
+    """Return the images that stay labelled, and those that are held out."""
+    count = max(1, round(share * len(labelled)))
+    if count >= len(labelled):
+        raise ImBenchError(
+            f"holding out {count} of {len(labelled)} labelled images leaves none to learn from: "
+            "hold out a smaller share, or label more"
+        )
+    held = set(choose(labelled, count, seed))
+    return [name for name in labelled if name not in held], held
 
 
 def _labelled(

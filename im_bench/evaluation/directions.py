@@ -6,7 +6,9 @@ from im_bench.errors import unknown_name
 
 HIGHER_IS_BETTER = {
     "iou": True,
+    "iou_dataset": True,
     "dice": True,
+    "dice_dataset": True,
     "miou": True,
     "miou_dataset": True,
     "miou_ad": True,

@@ -104,9 +104,13 @@ class OverlapMetric(BaseMetric):
 
 @METRICS.register_module()
 class BinaryMetric(OverlapMetric):
-    """``iou`` and ``dice``: means over images. Ground truth of 255 is ignored.
+    """Metrics of a foreground. Ground truth of 255 is ignored.
 
-    Source: original implementation, ``benchmark_ISIC2018``.
+    * ``iou``, ``dice``: means over images.
+    * ``iou_dataset``, ``dice_dataset``: of the pixels of all images together, such as the voxels of
+      a volume whose slices they are; images without foreground do not weigh more than others.
+
+    Source of the means: original implementation, ``benchmark_ISIC2018``.
     """
 
     def count(self, predicted: Tensor, truth: Tensor) -> Counts:
@@ -122,6 +126,8 @@ class BinaryMetric(OverlapMetric):
         return {
             "iou": self.mean(self.rounded(overlap.iou(counts))),
             "dice": self.mean(self.rounded(dice)),
+            "iou_dataset": float(overlap.iou(counts.total())),
+            "dice_dataset": float(overlap.dice(counts.total(), overlap.EPSILON)),
         }
 
 

@@ -33,7 +33,9 @@ from im_bench.masks.pseudo_labels import (
     ImageFilter,
     MaskedBatch,
     MaskOptions,
+    grown_labels,
     inconsistency_masked,
+    kept_images,
 )
 
 __all__ = [
@@ -53,8 +55,10 @@ __all__ = [
     "dilate_classes",
     "erode",
     "foreground_sizes",
+    "grown_labels",
     "inconsistency_masked",
     "inconsistent_sizes",
+    "kept_images",
     "mean_ensemble",
     "pack_bits",
     "same_classes",

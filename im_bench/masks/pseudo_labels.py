@@ -107,7 +107,7 @@ def inconsistency_masked(
     labels = agreed if relabel is None else relabel(agreed)
     inconsistent = dilate(erode(disputed, options.erode), options.dilate)
     if options.erode:
-        labels = _grown(labels, space, options)
+        labels = grown_labels(labels, space, options)
     return MaskedBatch(
         images=block_input(images, inconsistent) if options.block_input else images,
         labels=(
@@ -116,14 +116,20 @@ def inconsistency_masked(
             else labels
         ),
         inconsistent=inconsistent,
-        keep=_kept(agreed, disputed, predictions, space, options.image_filter),
+        keep=kept_images(agreed, disputed, predictions, space, options.image_filter),
         inconsistent_sizes=inconsistent_sizes(predictions, space),
         foreground_sizes=foreground_sizes(agreed),
     )
 
 
-def _grown(labels: Tensor, space: Space, options: MaskOptions) -> Tensor:
-    """Return the labels grown into the pixels that an eroded mask gives free."""
+def grown_labels(labels: Tensor, space: Space, options: MaskOptions) -> Tensor:
+    """Return the labels grown into the pixels that an eroded mask gives free.
+
+    Args:
+        labels: uint8 ``(B, H, W)``, the consensus.
+        space: The label space; binary labels stay as they are.
+        options: Of these, which bits grow.
+    """
     if space == "multiclass":
         return dilate_classes(labels)
     if space == "multilabel":
@@ -131,10 +137,18 @@ def _grown(labels: Tensor, space: Space, options: MaskOptions) -> Tensor:
     return labels  # the original lets binary labels be: what is freed becomes background
 
 
-def _kept(
+def kept_images(
     agreed: Tensor, disputed: Tensor, predictions: Tensor, space: Space, image_filter: ImageFilter
 ) -> Tensor:
-    """Return which images pass the filter, bool ``(B,)``."""
+    """Return which images pass the filter, bool ``(B,)``.
+
+    Args:
+        agreed: uint8 ``(B, H, W)``, the consensus.
+        disputed: bool ``(B, H, W)``, the mask before any morphology.
+        predictions: uint8 ``(K, B, H, W)``, the label bytes of each teacher.
+        space: The label space.
+        image_filter: See :class:`MaskOptions`.
+    """
     if image_filter == "foreground":
         return agreed_foreground(agreed, disputed)
     if image_filter == "classes":

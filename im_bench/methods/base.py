@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict
 
+from im_bench.errors import ImBenchError
 from im_bench.suites.experiment import Experiment
 from im_bench.suites.graph import Stage
 
@@ -27,6 +28,11 @@ class Range:
     high: float
     log: bool = False
 
+    @property
+    def ends(self) -> tuple[float, float]:
+        """The smallest and the largest."""
+        return self.low, self.high
+
     def __str__(self) -> str:
         return f"{self.low:g} to {self.high:g}{', log' if self.log else ''}"
 
@@ -36,6 +42,11 @@ class Choice:
     """Values that a search may try for a field."""
 
     values: tuple[Any, ...]
+
+    @property
+    def ends(self) -> tuple[Any, ...]:
+        """All of them, which have no order."""
+        return self.values
 
     def __str__(self) -> str:
         return ", ".join(map(str, self.values))
@@ -51,6 +62,9 @@ class Method(BaseModel, ABC):
         title: What tables call the method.
         source: Where the method is described.
         search: What a search may try, by field.
+        label_search: Likewise, for fields that decide which pseudo-labels are kept, and how they
+            are corrected: these can be scored on the predictions of trained networks, without
+            training anything. See :meth:`label_ranges`.
         method: In a variant, which method it is; the variant has a name of its own in the suite.
     """
 
@@ -59,12 +73,17 @@ class Method(BaseModel, ABC):
     title: ClassVar[str]
     source: ClassVar[str]
     search: ClassVar[Mapping[str, Range | Choice]] = {}
+    label_search: ClassVar[Mapping[str, Range | Choice]] = {}
 
     method: str | None = None
 
     def title_of(self, name: str) -> str:
         """Return what tables call the method; a variant also shows its name in the suite."""
         return self.title if self.method is None else f"{self.title}, {name}"
+
+    def ranges(self) -> dict[str, Range | Choice]:
+        """Return what a search may try of this method, by the dotted names of fields."""
+        return dict(self.search)
 
     @abstractmethod
     def build(self, name: str, experiment: Experiment) -> Stage:
@@ -74,3 +93,36 @@ class Method(BaseModel, ABC):
             name: The method's name in the suite, the first part of the names of its own stages.
             experiment: The data set, split and seed, and the stages that can be asked for.
         """
+
+    def label_ranges(self) -> dict[str, Range | Choice]:
+        """Return what can be searched for without training, as the method's other fields are.
+
+        Names are fields, or dotted where a field has fields itself: ``im.erode``. Nothing, if the
+        method makes no pseudo-labels that predictions of trained networks stand for.
+        """
+        return dict(self.label_search)
+
+    def label_fields(self) -> dict[str, Any]:
+        """Return how pseudo-labels are made and kept; a trial of a search replaces some values.
+
+        Returns:
+            The fields of :meth:`label_ranges` with the method's own values, and with them
+            ``labels``: ``consensus`` if the teachers' agreement is taught, or ``own`` if it is what
+            the best of them says alone.
+        """
+        return {"labels": "own", **{name: getattr(self, name) for name in self.label_search}}
+
+    def teacher_stages(self, name: str, experiment: Experiment) -> list[Stage]:
+        """Declare the trainings among which the first teachers are chosen, and return them.
+
+        Args:
+            name: As for :meth:`build`.
+            experiment: Likewise.
+
+        Raises:
+            ImBenchError: The method has no teachers.
+        """
+        raise ImBenchError(
+            f"method {name!r} ({self.title}) has no teachers whose pseudo-labels could be scored: "
+            "choose one that makes pseudo-labels, such as im or fixmatch"
+        )

@@ -10,7 +10,7 @@ from pydantic import Field, NonNegativeFloat, PositiveFloat
 from typing_extensions import NamedTuple
 
 from im_bench.lazy import lazy_module
-from im_bench.methods.base import Range
+from im_bench.methods.base import Choice, Range
 from im_bench.methods.fixmatch import FixMatch
 from im_bench.methods.unimatch import twice
 
@@ -124,6 +124,13 @@ class CrossMatch(FixMatch):
             return {}
         moving = thresholds.MovingThreshold(self.threshold, self.threshold_momentum)
         return {"threshold": moving}
+
+    def label_ranges(self) -> dict[str, Range | Choice]:
+        """Return what decides about pseudo-labels: the threshold only if it stays what it is."""
+        ranges = super().label_ranges()
+        if self.threshold_schedule != "fixed":
+            ranges.pop("threshold", None)
+        return ranges
 
     def losses(self, step: Step) -> dict[str, Tensor]:
         """Return the labelled loss, those of the strong views, and the distillation."""

@@ -44,6 +44,7 @@ class FixMatch(OnlineMethod):
         "Sohn et al., FixMatch, NeurIPS 2020; for segmentation: LiheYoung/UniMatch, fixmatch.py"
     )
     search: ClassVar = {"threshold": Range(0.0, 0.99), "unlabelled_weight": Range(0.25, 4, True)}
+    label_search: ClassVar = {"threshold": Range(0.0, 0.99)}
 
     threshold: float = Field(0.95, ge=0, le=1)
     unlabelled_weight: NonNegativeFloat = 1.0
@@ -88,7 +89,7 @@ class FixMatch(OnlineMethod):
 
 
 def unlabelled_loss(
-    space: LabelSpace, logits: Tensor, label: PseudoLabel, threshold: float
+    space: LabelSpace, logits: Tensor, label: PseudoLabel, threshold: float | Tensor
 ) -> Tensor:
     """Return the mean loss over the valid pixels, to which only confident ones add.
 

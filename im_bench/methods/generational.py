@@ -49,9 +49,13 @@ class Generational(Method):
                 )
         return self
 
+    def teacher_stages(self, name: str, experiment: Experiment) -> list[Stage]:
+        """Declare the members of LDT."""
+        return members(experiment, "ldt", "labelled", 0, self.members)
+
     def build(self, name: str, experiment: Experiment) -> Stage:
         """Declare labels and students of every generation, and the scores."""
-        candidates = members(experiment, "ldt", "labelled", 0, self.members)
+        candidates = self.teacher_stages(name, experiment)
         labels, generations = [], []
         for g in range(1, self.generations + 1):
             labels.append(

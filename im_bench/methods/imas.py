@@ -81,6 +81,7 @@ class IMAS(OnlineMethod):
         "unlabelled_weight": Range(0.3, 6, log=True),
         "ema": Range(0.9, 0.999),
     }
+    label_search: ClassVar = {"threshold": Range(0.5, 0.99)}
     companion: ClassVar = "ema"
     deployed: ClassVar = "companion"
 

@@ -32,6 +32,10 @@ class InconsistencyMasks(Generational):
         "erode": Choice((0, 3, 5)),
         "dilate": Choice((0, 3, 5)),
     }
+    label_search: ClassVar = {
+        **search,
+        "image_filter": Choice(("foreground", "classes", "none")),
+    }
 
     erode: NonNegativeInt = 0
     dilate: NonNegativeInt = 0
@@ -44,3 +48,7 @@ class InconsistencyMasks(Generational):
         """Return how labels are made."""
         own = self.model_dump(exclude=set(Generational.model_fields))
         return {"mode": "im", "teachers": self.teachers, **own}
+
+    def label_fields(self) -> dict[str, Any]:
+        """Return how labels are made: by consensus."""
+        return {**super().label_fields(), "labels": "consensus"}

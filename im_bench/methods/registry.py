@@ -28,7 +28,10 @@ BUILT_IN = {
     "imas": "im_bench.methods.imas:IMAS",
     "rankmatch": "im_bench.methods.rankmatch:RankMatch",
     "u2pl": "im_bench.methods.u2pl:U2PL",
+    "segkc": "im_bench.methods.segkc:SegKC",
     "unimatch": "im_bench.methods.unimatch:UniMatch",
+    "unimatch-v2": "im_bench.methods.unimatch_v2:UniMatchV2",
+    "daw": "im_bench.methods.daw:DAW",
 }
 
 

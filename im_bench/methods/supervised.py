@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, ClassVar
 from pydantic import NonNegativeFloat
 
 from im_bench.lazy import lazy_module
-from im_bench.methods.base import Range
+from im_bench.methods.base import Choice, Range
 from im_bench.methods.online import OnlineMethod
 
 if TYPE_CHECKING:
@@ -34,6 +34,10 @@ class Supervised(OnlineMethod):
     search: ClassVar = {"unlabelled_weight": Range(0.1, 3, True)}
 
     unlabelled_weight: NonNegativeFloat = 1.0
+
+    def ranges(self) -> dict[str, Range | Choice]:
+        """Return what a search may try: without masks, nothing."""
+        return super().ranges() if self.im else {}
 
     def losses(self, step: Step) -> dict[str, Tensor]:
         """Return the labelled loss, and with masks that on the consensus."""

@@ -25,6 +25,20 @@ else:
 _Maps = TypeVar("_Maps", "View", "PseudoLabel")
 
 
+class Targets(NamedTuple):
+    """What unlabelled images teach in one step.
+
+    Attributes:
+        label: Of the weak view.
+        partner: Of the view that is pasted.
+        threshold: Confidence from which a pixel teaches, a number or a scalar tensor.
+    """
+
+    label: PseudoLabel
+    partner: PseudoLabel
+    threshold: float | Tensor
+
+
 class UniMatch(FixMatch):
     """FixMatch with a second strong view and with perturbed features of the weak view.
 
@@ -54,25 +68,38 @@ class UniMatch(FixMatch):
         weak, partner = (twice(each) for each in (step.unlabelled, step.partner))
         box = self.boxes(step, weak)
         strong = self.strong_view(step, weak, partner, box)
-        partner_label = self.partner_label(step, step.partner)
+        partner_logits = step.student.predict(step.normalise(step.partner.images))
         logits, auxiliary, weak_logits, perturbed = self.perturbed_joint(step)
-        label = step.pseudo_label(step.space.activate(weak_logits), step.unlabelled)
+        label, partner_label, threshold = self.targets(step, logits, weak_logits, partner_logits)
         mixed = twice(label).pasted(twice(partner_label), box)
         strong_logits = step.student(step.normalise(strong))
-        return Streams(logits, auxiliary, perturbed, label, strong_logits, mixed, box)
+        return Streams(logits, auxiliary, perturbed, label, strong_logits, mixed, box, threshold)
 
     def of_streams(self, step: Step, streams: Streams) -> dict[str, Tensor]:
         """Return the losses of what the network says."""
-        label, strong = (
-            streams.label,
-            zip(streams.strong.chunk(2), halves(streams.mixed), strict=True),
-        )
-        step.log("confident", losses.share(label.confidence >= self.threshold, label.valid))
+        label, threshold = streams.label, streams.threshold
+        strong = zip(streams.strong.chunk(2), halves(streams.mixed), strict=True)
+        step.log("confident", losses.share(label.confidence >= threshold, label.valid))
         return self.weighted(
             step.labelled_loss(streams.labelled, streams.auxiliary),
-            [unlabelled_loss(step.space, *each, self.threshold) for each in strong],
-            unlabelled_loss(step.space, streams.perturbed, label, self.threshold),
+            [unlabelled_loss(step.space, *each, threshold) for each in strong],
+            unlabelled_loss(step.space, streams.perturbed, label, threshold),
         )
+
+    def targets(self, step: Step, labelled: Tensor, weak: Tensor, partner: Tensor) -> Targets:
+        """Return what the student's own predictions teach.
+
+        Args:
+            step: The step.
+            labelled: Logits of the labelled images, (B, C, H, W).
+            weak: Of the weak view, in training mode.
+            partner: Of the view that is pasted, in evaluation mode.
+        """
+        label, partner_label = (
+            step.pseudo_label(step.space.activate(logits), view)
+            for logits, view in ((weak, step.unlabelled), (partner, step.partner))
+        )
+        return Targets(label, partner_label, self.threshold)
 
     def perturbed_joint(self, step: Step) -> tuple[Tensor, list[Tensor], Tensor, Tensor]:
         """Decode labelled and weak images together, with a copy of which features are perturbed.
@@ -122,6 +149,7 @@ class Streams(NamedTuple):
         strong: Logits of the strong views, (2 B, C, H, W).
         mixed: Their pseudo-labels.
         box: Where partners are pasted into them, bool (2 B, H, W).
+        threshold: Confidence from which a pixel teaches, a number or a scalar tensor.
     """
 
     labelled: Tensor
@@ -131,11 +159,17 @@ class Streams(NamedTuple):
     strong: Tensor
     mixed: PseudoLabel
     box: Tensor
+    threshold: float | Tensor
 
 
 def twice(maps: _Maps) -> _Maps:
     """Return the batch of a view or of pseudo-labels, followed by itself."""
-    repeated: list[Any] = [None if each is None else torch.cat([each, each]) for each in maps]
+    return repeat(maps, 2)
+
+
+def repeat(maps: _Maps, times: int) -> _Maps:
+    """Return the batch of a view or of pseudo-labels several times, one after another."""
+    repeated: list[Any] = [None if each is None else torch.cat([each] * times) for each in maps]
     return type(maps)(*repeated)
 
 

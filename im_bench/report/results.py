@@ -52,9 +52,9 @@ class CellResults:
         if cell.problem:
             return State.NO_DATA
         found = {self._status(stage) for stage in self.plan.closure(missing)}
-        for status, state in ((Status.FAILED, State.FAILED), (Status.RUNNING, State.RUNNING)):
+        for status in (Status.FAILED, Status.RUNNING, Status.PRUNED):
             if status in found:
-                return state
+                return State(status.value)
         return State.PLANNED
 
     def _status(self, stage: Stage) -> Status:
@@ -88,8 +88,22 @@ def rows_of(plan: Plan) -> tuple[Row, ...]:
 
 def _base(cell: Cell, plan: Plan) -> str:
     """Return the method of the plan that a cell's is an addition to, or an empty string."""
-    base = registry_name(cell.method)
-    return base if base != cell.method and base in plan.suite.methods else ""
+    untuned = cell.method.replace("-tuned", "")
+    for base in (untuned, registry_name(cell.method)):
+        if base != cell.method and base in plan.suite.methods:
+            return base
+    return ""
+
+
+def part_of(outcome: Mapping[str, Any]) -> str:
+    """Return which images an outcome's scores are of: ``test``, or ``val`` of a search's trials."""
+    return str(outcome.get("part", "test"))
+
+
+def headline_of(outcome: Mapping[str, Any], generation: Mapping[str, Any] | None = None) -> float:
+    """Return the headline score of an outcome, or of one of its generations."""
+    scores = (outcome if generation is None else generation)[part_of(outcome)]
+    return float(scores[outcome["metric"]])
 
 
 def shares_of(generation: Mapping[str, Any]) -> dict[str, float]:

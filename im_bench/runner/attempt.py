@@ -49,6 +49,9 @@ def run_attempt(path: Path, stop: threading.Event) -> int:
             # Only under the lock is this certain: another may just have finished.
             if folder.result() is not None:
                 return DONE
+            if pruned := folder.pruned:
+                log.info("not run: %s", pruned.get("why"))
+                return INTERRUPTED
             return _Attempt(folder, spec, stop, lock).run()
     except LockedError as error:
         log.info("%s", error)

@@ -19,6 +19,7 @@ class Happening(str, Enum):
     INTERRUPTED = "interrupted"
     RETRYING = "retrying"
     LOST = "lost"
+    PRUNED = "pruned"
     ELSEWHERE = "elsewhere"
     WARNING = "warning"
 
@@ -47,6 +48,7 @@ class Summary:
         present: Of these, the ones that needed no run.
         done: Slugs of those that were done during this run.
         failed: Sentence of each that failed, by slug.
+        pruned: Why each of which the end is not awaited any more was stopped, by slug.
         skipped: Why each that depends on a failed one was not run, by slug.
         refused: Why each cell that cannot run was left out, by name.
         interrupted: Whether the run was asked to stop before its end.
@@ -56,6 +58,7 @@ class Summary:
     present: int = 0
     done: list[str] = field(default_factory=list)
     failed: dict[str, str] = field(default_factory=dict)
+    pruned: dict[str, str] = field(default_factory=dict)
     skipped: dict[str, str] = field(default_factory=dict)
     refused: dict[str, str] = field(default_factory=dict)
     interrupted: bool = False

@@ -14,7 +14,7 @@ from typing import Any
 from im_bench.errors import ImBenchError
 from im_bench.files import is_whole, read_json, write_json
 from im_bench.runner.failures import Cause, Failure
-from im_bench.runner.job import Settings
+from im_bench.runner.job import PRUNED, Settings
 from im_bench.runner.locks import Lock, LockedError, LockWatch
 
 
@@ -24,6 +24,7 @@ class Status(str, Enum):
     PLANNED = "planned"
     RUNNING = "running"
     FAILED = "failed"
+    PRUNED = "pruned"
     DONE = "done"
 
 
@@ -108,7 +109,25 @@ class StageFolder:
             return Status.DONE
         if self._watch.alive():
             return Status.RUNNING
+        if self.pruned is not None:
+            return Status.PRUNED
         return Status.FAILED if self._numbers("error") else Status.PLANNED
+
+    @property
+    def pruned(self) -> dict[str, Any] | None:
+        """Why nobody waits for the stage any more, or None."""
+        return _read(self.path / PRUNED) or None
+
+    def prune(self, why: str) -> None:
+        """Say that nobody waits for the stage any more; whoever runs it stops at a safe point.
+
+        Whoever wants it later goes on from there.
+        """
+        write_json(self.path / PRUNED, {"why": why})
+
+    def want(self) -> None:
+        """Take that back."""
+        (self.path / PRUNED).unlink(missing_ok=True)
 
     def result(self) -> dict[str, Any] | None:
         """Return the content of ``result.json``, or None if the stage is not done."""

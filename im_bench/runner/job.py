@@ -14,6 +14,8 @@ from im_bench.files import write_json
 
 #: Folder within a stage's folder for what is of no use once the stage is done; it is removed then.
 SCRATCH = "scratch"
+#: File in a stage's folder that says that nobody waits for the stage any more.
+PRUNED = "pruned.json"
 
 
 @dataclass(frozen=True)
@@ -67,6 +69,8 @@ class Job:
     def progress(self, step: int, total: int, **numbers: float) -> None:
         """Say how far the stage is; at most twice a second reaches the disk.
 
+        A stage that was pruned meanwhile learns of it here, wherever it runs.
+
         Args:
             step: Steps done.
             total: Steps in all.
@@ -77,6 +81,8 @@ class Job:
         if now - self._told < 0.5 and step < total:
             return
         self._told = now
+        if (self.folder / PRUNED).exists():
+            self.stop.set()
         finite = {name: float(value) for name, value in numbers.items() if math.isfinite(value)}
         # How long the attempt has taken, for those that are killed before they can say.
         seconds = round(now - self._began, 3)

@@ -28,27 +28,13 @@ SUMMARY_SECONDS = 10.0
 #: Running stages that are shown, and asked how far they are at each redrawing.
 LISTENED = 16
 
-_OVER = (Happening.PRESENT, Happening.DONE, Happening.FAILED, Happening.SKIPPED)
-
-
-class View(Protocol, AbstractContextManager["View"]):
-    """Something that shows a run."""
-
-    def __call__(self, event: Event) -> None:
-        """Take note of an event."""
-
-
-def make_view(store: Store, total: int, console: Console) -> View:
-    """Return the view that suits the console.
-
-    Args:
-        store: Where running stages say how far they are.
-        total: Stages of the plan.
-        console: Where to show it.
-    """
-    if console.is_terminal and not console.is_dumb_terminal:
-        return LiveView(store, total, console)
-    return PlainView(store, total, console)
+_OVER = (
+    Happening.PRESENT,
+    Happening.DONE,
+    Happening.FAILED,
+    Happening.SKIPPED,
+    Happening.PRUNED,
+)
 
 
 class Board:
@@ -130,6 +116,32 @@ class Board:
         parts += [f"{n} skipped"] if (n := self.counts[Happening.SKIPPED]) else []
         left = self.seconds_left()
         return ", ".join(parts) + (f"; about {duration(left)} left" if left else "")
+
+
+class View(Protocol, AbstractContextManager["View"]):
+    """Something that shows a run.
+
+    Attributes:
+        board: What it knows; its total may change where stages come while the plan runs.
+    """
+
+    board: Board
+
+    def __call__(self, event: Event) -> None:
+        """Take note of an event."""
+
+
+def make_view(store: Store, total: int, console: Console) -> View:
+    """Return the view that suits the console.
+
+    Args:
+        store: Where running stages say how far they are.
+        total: Stages of the plan.
+        console: Where to show it.
+    """
+    if console.is_terminal and not console.is_dumb_terminal:
+        return LiveView(store, total, console)
+    return PlainView(store, total, console)
 
 
 def share(progress: dict[str, Any] | None) -> float:

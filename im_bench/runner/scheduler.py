@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import heapq
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from enum import Enum
+from typing import Protocol
 
 from im_bench.errors import ImBenchError
 from im_bench.runner.attempt import INTERRUPTED
@@ -57,6 +58,17 @@ class Retries:
         return self.pause * self.growth ** (failures - 1)
 
 
+class Guide(Protocol):
+    """Changes what a plan's run is after, while it runs: a search that sees how trials go."""
+
+    def __call__(self, run: PlanRun) -> bool:
+        """Add or drop stages of the run; called about twice a second, in the run's own thread.
+
+        Returns:
+            Whether more may come, so that a run without work waits for it.
+        """
+
+
 def run_plan(
     plan: Plan,
     store: Store,
@@ -66,6 +78,7 @@ def run_plan(
     stop: StopRequest | None = None,
     grace: float = 20.0,
     retries: Retries | None = None,
+    guide: Guide | None = None,
 ) -> Summary:
     """Run what a plan needs and has not.
 
@@ -83,27 +96,28 @@ def run_plan(
         stop: Asked all the time whether to end.
         grace: Seconds that running stages have to reach a safe point before they are killed.
         retries: How often a stage is tried.
+        guide: Adds cells to the plan and takes stages back while it runs. Without it, the plan is
+            all there is.
 
     Raises:
         ImBenchError: If nothing can run: no cell has its data, the results folder cannot be
             written, or it holds other stages under the plan's names.
     """
-    stages = wanted_stages(plan)
+    stages = wanted_stages(plan) if plan.cells or guide is None else []
     refused = {cell.name: cell.problem for cell in plan.cells if cell.problem}
     summary = Summary(total=len(stages), refused=refused)
     if policy is Policy.NEVER:
         summary.present = sum(store.status(stage) is Status.DONE for stage in stages)
         return summary
     store.make()
-    for stage in store.existing(stages):
-        if not store.check(stage, plan.graph):
-            store.prepare(stage, plan.graph)  # Those that need a stage that is done read it, too.
-        if policy is Policy.ALWAYS:
+    existing = _checked(stages, plan, store)
+    if policy is Policy.ALWAYS:
+        for stage in existing:
             store.folder(stage).discard()
     retry = policy is not Policy.ONLY_MISSING
-    run = _Run(plan, store, engine, retry, on_event, summary, retries or Retries())
-    run.begin(stages)
-    run.loop(stop or StopRequest(), grace)
+    run = PlanRun(plan, store, engine, retry, on_event, summary, retries or Retries())
+    run.take_up(stages, plan.uses())
+    run.loop(stop or StopRequest(), grace, guide)
     return summary
 
 
@@ -118,6 +132,15 @@ def wanted_stages(plan: Plan) -> list[Stage]:
         problems = dict.fromkeys(cell.problem for cell in plan.cells)
         raise ImBenchError("; ".join(problems) or "the plan has no cells")
     return plan.closure([key for cell in runnable for key in cell.finals.values()])
+
+
+def _checked(stages: Collection[Stage], plan: Plan, store: Store) -> list[Stage]:
+    """Return the stages that have a folder, after comparing what lies there with the plan."""
+    existing = store.existing(stages)
+    for stage in existing:
+        if not store.check(stage, plan.graph):
+            store.prepare(stage, plan.graph)  # Those that need a stage that is done read it, too.
+    return existing
 
 
 @dataclass
@@ -137,8 +160,8 @@ class _Attempted:
     alone: bool = False
 
 
-class _Run:
-    """The state of a plan while it runs."""
+class PlanRun:
+    """The state of a plan while it runs. A :class:`Guide` uses `want`, `drop` and `crowded`."""
 
     def __init__(
         self,
@@ -159,8 +182,10 @@ class _Run:
         self.summary = summary
         self.retries = retries
         self.missing: dict[str, set[str]] = {}  # what each waiting stage still lacks
-        self.dependants: dict[str, list[str]] = {}
-        self.rank: dict[str, tuple[int, int, int]] = {}
+        self.dependants: dict[str, dict[str, None]] = {}
+        self.rank: dict[str, tuple[int, int, int, int]] = {}
+        self.waves = 0
+        self.present: set[str] = set()  # what is done, by earlier runs or by this one
         self.ready: ReadyQueue[Task] = ReadyQueue()
         self.stage_in: dict[StageFolder, Stage] = {}  # of the ones below
         self.tried: dict[StageFolder, _Attempted] = {}
@@ -170,43 +195,86 @@ class _Run:
         self.next_look = 0.0
         self.oom_kills = oom_kills()
 
-    def begin(self, stages: list[Stage]) -> None:
-        """Find out what is needed, and queue what can start."""
+    @property
+    def crowded(self) -> bool:
+        """Whether stages that could start wait for room."""
+        return bool(self.ready)
+
+    def want(self, finals: Collection[str]) -> None:
+        """Run these stages of the plan's graph, too, with all that they require.
+
+        What was wanted before goes first where there is not room for all.
+
+        Raises:
+            ImBenchError: Other stages lie under their names.
+        """
+        stages = self.plan.closure(finals)
+        _checked(stages, self.plan, self.store)
+        known = {*self.missing, *self.present, *(self.stage_in[one].key for one in self.running)}
+        self.summary.total += sum(stage.key not in known for stage in stages)
+        self.take_up(stages)
+
+    def drop(self, keys: Collection[str], why: str) -> None:
+        """Stop waiting for these stages; what runs of them here stops at a safe point."""
+        for key in keys:
+            if self.missing.pop(key, None) is None:
+                continue
+            stage = self.graph[key]
+            folder = self.store.folder(stage)
+            self.summary.pruned[stage.slug] = why
+            if folder in self.running:
+                folder.prune(why)
+            else:
+                self._tell(Happening.PRUNED, stage, why)
+        self.pausing = [one for one in self.pausing if self.stage_in[one[2]].key in self.missing]
+        heapq.heapify(self.pausing)
+
+    def take_up(self, stages: list[Stage], uses: Mapping[str, int] | None = None) -> None:
+        """Find out what is needed of these stages, and queue what can start.
+
+        Args:
+            stages: In the graph's order, with all that they require.
+            uses: How many cells need each, by key.
+        """
         existing = {stage.key for stage in self.store.existing(stages)}
         needed = self._needed(stages, existing)
         for stage in stages:
-            if stage.key not in needed:
+            if stage.key not in needed and stage.key not in self.present:
+                self.present.add(stage.key)
                 self.summary.present += 1
                 self._tell(Happening.PRESENT, stage)
-        self.dependants = {key: [] for key in needed}
-        for key in needed:
+        new = [key for key in needed if key not in self.missing]
+        for key in new:
+            self.summary.pruned.pop(self.graph[key].slug, None)
             self.missing[key] = {k for k in self.graph[key].requires if k in needed}
             for required in self.missing[key]:
-                self.dependants[required].append(key)
-        uses = self.plan.uses()
+                self.dependants.setdefault(required, {})[key] = None
         height: dict[str, int] = {}
         # The graph's order is topological, so from its end all dependants are known.
-        for index, key in reversed(list(enumerate(needed))):
-            height[key] = 1 + max((height[k] for k in self.dependants[key]), default=0)
-            self.rank[key] = (-height[key], -uses[key], index)
-        for key in needed:
+        for index, key in reversed(list(enumerate(new))):
+            later = [height[k] for k in self.dependants.get(key, ()) if k in height]
+            height[key] = 1 + max(later, default=0)
+            self.rank[key] = (self.waves, -height[key], -(uses or {}).get(key, 0), index)
+        self.waves += 1
+        for key in new:
             if key in existing:
-                self._take_up(key)
-        for key in needed:
+                self._look_back(key)
+        for key in new:
             if key in self.missing and not self.missing[key]:
                 self._queue(self._folder(key))
 
-    def loop(self, stop: StopRequest, grace: float) -> None:
+    def loop(self, stop: StopRequest, grace: float, guide: Guide | None = None) -> None:
         """Start, wait and record until nothing is left, or the user wants to stop."""
         try:
             while not stop.requested:
+                more = guide is not None and guide(self)
                 self._resume_paused()
                 self._start_ready()
                 self._look_elsewhere()
                 if self.engine.busy:
                     for ended in self.engine.wait(POLL_SECONDS):
                         self._ended(ended)
-                elif self.elsewhere or self.pausing or self.ready:
+                elif self.elsewhere or self.pausing or self.ready or more:
                     time.sleep(POLL_SECONDS / 5)
                 else:
                     return
@@ -238,7 +306,7 @@ class _Run:
                 waiting += self.graph[key].requires
         return {stage.key: None for stage in stages if stage.key in needed}
 
-    def _take_up(self, key: str) -> None:
+    def _look_back(self, key: str) -> None:
         """Look at what an earlier run left of a stage that is needed."""
         stage = self.graph[key]
         folder = self.store.folder(stage)
@@ -273,6 +341,8 @@ class _Run:
     def _start(self, task: Task) -> None:
         folder = task.folder
         stage, tried = self.stage_in[folder], self.tried[folder]
+        if stage.key not in self.missing or folder in self.running:
+            return  # It was dropped; or dropped, wanted again, and runs still.
         status = folder.status
         if status is Status.DONE:
             self._done(stage)
@@ -298,7 +368,11 @@ class _Run:
         self.running.discard(folder)
         errors = folder.errors()
         if folder.result() is not None:
+            if stage.key not in self.missing:  # It was dropped too late.
+                self._tell(Happening.DONE, stage)
             self._done(stage)
+        elif stage.key not in self.missing:
+            self._tell(Happening.PRUNED, stage, self.summary.pruned.get(stage.slug, ""))
         elif len(errors) > tried.errors:
             self._judge(folder, _failure(errors[-1]), asked)
         elif asked:
@@ -357,6 +431,9 @@ class _Run:
             return
         self.next_look = now + max(POLL_SECONDS, len(self.elsewhere) / LOOKS_PER_SECOND)
         for folder in list(self.elsewhere):
+            if self.stage_in[folder].key not in self.missing:
+                del self.elsewhere[folder]
+                continue
             status = folder.status
             if status is Status.RUNNING:
                 continue
@@ -370,9 +447,10 @@ class _Run:
     def _done(self, stage: Stage) -> None:
         if self.missing.pop(stage.key, None) is None:
             return
+        self.present.add(stage.key)
         self.summary.done.append(stage.slug)
         self._tell(Happening.DONE, stage)
-        for dependant in self.dependants[stage.key]:
+        for dependant in self.dependants.get(stage.key, ()):
             if dependant in self.missing:
                 self.missing[dependant].discard(stage.key)
                 if not self.missing[dependant]:
@@ -383,12 +461,12 @@ class _Run:
             return
         self.summary.failed[stage.slug] = sentence
         self._tell(Happening.FAILED, stage, sentence)
-        waiting = list(self.dependants[stage.key])
+        waiting = list(self.dependants.get(stage.key, ()))
         while waiting:
             other = waiting.pop()
             if self.missing.pop(other, None) is None:
                 continue
-            waiting += self.dependants[other]
+            waiting += self.dependants.get(other, ())
             reason = f"needs {stage.slug}, which failed"
             self.summary.skipped[self.graph[other].slug] = reason
             self._tell(Happening.SKIPPED, self.graph[other], reason)

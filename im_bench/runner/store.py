@@ -114,6 +114,7 @@ class Store:
         folder = self.folder(stage)
         try:
             write_json(folder.path / "stage.json", sealed(asdict(self._spec(stage, graph))))
+            folder.want()
         except OSError as error:
             raise ImBenchError(
                 f"{folder.path} cannot be written ({error.strerror}): make room or give write "

@@ -40,6 +40,14 @@ class Network:
             encode = getattr(self.segmentor.backbone, "encode", None)
             return tuple(encode(images) if encode else self.segmentor.extract_feat(images))
 
+    def widths(self) -> list[int]:
+        """Return the channels of each map that :meth:`encode` gives, by passing a small image."""
+        first = next(m for m in self.segmentor.backbone.modules() if isinstance(m, nn.Conv2d))
+        side = 112  # a multiple of what vision transformers and U-Nets divide by
+        image = first.weight.new_zeros(1, first.in_channels, side, side)
+        with self.evaluating(), torch.no_grad():
+            return [each.shape[1] for each in self.encode(image)]
+
     def decode(self, features: Features, size: Sequence[int]) -> Tensor:
         """Return float32 logits (B, C, *size)."""
         return self.resize(self._logits(features), size)

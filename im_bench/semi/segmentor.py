@@ -57,6 +57,7 @@ class SemiSupervisedSegmentor(BaseSegmentor):
     Args:
         segmentor: Config of an encoder-decoder of MMSegmentation.
         method: ``name`` of a registered method, and its fields.
+        twin: Config of a segmentor for the method's twin; default: as ``segmentor``.
         label_space: As for :class:`~im_bench.models.segmentor.LabelSpaceSegmentor`; needed unless
             the segmentor is one.
         labelled_loss: Config of a loss for labelled images, called as MMSegmentation calls it.
@@ -78,6 +79,7 @@ class SemiSupervisedSegmentor(BaseSegmentor):
         self,
         segmentor: Mapping[str, Any],
         method: Mapping[str, Any],
+        twin: Mapping[str, Any] | None = None,
         label_space: Mapping[str, Any] | None = None,
         labelled_loss: Mapping[str, Any] | None = None,
         auxiliary_weight: float = 0.4,
@@ -105,8 +107,15 @@ class SemiSupervisedSegmentor(BaseSegmentor):
         if self.method.companion == "ema":
             self.companion = averaged_copy(self.student)
         elif self.method.companion == "twin":
-            self.companion = MODELS.build(dict(segmentor))
+            self.companion = MODELS.build(dict(twin or segmentor))
+            _check_outputs(self.companion, self.space)
+        if twin is not None and self.method.companion != "twin":
+            raise ImBenchError(
+                f"the model has a twin, and the method {method['name']!r} trains none: remove one"
+            )
         self.state = nn.ModuleDict(self.method.state(self.student, self.space))
+        if self.method.companion == "twin":
+            self.state.update(self.method.twin_state(self.student, self.companion, self.space))
         self.labelled_loss = None if labelled_loss is None else MODELS.build(dict(labelled_loss))
         if isinstance(self.labelled_loss, OhemCrossEntropyLoss) and self.space.kind != "multiclass":
             raise ImBenchError(

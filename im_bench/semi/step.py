@@ -172,15 +172,21 @@ class Step:
         probabilities = probabilities.detach()
         label = self.space.discretise(probabilities)
         confidence = self.space.confidence(probabilities)
-        kept = torch.ones_like(view.valid)
-        if self.masking is not None and view.inconsistent is not None:
-            if self.masking.labels == "consensus" and view.consensus is not None:
-                agreed = view.valid & ~view.inconsistent
-                label = torch.where(agreed, view.consensus, label)
-                confidence = confidence.masked_fill(agreed, 1.0)
-            if self.masking.block_output:
-                kept = ~view.inconsistent
-        return PseudoLabel(label, confidence, view.valid, kept)
+        consensus = view.consensus if self.masking and self.masking.labels == "consensus" else None
+        if consensus is not None and view.inconsistent is not None:
+            agreed = view.valid & ~view.inconsistent
+            label = torch.where(agreed, consensus, label)
+            confidence = confidence.masked_fill(agreed, 1.0)
+        return PseudoLabel(label, confidence, view.valid, self.kept(view))
+
+    def kept(self, view: View) -> Tensor:
+        """Return which pixels Inconsistency Masks let teach, bool (B, H, W).
+
+        For methods that gather statistics of predictions before they make pseudo-labels.
+        """
+        if self.masking is None or view.inconsistent is None or not self.masking.block_output:
+            return torch.ones_like(view.valid)
+        return ~view.inconsistent
 
     def consensus_label(self, view: View) -> PseudoLabel | None:
         """Return the teachers' consensus as pseudo-label, or None without Inconsistency Masks.

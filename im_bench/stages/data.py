@@ -55,6 +55,7 @@ def _pack(job: Job, path: Path) -> dict[str, Any]:
         labelled=job.config["labelled"],
         seed=job.config["split_seed"],
         limit=job.config["limit"],
+        hold_out=job.config.get("hold_out"),
         threads=job.settings.threads,
         progress=job.progress,
     )

@@ -3,11 +3,13 @@
 Inputs: ``data``; ``generation-k``, the trainings of each generation; ``labels-k``, the pseudo-label
 stage before it, if any. The best training of each generation by validation is scored on the test
 images. ``report`` says which generation stands for the cell: the ``last``, or the ``best`` by
-validation.
+validation. With ``part: val`` the scores are those of the validation, and the test images are not
+read: so for the trials of a search.
 """
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from im_bench.data.arrays import read_meta
@@ -24,7 +26,7 @@ def run(job: Job) -> dict[str, Any]:
     """Score each generation and say which one stands in the table."""
     data = job.inputs["data"][0] / "arrays"
     meta = read_meta(data)
-    metric = meta["metric"]
+    metric, part = meta["metric"], job.config.get("part", "test")
     rounds = sum(role.startswith("generation-") for role in job.inputs)
     generations = []
     for g in range(1, rounds + 1):
@@ -33,7 +35,6 @@ def run(job: Job) -> dict[str, Any]:
         trainings = job.inputs[f"generation-{g}"]
         best = best_by_validation(trainings, metric, 1)[0]
         trained = outcome_of(best)
-        model = load_model(best, data, job.settings.device)
         labels = job.inputs.get(f"labels-{g}")
         shares = outcome_of(labels[0]) if labels else {}
         generations.append(
@@ -43,7 +44,7 @@ def run(job: Job) -> dict[str, Any]:
                 "trained": len(trainings),
                 "iterations": trained["iterations"],
                 "val": trained["val"],
-                "test": score(model, data, "test"),
+                **({"test": _tested(best, data, job)} if part == "test" else {}),
                 **{share: shares[share] for share in SHARES if share in shares},
             }
         )
@@ -58,7 +59,14 @@ def run(job: Job) -> dict[str, Any]:
         "selected_generation": chosen["generation"],
         "selected": chosen["selected"],
         "val": chosen["val"],
-        "test": chosen["test"],
-        "test_images": len(meta["names"]["test"]),
+        **(
+            {"test": chosen["test"], "test_images": len(meta["names"]["test"])}
+            if part == "test"
+            else {"part": part}
+        ),
         "generations": generations,
     }
+
+
+def _tested(training: Path, data: Path, job: Job) -> dict[str, float]:
+    return score(load_model(training, data, job.settings.device), data, "test")

@@ -27,6 +27,7 @@ with warnings.catch_warnings():
 
     import im_bench.stages.data
     import im_bench.stages.evaluate
+    import im_bench.stages.predict
     import im_bench.stages.pseudo_label
     import im_bench.stages.train  # noqa: F401
     from im_bench.runner.provenance import code_state, versions

@@ -98,6 +98,8 @@ class Experiment:
         overrides: Mapping[str, Any] | None = None,
         pseudo: Stage | None = None,
         masking: Mapping[str, Any] | None = None,
+        twin: Mapping[str, Any] | None = None,
+        model: Mapping[str, Any] | None = None,
     ) -> Stage:
         """Ask for a training that sees labelled and unlabelled images together.
 
@@ -108,8 +110,14 @@ class Experiment:
             pseudo: A pseudo-label stage with the teachers' consensus on every unlabelled image.
             masking: How Inconsistency Masks act: fields of
                 :class:`im_bench.methods.online.Masking`.
+            twin: The network of the method's twin, if it is another than the data set's.
+            model: Fields of the network that differ from the data set's; modules to import come on
+                top of the data set's.
         """
         spec, overrides = self.spec, overrides or {}
+        if model is not None:
+            modules = (*spec.model.custom_imports, *model.get("custom_imports", ()))
+            model = {**model, "custom_imports": modules}
         views = {
             "crop": spec.crop,
             "scale": spec.scale if spec.crop or overrides.get("crop") else None,
@@ -119,7 +127,14 @@ class Experiment:
         return self.train(
             name,
             pseudo=pseudo,
-            extra={**views, **overrides, "method": dict(method), "masking": masking},
+            model=model,
+            extra={
+                **views,
+                **overrides,
+                "method": dict(method),
+                "masking": masking,
+                **({"twin": dict(twin)} if twin else {}),
+            },
         )
 
     def pseudo_label(
@@ -135,6 +150,17 @@ class Experiment:
         inputs = {"data": [self.data], "candidates": list(candidates)}
         return self._add("pseudo-label", name, dict(config), inputs)
 
+    def predict(self, name: str, candidates: Sequence[Stage], count: int) -> Stage:
+        """Ask for what the best of the candidates say of the validation images, in probabilities.
+
+        Args:
+            name: Names the stage, such as ``im/predictions``.
+            candidates: Trainings among which the best are chosen, by validation.
+            count: How many are wanted.
+        """
+        inputs = {"data": [self.data], "candidates": list(candidates)}
+        return self._add("predict", name, {"count": count}, inputs)
+
     def evaluate(
         self,
         name: str,
@@ -143,6 +169,8 @@ class Experiment:
         report: str = "last",
     ) -> Stage:
         """Ask for the final scores: the one time that the test images are read.
+
+        Where the suite's scores are of the validation images, they are not.
 
         Args:
             name: Names the stage, such as ``im/scores``.
@@ -153,7 +181,8 @@ class Experiment:
         inputs: dict[str, Sequence[Stage]] = {"data": [self.data]}
         inputs.update({f"generation-{g}": s for g, s in enumerate(generations, 1)})
         inputs.update({f"labels-{g}": [s] for g, s in enumerate(labels, 1)})
-        return self._add("evaluate", name, {"report": report}, inputs)
+        part = {} if self.suite.scores == "test" else {"part": self.suite.scores}
+        return self._add("evaluate", name, {"report": report, **part}, inputs)
 
     def _add(
         self,

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from im_bench.errors import unknown_name
+from im_bench.methods.base import Method
 from im_bench.suites.experiment import Experiment, needs_of
 from im_bench.suites.graph import Graph, Stage
 from im_bench.suites.loading import load_suite
@@ -136,34 +137,77 @@ def make_plan(
     """
     suite, built = load_suite(path)
     plan = Plan(suite, path, budget or suite.budget, graph=Graph(minutes))
+    chosen = {name: built[name] for name in _chosen("method", methods, built)}
+    plan_cells(plan, chosen, out, data_root, data=data, seeds=seeds)
+    return plan
+
+
+def plan_cells(
+    plan: Plan,
+    methods: Mapping[str, Method],
+    out: Path,
+    data_root: Path,
+    *,
+    data: Collection[str] | None = None,
+    seeds: Collection[int] | None = None,
+) -> list[Cell]:
+    """Add the cells of some methods to a plan, with their stages, and return these cells.
+
+    Args:
+        plan: What they are added to; its suite says all but the methods.
+        methods: By the names that the cells will have.
+        out: The results folder (only a cache of file hashes is kept there).
+        data_root: Where prepared data sets lie.
+        data: Names of data sets of the suite; all by default.
+        seeds: Instead of the suite's own.
+
+    Raises:
+        ImBenchError: The suite has no data set of that name.
+    """
+    suite = plan.suite
+    cells: list[Cell] = []
     for data_name in _chosen("data set", data, suite.data):
         spec = suite.data[data_name]
-        source = locate(data_name, spec, path, data_root, out / "file-hashes.json")
-        packing = {
-            "source": source.identity,
-            **spec.model_dump(mode="json", include={"size", "labelled", "split_seed", "limit"}),
-            # Keys from before there was a choice stay what they were.
-            **({"fit": spec.fit} if spec.fit == "pad" else {}),
-        }
-        packed = plan.graph.add(
-            "data",
-            f"{data_name}/data",
-            packing,
-            paths=source.paths,
-            needs=needs_of("data", suite, spec),
-        )
-        for name in _chosen("method", methods, built):
+        packed, missing = data_stage(plan, data_name, out, data_root)
+        for name, method in methods.items():
             finals = {
-                seed: built[name]
-                .build(
+                seed: method.build(
                     name, Experiment(plan.graph, suite, plan.budget, data_name, packed, spec, seed)
-                )
-                .key
+                ).key
                 for seed in (seeds or suite.seeds)
             }
-            plan.cells.append(
-                Cell(
-                    data_name, spec.split, name, built[name].title_of(name), finals, source.missing
-                )
-            )
-    return plan
+            title = method.title_of(name)
+            cells.append(Cell(data_name, spec.split, name, title, finals, missing))
+    plan.cells.extend(cells)
+    return cells
+
+
+def data_stage(plan: Plan, name: str, out: Path, data_root: Path) -> tuple[Stage, str]:
+    """Add the stage that packs a data set to a plan.
+
+    Args:
+        plan: Its suite has the data set.
+        name: The data set's name there.
+        out: The results folder (only a cache of file hashes is kept there).
+        data_root: Where prepared data sets lie.
+
+    Returns:
+        The stage, and why it cannot run or an empty string.
+    """
+    spec = plan.suite.data[name]
+    source = locate(name, spec, plan.path, data_root, out / "file-hashes.json")
+    packing = {
+        "source": source.identity,
+        **spec.model_dump(mode="json", include={"size", "labelled", "split_seed", "limit"}),
+        # Keys from before there was a choice stay what they were.
+        **({"fit": spec.fit} if spec.fit == "pad" else {}),
+        **({"hold_out": spec.hold_out} if spec.hold_out else {}),
+    }
+    stage = plan.graph.add(
+        "data",
+        f"{name}/data",
+        packing,
+        paths=source.paths,
+        needs=needs_of("data", plan.suite, spec),
+    )
+    return stage, source.missing

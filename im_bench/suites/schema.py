@@ -196,7 +196,7 @@ class SynthSpec(Strict):
     seed: int = 0
 
 
-Kind = Literal["data", "train", "pseudo-label", "evaluate"]
+Kind = Literal["data", "train", "pseudo-label", "predict", "evaluate"]
 Needs = dict[Kind, Resources]
 
 
@@ -230,6 +230,8 @@ class DataSpec(Strict):
         reference: What the data are in the reference tables, if they are the real ones: ``DATA``,
             or ``DATA/FAMILY/SPLIT``, such as ``cityscapes/u2pl/1/16``, where the labelled images
             are those of a published list. Numbers of other families and splits are not compared.
+        hold_out: Share of the labelled images that become the validation images, instead of the
+            data set's own: for a search where those are also the test images.
         group: What tables put the data set's column under, together with others of that group.
             Without it, names such as ``cityscapes-1-16`` and ``cityscapes-1-8`` make a group.
         resources: What each kind of stage needs of a machine, instead of what the suite says. It
@@ -253,6 +255,7 @@ class DataSpec(Strict):
     target_scale: tuple[float, ...] | None = None
     monitor: str | None = None
     reference: str | None = Field(default=None, pattern=r"^[^/]+(/[^/]+/.+)?$")
+    hold_out: Annotated[float, Field(gt=0, lt=1)] | None = None
     group: str | None = Field(default=None, min_length=1)
     resources: Needs = {}
 
@@ -281,6 +284,9 @@ class Suite(Strict):
         seeds: One repetition each.
         budget: Which of ``budgets`` holds, unless the command line says otherwise.
         budgets: Lengths of training under both.
+        scores: Of which images the scores are: ``test``, or ``val`` for the trials of a search,
+            which never reads the test images.
+        notes: Sentences that stand under the tables, such as where tuned values come from.
         training: What all trainings have in common.
         data: Data sets by name.
         resources: What each kind of stage needs of a machine. It changes no result and no key.
@@ -293,6 +299,8 @@ class Suite(Strict):
     seeds: tuple[Annotated[int, Field(ge=0)], ...] = Field(default=(1, 2, 3), min_length=1)
     budget: BudgetName = "paper"
     budgets: Budgets = Budgets()
+    scores: Literal["test", "val"] = "test"
+    notes: tuple[str, ...] = ()
     training: TrainingSpec = TrainingSpec()
     resources: Needs = {}
     data: dict[Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]*$")], DataSpec] = Field(

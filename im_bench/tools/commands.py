@@ -16,6 +16,8 @@ from urllib.error import URLError
 from im_bench.errors import ImBenchError
 from im_bench.tools import configs
 from im_bench.tools.processes import LAUNCHERS, count_processes, divide_batch, run_connected
+from im_bench.tools.weights import set_backbone_weights
+from im_bench.tuning.tuned import find_tuned
 
 _BUILD_ERRORS = (AssertionError, AttributeError, KeyError, TypeError, ValueError)
 
@@ -34,6 +36,9 @@ def run_training(arguments: Sequence[str] | None = None) -> None:
     configs.check_parts(config, ("model", "train_dataloader", "train_cfg", "optim_wrapper"))
     configs.check_work_dir(config)
     configs.check_optimizer(config)
+    set_backbone_weights(config, options.backbone_weights or ())
+    if options.use_tuned:
+        configs.set_tuned(config, find_tuned(options.use_tuned, options.storage))
     configs.set_teachers(config, options.teachers or ())
     configs.check_mask_hook(config)
     configs.check_data(config, ("train_dataloader", "val_dataloader"))
@@ -147,6 +152,23 @@ def _train_parser() -> argparse.ArgumentParser:
         nargs="+",
         metavar="CHECKPOINT",
         help="trained models whose disagreement makes the Inconsistency Masks",
+    )
+    parser.add_argument(
+        "--backbone-weights",
+        nargs="+",
+        metavar="FILE",
+        help="initial weights of the backbone, and of the twin's; 'random' to begin without",
+    )
+    parser.add_argument(
+        "--use-tuned",
+        metavar="STUDY",
+        help="values that a study found: its name, or a file that `im-bench tune freeze` wrote",
+    )
+    parser.add_argument(
+        "--storage",
+        metavar="FILE_OR_URL",
+        default="runs/tuning/studies.journal",
+        help="where the study is kept, if it is not frozen; default: %(default)s",
     )
     return parser
 

@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from im_bench.errors import ImBenchError, unknown_name
+from im_bench.methods.online import registry_name
+from im_bench.tuning.tuned import Tuned
 
 ROOT = Path(__file__).resolve().parents[2]
 """The checkout that holds ``mm_configs``."""
@@ -87,6 +89,38 @@ def without_mask_hooks(config: Any) -> None:
     hooks = config.get("default_hooks") or {}
     for name in [name for name, each in hooks.items() if _is_mask_hook(each)]:
         del hooks[name]
+
+
+def set_tuned(config: Any, tuned: Tuned) -> None:
+    """Give a config the values that a study found: its method's fields, and those of the masks.
+
+    Raises:
+        ImBenchError: The config is of another method, or has no masks to set.
+    """
+    method = (config.get("model") or {}).get("method") or {}
+    wanted = registry_name(tuned.method)
+    if method.get("name") != wanted:
+        raise ImBenchError(
+            f"study {tuned.study!r} tuned {wanted!r}, and this config is of "
+            f"{method.get('name') or 'no method'!r}: name a config of {wanted}"
+        )
+    own, masks = {}, {}
+    for name, value in tuned.values.items():
+        if name.startswith("im."):
+            masks[name.removeprefix("im.")] = value
+        else:
+            own[name] = value
+    config.merge_from_dict({f"model.method.{name}": value for name, value in own.items()})
+    hooks = mask_hooks(config)
+    for name, value in masks.items():
+        if not hooks:
+            raise ImBenchError(
+                f"study {tuned.study!r} tuned masks (im.{name}), and this config has none: name "
+                "one of mm_configs/im"
+            )
+        if name == "teachers":
+            continue  # As many as --teachers names, or the hook's config.
+        hooks[0][name] = value
 
 
 def set_teachers(config: Any, checkpoints: Sequence[str]) -> None:

@@ -7,6 +7,8 @@ import im_bench.data.semi
 import im_bench.data.tickets
 import im_bench.data.transforms
 import im_bench.models.deeplabv3plus
+import im_bench.models.dinov2
+import im_bench.models.dpt
 import im_bench.models.preprocessor
 import im_bench.models.resnet
 import im_bench.models.segmentor

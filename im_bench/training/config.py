@@ -159,10 +159,14 @@ def semi_supervised_config(config: Mapping[str, Any], meta: Mapping[str, Any]) -
     segmentor = model_config(config, meta)
     preprocessor = segmentor.pop("data_preprocessor")
     del preprocessor["augmentation"]
-    ohem = config.get("ohem")
+    ohem, twin = config.get("ohem"), config.get("twin")
+    if twin is not None:
+        twin = model_config({**config, "model": {**config["model"], **twin}}, meta)
+        del twin["data_preprocessor"]
     return {
         "type": "SemiSupervisedSegmentor",
         "segmentor": segmentor,
+        "twin": twin,
         "method": dict(config["method"]),
         "labelled_loss": {"type": "OhemCrossEntropyLoss", **ohem} if ohem else None,
         "im": config.get("masking"),

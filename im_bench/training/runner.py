@@ -174,15 +174,16 @@ def build_runner(
 
 
 def import_custom_modules(config: Mapping[str, Any]) -> None:
-    """Import the modules that register a model's own parts.
+    """Import the modules that register a model's own parts, or its twin's.
 
     Raises:
         ImBenchError: One of them cannot be imported.
     """
-    modules = config["model"].get("custom_imports")
+    networks = (config["model"], config.get("twin") or {})
+    modules = [name for each in networks for name in each.get("custom_imports") or ()]
     if modules:
         try:
-            import_modules_from_strings(list(modules))
+            import_modules_from_strings(modules)
         except ImportError as error:
             raise ImBenchError(
                 f"custom_imports of the model: {error}: install the module or correct its name"

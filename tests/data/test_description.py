@@ -108,6 +108,7 @@ def test_fields_that_do_not_go_together_are_told_with_their_line(text: str, expe
         LAYERS.replace("bits", "files") + "masks: masks/{split}/{class}\nthreshold: 127\n",
         LAYERS.replace("bits", "files") + "mask_suffix: _{class}\n",
         LAYERS + "metric: mcce\ncells: {alive: 0, dead: 1, position: 2}\n",
+        BINARY.replace("index", "bits") + "metric: iou_dataset\n",
         BINARY + "images: a\nmasks: b\nfractions: {val: 0.1, test: 0.1}\n",
         BINARY + "splits: {train: t, test: u}\nfractions: {val: 0.1}\n",
         BINARY + "fractions: {val: 0.1, seed: 1}\n",

@@ -81,6 +81,11 @@ def test_bit_masks_are_label_bytes(tmp_path: Path, bits: NDArray[np.uint8]) -> N
     assert (read(like(LAYERS, encoding="labels"), tmp_path, bits) == bits).all()
 
 
+def test_of_bit_masks_binary_data_take_the_first_bit(tmp_path: Path) -> None:
+    first = like(BINARY, encoding="bits", ignore=[255])
+    assert read(first, tmp_path, [[0, 1, 2, 3, 254, 255]]).tolist() == [[0, 1, 0, 1, 0, 255]]
+
+
 def test_later_classes_cover_earlier_ones(tmp_path: Path) -> None:
     files = like(STREETS, encoding="files", mask_suffix="_{class}", ignore=[9])
     road, car, tree = [[1, 1, 1, 0, 0]], [[0, 1, 1, 0, 9]], [[0, 0, 1, 0, 0]]

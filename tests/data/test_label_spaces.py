@@ -175,6 +175,7 @@ def test_categorical_form_has_the_probabilities_of_the_space(kind, outputs):
     else:
         foreground = softmax[:, 1].view(2, space.groups, 3, 5)
         torch.testing.assert_close(foreground, expected)
+    torch.testing.assert_close(space.from_categorical(softmax), expected)
 
 
 @pytest.mark.parametrize(

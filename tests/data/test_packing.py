@@ -6,11 +6,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from im_bench.data.arrays import read_meta
 from im_bench.data.fingerprint import fingerprint
 from im_bench.data.folder import DataFolder
-from im_bench.data.packing import pack
+from im_bench.data.packing import _held_out, pack
+from im_bench.data.splits import choose_labelled
 from im_bench.errors import ImBenchError
 
 from .conftest import WriteData, save
@@ -193,3 +196,47 @@ def test_a_disk_without_room_is_told(write_data: WriteData, tmp_path: Path) -> N
     told = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     assert told.startswith(f"ImBenchError {out}: cannot be written: File too large: make room")
     assert list(out.parent.iterdir()) == []
+
+
+@settings(max_examples=30)
+@given(st.sampled_from([0.1, 0.2, 0.5, 0.8]), st.sampled_from([0.5, 1.0]), st.integers(0, 2**31))
+def test_held_out_images_are_labelled_ones_that_nothing_else_is_made_of(
+    share: float, labelled: float, seed: int
+) -> None:
+    train = [f"train-{index}" for index in range(20)]
+    before = choose_labelled(train, labelled, seed)
+    keeping, held = _held_out(before, share, seed)
+    assert held.isdisjoint(keeping)
+    assert held | set(keeping) == set(before)
+    assert len(held) == max(1, round(share * len(before)))
+    assert keeping == [name for name in before if name in keeping], "in the same order"
+    assert (keeping, held) == _held_out(before, share, seed)
+
+
+def test_held_out_images_take_the_place_of_the_validation_images(
+    write_data: WriteData, tmp_path: Path
+) -> None:
+    folder = DataFolder.load(write_data({"train": 12, "val": 3, "test": 2}))
+    plain = pack(folder, tmp_path / "plain", labelled=0.5, seed=3)
+    meta = pack(folder, tmp_path / "held", labelled=0.5, seed=3, hold_out=0.5)
+    again = pack(folder, tmp_path / "again", labelled=0.5, seed=3, hold_out=0.5)
+    assert meta == again
+    train, val = set(meta["names"]["train"]), set(meta["names"]["val"])
+    assert len(val) == 3
+    assert val.isdisjoint(train)
+    assert train | val == set(plain["names"]["train"])
+    assert val | set(meta["labelled"]) == set(plain["labelled"])
+    assert set(meta["labelled"]) < train
+    assert meta["names"]["test"] == plain["names"]["test"]
+    where = {item.name: item for item in folder.items("train")}
+    for index, name in enumerate(meta["names"]["val"]):
+        image, label = folder.read_pair(where[name])
+        assert (load(tmp_path / "held", "val", "images")[index] == image).all()
+        assert (load(tmp_path / "held", "val", "labels")[index] == label).all()
+
+
+def test_holding_out_all_labelled_images_is_refused(write_data: WriteData, tmp_path: Path) -> None:
+    folder = DataFolder.load(write_data({"train": 4, "val": 1, "test": 1}))
+    with pytest.raises(ImBenchError, match="leaves none to learn from"):
+        pack(folder, tmp_path / "arrays", labelled=0.25, hold_out=0.2)
+    assert not (tmp_path / "arrays").exists()

@@ -182,3 +182,29 @@ def test_missing_classes_cells_and_images_are_told():
         CellMetric({"alive": 0})
     with pytest.raises(ImBenchError, match="nothing to evaluate"):
         evaluate(BinaryMetric(), [])
+
+
+def test_pixels_of_a_volume_are_counted_together():
+    """An empty slice costs its false pixels, and a full one weighs as much as its foreground."""
+    truth = torch.zeros(3, 1, 4, 4, dtype=torch.uint8)
+    truth[0, 0, :2] = 1  # 8 pixels
+    truth[1, 0, 0, 0] = 1  # 1 pixel
+    predicted = torch.zeros_like(truth)
+    predicted[0, 0, :1] = 1  # 4 of them
+    predicted[2, 0, 0, :2] = 1  # where there is nothing
+    truth[2, 0, 0, 1] = 255  # one of which is ignored
+    data = [
+        {"pred_sem_seg": {"data": one}, "gt_sem_seg": {"data": other}}
+        for one, other in zip(predicted, truth, strict=True)
+    ]
+    found = evaluate(BinaryMetric(), data)
+    assert found["iou_dataset"] == pytest.approx(4 / 10)
+    assert found["dice_dataset"] == pytest.approx(8 / 14)
+    assert found["iou"] == pytest.approx((4 / 8 + 0 + 0) / 3)
+
+
+def test_without_any_foreground_in_a_volume_an_empty_prediction_is_the_best_dice():
+    empty = {"data": torch.zeros(1, 4, 4, dtype=torch.uint8)}
+    found = evaluate(BinaryMetric(), [{"pred_sem_seg": empty, "gt_sem_seg": empty}])
+    assert found["iou_dataset"] == 0  # as the IoU of a single such image
+    assert found["dice_dataset"] == 1

@@ -13,10 +13,34 @@ from pathlib import Path
 
 import pytest
 
-from . import crossmatch, evaluate, fixmatch, fpl, im, imas, rankmatch, u2pl, unimatch
+from . import (
+    crossmatch,
+    daw,
+    evaluate,
+    fixmatch,
+    fpl,
+    im,
+    imas,
+    rankmatch,
+    u2pl,
+    unimatch,
+    unimatch_v2,
+)
 from .compare import DIFFERENCES, LOSSES, NOT_COVERED, Adapter, Tolerance, differences, load
 
-FAMILIES = (im, fixmatch, unimatch, evaluate, crossmatch, imas, fpl, u2pl, rankmatch)
+FAMILIES = (
+    im,
+    fixmatch,
+    unimatch,
+    unimatch_v2,
+    daw,
+    evaluate,
+    crossmatch,
+    imas,
+    fpl,
+    u2pl,
+    rankmatch,
+)
 ADAPTERS: dict[str, Adapter] = {}
 TOLERANCES: dict[str, dict[str, Tolerance]] = {}
 FLOATS: dict[str, Tolerance] = {}
@@ -58,7 +82,7 @@ def test_folder_has_recordings_that_are_covered(golden_dir: Path, record_propert
         ("imas__ema_seed-2", "imas__ema"),
         ("imas__ema.b", "imas__ema"),
         ("imas__emax", None),
-        ("daw__ema", None),
+        ("vit__ema", None),
     ],
 )
 def test_item_of_a_recording_is_what_its_name_begins_with(name, item):

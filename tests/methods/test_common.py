@@ -17,6 +17,9 @@ METHODS: dict[str, dict[str, Any]] = {
     "imas": SURE,
     "u2pl": {"features": 8, "capacity": 64, "capacity_first": 64, "queries": 8, "negatives": 4},
     "unimatch": SURE,
+    "unimatch-v2": SURE,
+    "segkc": SURE,
+    "daw": {"threshold": 0.0, "momentum": 1.0},  # statistics, and so the threshold, do not move
     "rankmatch": SURE,
 }
 

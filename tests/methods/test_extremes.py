@@ -13,12 +13,15 @@ from im_bench.data.label_spaces import IGNORED
 from .steps import losses_of, total
 
 KINDS = ["binary", "multiclass", "multilabel"]
-METHODS = ["supervised", "fixmatch", "unimatch", "rankmatch", "crossmatch", "imas", "fpl", "u2pl"]
+METHODS = ["supervised", "fixmatch", "unimatch", "daw", "rankmatch", "crossmatch", "imas"]
+METHODS += ["fpl", "u2pl", "unimatch-v2", "segkc"]
 # Thresholds of 0, so that all that could teach does.
 FIELDS: dict[str, dict[str, Any]] = {
     "fixmatch": {"threshold": 0.0},
     "unimatch": {"threshold": 0.0},
     "rankmatch": {"threshold": 0.0},
+    "unimatch-v2": {"threshold": 0.0},
+    "segkc": {"threshold": 0.0},
     "crossmatch": {"threshold": 0.0},
     "imas": {"threshold": 0.0},
     "u2pl": {"features": 8, "capacity": 50, "capacity_first": 80},

@@ -66,6 +66,12 @@ def test_teachers_are_chosen_among_all_members(plan):
         plan("fixmatch+im: {im: {teachers: 4}}")
 
 
+def test_networks_need_members(plan):
+    network = "{backbone: {type: A}, decode_head: {type: B}}"
+    with pytest.raises(ImBenchError, match="2 networks beside the data set's own need more than 2"):
+        plan(f"fixmatch+im: {{im: {{members: 2, networks: [{network}, {network}]}}}}")
+
+
 def test_a_recipe_of_the_method_overrides_the_suites(plan):
     (config,) = trainings(plan("fixmatch: {training: {learning_rate: 0.1, batch: 2}}"))
     assert config["learning_rate"] == 0.1

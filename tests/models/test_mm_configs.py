@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 from mmengine.config import Config
+from mmengine.optim import build_optim_wrapper
 from mmengine.registry import DefaultScope
 from mmseg.registry import MODELS
 
@@ -15,10 +16,16 @@ from im_bench.semi.segmentor import SemiSupervisedSegmentor
 ROOT = Path(__file__).parents[2] / "mm_configs"
 BASE = ROOT / "_base_"
 
-METHODS = ("supervised", "fixmatch", "fpl", "crossmatch", "imas", "u2pl", "unimatch", "rankmatch")
+METHODS = ("supervised", "fixmatch", "fpl", "crossmatch", "imas", "u2pl", "unimatch", "daw")
+METHODS += ("rankmatch", "unimatch-v2", "segkc")
+NETWORKS = {"unimatch-v2": ("dinov2-s", "dinov2-b"), "segkc": ("dinov2-s",)}
 SPLITS = {"1-16": (186, 2789), "1-8": (372, 2603), "1-4": (744, 2231), "1-2": (1488, 1487)}
 CONFIGS = [
-    (folder, method, split) for method in METHODS for split in SPLITS for folder in (method, "im")
+    (folder, method, split, network)
+    for method in METHODS
+    for network in NETWORKS.get(method, ("r50",))
+    for split in SPLITS
+    for folder in (method.replace("-", "_"), "im")
 ]
 
 VOC_METHODS = ("supervised", "fixmatch", "imas", "u2pl", "unimatch", "rankmatch")
@@ -40,11 +47,14 @@ RECIPES = {
     "u2pl": (16, 200, 0.01, 5e-4, 769, 513, 800_000),
     "imas": (16, 240, 0.01, 5e-4, 769, 512, 400_000),
     "fpl": (8, 140, 0.02 / 8, 1e-4 * 8, 800, 534, 400_000),  # see the recipe
+    "unimatch-v2": (8, 180, 40 * 5e-6, 0.01, 798, 532, 800_000),
 }
+RECIPES["segkc"] = RECIPES["unimatch-v2"]
 
 
-def load(folder: str, method: str, split: str) -> Config:
-    return Config.fromfile(ROOT / folder / f"{method}_r50_cs_{split}.py")
+def load(folder: str, method: str, split: str, network: str = "") -> Config:
+    network = network or NETWORKS.get(method, ("r50",))[0]
+    return Config.fromfile(ROOT / folder / f"{method}_{network}_cs_{split}.py")
 
 
 @pytest.mark.parametrize(("kind", "outputs"), [("binary", 1), ("multiclass", 9), ("multilabel", 3)])
@@ -57,16 +67,18 @@ def test_the_unet_is_built_in_any_label_space(kind: str, outputs: int) -> None:
 
 
 def test_there_is_a_config_for_each_method_and_split_with_and_without_masks() -> None:
-    expected = {f"{folder}/{method}_r50_cs_{split}.py" for folder, method, split in CONFIGS}
+    expected = {f"{f}/{method}_{network}_cs_{split}.py" for f, method, split, network in CONFIGS}
     expected |= {f"{f}/{m}_r{depth}_voc_{split}.py" for f, m, depth, split in VOC_CONFIGS}
     found = {str(path.relative_to(ROOT)) for path in ROOT.glob("[!_]*/*.py")}
     assert found == expected
-    assert len(found) == 64 + 192
+    assert len(found) == 96 + 192
 
 
-@pytest.mark.parametrize(("folder", "method", "split"), CONFIGS)
-def test_a_config_trains_its_method_on_its_split(folder: str, method: str, split: str) -> None:
-    config = load(folder, method, split)
+@pytest.mark.parametrize(("folder", "method", "split", "network"), CONFIGS)
+def test_a_config_trains_its_method_on_its_split(
+    folder: str, method: str, split: str, network: str
+) -> None:
+    config = load(folder, method, split, network)
     data = config.train_dataloader.dataset
     with DefaultScope.overwrite_default_scope("mmseg"), torch.device("meta"):
         model = MODELS.build(config.model)
@@ -98,7 +110,7 @@ def test_a_config_trains_its_method_on_its_split(folder: str, method: str, split
 
 @pytest.mark.parametrize("method", METHODS)
 def test_views_and_windows_are_those_of_the_original(method: str) -> None:
-    config = load(method, method, "1-16")
+    config = load(method.replace("-", "_"), method, "1-16")
     *_, crop, stride, _ = RECIPES.get(method, RECIPES["unimatch"])
     windows = config.model.segmentor.windows
     assert (windows.window, windows.stride) == (crop, stride)
@@ -210,6 +222,28 @@ def test_every_pixel_teaches_where_the_originals_say_so() -> None:
 def test_imas_shows_batchnorm_cutmix_only_where_it_is_drawn() -> None:
     """As in its code; by default the view always passes, so that Python never waits."""
     assert load("imas", "imas", "1-8").model.method.skip_undrawn
+
+
+@pytest.mark.parametrize(("network", "width"), [("dinov2-s", 384), ("dinov2-b", 768)])
+def test_unimatch_v2_has_dinov2_and_its_rates(network: str, width: int) -> None:
+    config = load("unimatch_v2", "unimatch-v2", "1-8", network)
+    with torch.device("meta"):
+        model = MODELS.build(config.model)
+    assert model.student.backbone.channels == model.student.decode_head.in_channels[0] == width
+    assert not any("BatchNorm" in type(each).__name__ for each in model.modules())
+    assert config.model.segmentor.windows.border == "shift"
+    assert model.method.threshold == 0.95
+    groups = build_optim_wrapper(model, config.optim_wrapper).optimizer.param_groups
+    assert sorted({group["lr"] for group in groups}) == pytest.approx([5e-6, 2e-4])
+
+
+def test_segkcs_senior_is_larger_than_its_junior() -> None:
+    with torch.device("meta"):
+        model = MODELS.build(load("segkc", "segkc", "1-8").model)
+    assert (model.student.backbone.size, model.companion.backbone.size) == ("s", "b")
+    shapes = {name: tuple(value.shape[:2]) for name, value in model.state.state_dict().items()}
+    assert shapes["junior_projection.projections.0.0.weight"] == (768, 384)
+    assert shapes["senior_projection.projections.0.0.weight"] == (384, 768)
 
 
 def test_families_of_partitions_have_lists_of_their_own(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,6 +15,7 @@ from .hooks import EMA, parts, same, trained_batches, weights
 from .trainings import (
     CUSTOM,
     DEEPLABV3PLUS,
+    DINOV2,
     PSPNET,
     SEGFORMER,
     checkpoint,
@@ -45,7 +46,7 @@ def test_teachers_are_out_of_reach_of_the_training(pictures: Path, tmp_path: Pat
 
 
 def test_heterogeneous_teachers_train_a_student_of_another_kind(pictures: Path, tmp_path: Path):
-    kinds = [SEGFORMER, DEEPLABV3PLUS, PSPNET]
+    kinds = [SEGFORMER, DEEPLABV3PLUS, PSPNET, DINOV2]
     files = [checkpoint(tmp_path / f"{seed}.pth", kind, seed) for seed, kind in enumerate(kinds)]
     models = [model_config(kind) for kind in kinds]
     teachers = {"type": "CheckpointTeachers", "checkpoints": files, "models": models}

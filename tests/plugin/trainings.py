@@ -20,6 +20,8 @@ from mmseg.registry import MODELS
 from PIL import Image
 from torch import nn
 
+import im_bench.models.dinov2
+import im_bench.models.dpt
 import im_bench.models.preprocessor
 import im_bench.plugin  # noqa: F401  registers
 
@@ -128,6 +130,27 @@ DEEPLABV3PLUS = {
         c1_channels=8,
     ),
 }
+DINOV2 = {
+    "backbone": {
+        "type": "DINOv2",
+        "weights": "random",
+        "out_indices": [0, 1, 2, 3],
+        "options": {
+            "hidden_size": 12,
+            "num_hidden_layers": 4,
+            "num_attention_heads": 2,
+            "image_size": 70,
+        },
+    },
+    "decode_head": {
+        "type": "NormFreeDPTHead",
+        "in_channels": 12,
+        "channels": 8,
+        "widths": [4, 6, 8, 10],
+        "num_classes": CLASSES,
+        "loss_decode": {"type": "CrossEntropyLoss"},
+    },
+}
 UPERNET_SWIN = {
     "backbone": {
         "type": "SwinTransformer",
@@ -159,6 +182,7 @@ FAST_SCNN = {
 ARCHITECTURES = {
     "segformer-mit": SEGFORMER,
     "upernet-swin": UPERNET_SWIN,
+    "dpt-dinov2": DINOV2,
     "pspnet-r18": PSPNET,
     "deeplabv3plus-r18": DEEPLABV3PLUS,
     "fast-scnn": FAST_SCNN,

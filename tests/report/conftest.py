@@ -1,17 +1,31 @@
-"""Fixtures: the small suite of ``results.py``, and a way to leave scores in it."""
+"""Fixtures: the small suite of ``results.py``, a way to leave scores in it, and a browser."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from im_bench.runner.store import Store
 from im_bench.suites.plan import Plan
 
+from .page.browser import browser, missing
 from .results import finish, make_tiny_plan, outcome_of
+
+if TYPE_CHECKING:
+    from selenium.webdriver import Chrome
+
+
+@pytest.fixture(scope="session")
+def driver(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chrome]:
+    if lacking := missing():
+        end = pytest.fail if os.environ.get("IM_BENCH_REQUIRE_SERVICES") else pytest.skip
+        end(f"no {lacking}: install Debian's chromium and chromium-driver")
+    with browser(tmp_path_factory.mktemp("profile")) as started:
+        yield started
 
 
 @pytest.fixture

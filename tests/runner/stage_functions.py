@@ -135,6 +135,7 @@ def train(job: Job) -> dict[str, Any]:
     for step in range(done, steps):
         while step == steps // 2 and gate and not Path(gate).exists() and not job.stop_requested:
             time.sleep(0.01)
+            job.progress(step, steps)
         if job.stop_requested:
             raise StageInterrupted
         with (job.folder / "steps.txt").open("a") as file:

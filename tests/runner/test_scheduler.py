@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 
 from im_bench.errors import ImBenchError
 from im_bench.files import sealed, write_json
+from im_bench.runner.attempt import INTERRUPTED, run_attempt
 from im_bench.runner.engines.base import Ended, Task
 from im_bench.runner.engines.local import LocalEngine
 from im_bench.runner.engines.machine import Machine
@@ -22,9 +24,9 @@ from im_bench.runner.interrupt import StopRequest
 from im_bench.runner.job import Settings
 from im_bench.runner.locks import Lock
 from im_bench.runner.queue import PATIENCE
-from im_bench.runner.scheduler import Policy, Retries, run_plan
+from im_bench.runner.scheduler import PlanRun, Policy, Retries, run_plan
 from im_bench.runner.store import Status, Store
-from im_bench.suites.graph import Graph
+from im_bench.suites.graph import Graph, Stage
 from im_bench.suites.plan import Plan
 from im_bench.suites.resources import Resources
 
@@ -445,3 +447,229 @@ def test_a_large_stage_is_not_overtaken_for_ever(store: Store) -> None:
     assert summary.exit_code == 0
     order = starts(events)
     assert order.index("large") <= PATIENCE + 2
+
+
+class Steered:
+    """A guide that acts when what it waits for has happened."""
+
+    def __init__(self, *acts: tuple[Callable[[], bool], Callable[[PlanRun], None]]) -> None:
+        self.acts = list(acts)
+
+    def __call__(self, run: PlanRun) -> bool:
+        while self.acts and self.acts[0][0]():
+            self.acts.pop(0)[1](run)
+        return bool(self.acts)
+
+
+def always() -> bool:
+    return True
+
+
+def steps_of(store: Store, stage: Stage) -> list[list[str]]:
+    """Return the steps that a training of the tests has taken, with who took them."""
+    path = store.folder(stage).path / "steps.txt"
+    return [line.split() for line in path.read_text().splitlines()] if path.exists() else []
+
+
+def steer(
+    plan: Plan, store: Store, engine: LocalEngine, guide: Steered
+) -> tuple[Summary, list[Event]]:
+    events: list[Event] = []
+    summary = run_plan(
+        plan, store, engine, Policy.RETRY_FAILED, events.append, retries=Retries(1), guide=guide
+    )
+    return summary, events
+
+
+def long_training(graph: Graph, slug: str, gate: Path, **inputs: list[Stage]) -> Stage:
+    """Return a training that waits half-way until a file exists, or it is asked to stop."""
+    return graph.add("train", slug, {"steps": 6, "seconds": 0.01, "gate": str(gate)}, inputs)
+
+
+def test_a_guide_adds_stages_while_others_run(
+    store: Store, engine: LocalEngine, tmp_path: Path
+) -> None:
+    graph, gate = Graph(), tmp_path / "gate"
+    first = long_training(graph, "first", gate)
+    plan = plan_of(graph, {})
+    added: list[Stage] = []
+
+    def add(run: PlanRun) -> None:
+        assert first.key in run.missing
+        added.append(graph.add("add", "second", {"value": 2}))
+        run.want([added[0].key])
+        gate.touch()
+
+    guide = Steered(
+        (always, lambda run: run.want([first.key])),
+        (lambda: len(steps_of(store, first)) == 3, add),
+        (lambda: store.status(added[0]) is Status.DONE, lambda run: run.want([added[0].key])),
+    )
+    summary, _ = steer(plan, store, engine, guide)
+    assert summary.exit_code == 0
+    assert sorted(summary.done) == ["first", "second"]
+    assert (summary.total, summary.present) == (2, 0), "what this run has done is not counted twice"
+
+
+def test_a_dropped_training_stops_and_goes_on_from_its_checkpoint_when_wanted(
+    store: Store, engine: LocalEngine, tmp_path: Path
+) -> None:
+    graph, gate = Graph(), tmp_path / "gate"
+    training = long_training(graph, "training", gate)
+    score = graph.add("add", "score", {"value": 1}, {"below": [training]})
+    plan = plan_of(graph, {})
+
+    def again(run: PlanRun) -> None:
+        assert {store.status(training), store.status(score)} == {Status.PRUNED, Status.PLANNED}
+        assert not store.folder(training).errors()
+        gate.touch()
+        run.want([score.key])
+
+    guide = Steered(
+        (always, lambda run: run.want([score.key])),
+        (
+            lambda: len(steps_of(store, training)) == 3,
+            lambda run: run.drop([training.key, score.key], "it fell behind"),
+        ),
+        (lambda: store.status(training) is Status.PRUNED, again),
+    )
+    summary, events = steer(plan, store, engine, guide)
+    assert summary.exit_code == 0
+    assert sorted(summary.done) == ["score", "training"]
+    assert summary.pruned == {}, "it is wanted again"
+    told = [(e.stage.slug, e.detail) for e in events if e.what is Happening.PRUNED]
+    assert sorted(told) == [("score", "it fell behind"), ("training", "it fell behind")]
+    steps = steps_of(store, training)
+    assert [step for step, *_ in steps] == list("012345")
+    assert len({pid for _, pid, _ in steps}) == 2
+    assert store.status(training) is Status.DONE
+    result = store.folder(training).result()
+    assert result is not None
+    assert (result["attempts"], result["restarts"]) == (2, 1)
+
+
+def test_what_a_wanted_stage_shares_with_a_dropped_one_goes_on(
+    store: Store, engine: LocalEngine, tmp_path: Path
+) -> None:
+    graph, gate = Graph(), tmp_path / "gate"
+    shared = long_training(graph, "shared", gate)
+    good, bad = (graph.add("add", s, {"value": v}, {"x": [shared]}) for v, s in enumerate("gb"))
+    plan = plan_of(graph, {})
+
+    def drop(run: PlanRun) -> None:
+        run.drop([bad.key], "it fell behind")
+        gate.touch()
+
+    guide = Steered(
+        (always, lambda run: run.want([good.key])),
+        (always, lambda run: run.want([bad.key])),
+        (lambda: len(steps_of(store, shared)) == 3, drop),
+    )
+    summary, _ = steer(plan, store, engine, guide)
+    assert summary.exit_code == 0
+    assert sorted(summary.done) == ["g", "shared"]
+    assert summary.pruned == {"b": "it fell behind"}
+    assert store.status(bad) is Status.PLANNED
+    assert len({pid for _, pid, _ in steps_of(store, shared)}) == 1, "it was not disturbed"
+
+
+def test_a_stage_that_is_wanted_again_before_it_has_stopped_is_done_once(
+    store: Store, engine: LocalEngine, tmp_path: Path
+) -> None:
+    graph, gate = Graph(), tmp_path / "gate"
+    training = long_training(graph, "training", gate)
+    score = graph.add("add", "score", {"value": 1}, {"below": [training]})
+    plan = plan_of(graph, {})
+
+    def hesitate(run: PlanRun) -> None:
+        for _ in range(3):
+            run.drop([training.key, score.key], "it fell behind")
+            run.want([score.key])
+        gate.touch()
+
+    guide = Steered(
+        (always, lambda run: run.want([score.key])),
+        (lambda: len(steps_of(store, training)) == 3, hesitate),
+    )
+    summary, events = steer(plan, store, engine, guide)
+    assert summary.exit_code == 0
+    assert sorted(summary.done) == ["score", "training"]
+    assert [step for step, *_ in steps_of(store, training)] == list("012345")
+    assert starts(events).count("score") == 1
+
+
+def test_what_waits_is_dropped_without_a_trace_and_what_others_run_is_left_to_them(
+    store: Store, tmp_path: Path
+) -> None:
+    graph, gate = Graph(), tmp_path / "gate"
+    running = long_training(graph, "running", gate)
+    waiting = graph.add("add", "waiting", {"value": 1})
+    paused = graph.add("falter", "paused", {"how": "cuda", "times": 1})
+    theirs = graph.add("add", "theirs", {"value": 2})
+    plan = plan_of(graph, {})
+    events: list[Event] = []
+
+    def drop(run: PlanRun) -> None:
+        run.drop([waiting.key, paused.key, theirs.key], "it fell behind")
+        gate.touch()
+
+    guide = Steered(
+        (always, lambda run: run.want([paused.key])),
+        (lambda: bool(store.folder(paused).errors()), lambda run: run.want([theirs.key])),
+        (
+            lambda: any(event.what is Happening.ELSEWHERE for event in events),
+            lambda run: run.want([running.key]),
+        ),
+        (
+            lambda: len(steps_of(store, running)) == 3,
+            lambda run: run.want([waiting.key]),
+        ),
+        (always, drop),
+    )
+    with Lock(store.prepare(theirs, graph).path / "lock"):
+        summary = run_plan(
+            plan,
+            store,
+            LocalEngine(LocalOptions(slots=1, device="cpu"), LIGHT),
+            Policy.RETRY_FAILED,
+            events.append,
+            retries=Retries(2, pause=60),
+            guide=guide,
+        )
+        assert store.status(theirs) is Status.RUNNING
+        assert store.folder(theirs).pruned is None
+    assert (summary.exit_code, summary.done) == (0, ["running"])
+    assert sorted(summary.pruned) == ["paused", "theirs", "waiting"]
+    assert store.status(waiting) is Status.PLANNED
+    assert store.status(paused) is Status.FAILED
+
+
+def test_a_stage_that_was_pruned_elsewhere_is_taken_up_by_whoever_wants_it(
+    store: Store, engine: LocalEngine, tmp_path: Path, run: Run
+) -> None:
+    graph, gate = Graph(), tmp_path / "gate"
+    training = long_training(graph, "training", gate)
+    folder = store.prepare(training, graph)
+    folder.prune("it fell behind")
+    assert folder.status is Status.PRUNED
+    assert run_attempt(folder.path, threading.Event()) == INTERRUPTED
+    assert not folder.provenances(), "it is not run while nobody wants it"
+    gate.touch()
+    summary, _ = run(plan_of(graph, {"a": training}))
+    assert summary.done == ["training"]
+    assert folder.pruned is None
+
+
+def test_pruned_is_not_failed_and_failed_wins_nothing_by_being_pruned_before(
+    store: Store, run: Run
+) -> None:
+    graph = Graph()
+    stage = graph.add("fail", "bad", {"how": "user"})
+    run(plan_of(graph, {"a": stage}))
+    folder = store.folder(stage)
+    assert folder.status is Status.FAILED
+    folder.prune("it fell behind")
+    assert folder.status is Status.PRUNED
+    run(plan_of(graph, {"a": stage}), Policy.RETRY_FAILED)
+    assert folder.status is Status.FAILED
+    assert len(folder.errors()) == 2

@@ -34,6 +34,18 @@ def test_encode_and_decode_are_the_segmentor_itself(unet):
     assert torch.equal(Network(unet)(images), expected)
 
 
+def test_widths_are_those_of_the_feature_maps(unet, with_auxiliary):
+    unet.train()
+    for network in map(Network, (unet, with_auxiliary)):
+        before = {name: value.clone() for name, value in network.segmentor.state_dict().items()}
+        features = network.encode(torch.rand(2, 3, 64, 64))
+        network.segmentor.load_state_dict(before)
+        assert network.widths() == [each.shape[1] for each in features]
+        assert network.segmentor.training
+        after = network.segmentor.state_dict()
+        assert all(torch.equal(value, after[name]) for name, value in before.items())
+
+
 def test_unet_is_perturbed_between_encoder_and_decoder(unet):
     features = Network(unet).encode(torch.rand(2, 3, 32, 32))
     assert [each.shape[-1] for each in features] == [32, 16, 8, 4, 2]

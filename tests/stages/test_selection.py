@@ -62,3 +62,32 @@ def test_validation_chooses_and_each_choice_is_tested_once(
     assert outcome["test"] == outcome["generations"][chosen - 1]["test"]
     assert "images_kept" not in outcome["generations"][0]
     assert outcome["generations"][1]["images_kept"] == 0.25
+
+
+@pytest.mark.parametrize(("report", "chosen"), [("last", 2), ("best", 1)])
+def test_scores_of_a_search_read_no_test_image(
+    report: str,
+    chosen: int,
+    finished_training: FinishedTraining,
+    make_job: MakeJob,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The data stage has no test arrays here, and the trainings have no networks."""
+    val = {"g1-a": 0.8, "g1-b": 0.3, "g2-a": 0.4, "g2-b": 0.5}
+    folders = {name: finished_training(name, iou=score) for name, score in val.items()}
+    read: list[str] = []
+    monkeypatch.setattr(evaluate, "score", lambda *_: read.append("test"))
+    outcome = evaluate.run(
+        make_job(
+            {"report": report, "part": "val"},
+            {
+                "generation-1": [folders["g1-a"], folders["g1-b"]],
+                "generation-2": [folders["g2-a"], folders["g2-b"]],
+            },
+        )
+    )
+    assert not read
+    assert outcome["part"] == "val"
+    assert outcome["selected_generation"] == chosen
+    assert outcome["val"] == {"iou": 0.8 if chosen == 1 else 0.5}
+    assert "test" not in str(outcome)

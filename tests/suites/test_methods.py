@@ -9,8 +9,11 @@ import pytest
 from im_bench.errors import ImBenchError
 from im_bench.methods import known_methods, method_class
 from im_bench.methods.registry import BUILT_IN
+from im_bench.suites.experiment import Experiment
 from im_bench.suites.graph import Stage
+from im_bench.suites.loading import load_suite
 from im_bench.suites.plan import Plan
+from im_bench.tuning.space import declared_space
 
 from .conftest import Make
 
@@ -112,3 +115,98 @@ def test_a_variant_shares_the_members_and_has_stages_of_its_own(small: Any) -> N
     plan = small(im=sizes, **{"im-3": {"method": "im", "teachers": 3, **sizes}})
     assert len(only(plan, "train")) == 3 + 3 + 3
     assert [cell.method for cell in plan.cells] == ["im", "im-3"]
+
+
+def test_teachers_are_the_trainings_that_the_method_itself_begins_with(small: Any) -> None:
+    methods = {
+        "im": {"members": 3},
+        "fixmatch": {"members": 2},
+        "fixmatch+im": {},
+        "mild": {"method": "fixmatch", "threshold": 0.5},
+    }
+    plan = small(**methods)
+    _, built = load_suite(plan.path)
+    spec = plan.suite.data["lesions"]
+    (data,) = only(plan, "data")
+    experiment = Experiment(plan.graph, plan.suite, plan.budget, "lesions", data, spec, 1)
+    before = len(plan.graph)
+    teachers = {name: built[name].teacher_stages(name, experiment) for name in methods}
+    assert len(plan.graph) == before, "they are stages that the plan has already"
+    assert [len(stages) for stages in teachers.values()] == [3, 2, 3, 1]
+    (labels,) = [s for s in only(plan, "pseudo-label") if s.slug.endswith("/im/g1-labels")]
+    assert tuple(stage.key for stage in teachers["im"]) == labels.inputs["candidates"]
+    assert teachers["fixmatch+im"][:2] == teachers["fixmatch"]
+    assert teachers["mild"][0].config["method"]["threshold"] == 0.5
+
+    predicted = experiment.predict("im/predictions", teachers["im"], 2)
+    assert (predicted.kind, predicted.config) == ("predict", {"count": 2})
+    assert predicted.inputs == {"data": (data.key,), "candidates": labels.inputs["candidates"]}
+
+
+def test_methods_without_teachers_say_so(small: Any) -> None:
+    plan = small(ldt={"members": 2})
+    with pytest.raises(ImBenchError, match=r"'ldt' .* has no teachers"):
+        method_class("ldt")().teacher_stages("ldt", Experiment.__new__(Experiment))
+    assert not method_class("ldt")().label_ranges()
+    assert only(plan, "train")
+
+
+def ranges(name: str, **fields: Any) -> dict[str, str]:
+    """Return what is searched for without training by a method with these fields, as text."""
+    method = method_class(name.removesuffix("+im"))(**fields)
+    if name.endswith("+im"):
+        method = method.masked()  # type: ignore[attr-defined]
+    assert set(method.label_ranges()) <= set(method.label_fields())
+    if not method.label_ranges():
+        return {}
+    return declared_space(method, method.label_ranges()).describe()
+
+
+MASKS = {"im.teachers": "2, 3", "im.erode": "0, 3, 5", "im.dilate": "0, 3, 5"}
+
+
+@pytest.mark.parametrize(
+    ("name", "fields", "expected"),
+    [
+        ("me", {}, {}),
+        ("u2pl", {}, {}),
+        ("fpl", {}, {}),
+        ("fixmatch", {}, {"threshold": "0 to 0.99"}),
+        ("unimatch", {}, {"threshold": "0 to 0.99"}),
+        ("imas", {}, {"threshold": "0.5 to 0.99"}),
+        ("crossmatch", {}, {"threshold": "0 to 0.99"}),
+        ("crossmatch", {"threshold_schedule": "rising"}, {}),
+        ("supervised+im", {}, MASKS),
+        ("fixmatch+im", {}, MASKS),
+        ("fixmatch", {"im": {"labels": "own"}}, {"threshold": "0 to 0.99", **MASKS}),
+        (
+            "fixmatch",
+            {"im": {"labels": "own", "block_output": False}},
+            {"threshold": "0 to 0.99"},
+        ),
+        ("fixmatch", {"im": {"block_output": False}}, {}),
+        ("fixmatch", {"im": {"members": 4}}, {**MASKS, "im.teachers": "2, 3, 4"}),
+    ],
+)
+def test_only_what_decides_about_pseudo_labels_is_searched_without_training(
+    name: str, fields: dict[str, Any], expected: dict[str, str]
+) -> None:
+    assert ranges(name, **fields) == expected
+
+
+def test_as_many_teachers_are_tried_as_there_are() -> None:
+    assert ranges("im") == {
+        "teachers": "2, 3, 4",
+        "erode": "0, 3, 5",
+        "dilate": "0, 3, 5",
+        "image_filter": "foreground, classes, none",
+    }
+    assert ranges("im", members=3)["teachers"] == "2, 3"
+    fields = method_class("im")(teachers=3).label_fields()
+    assert fields == {
+        "labels": "consensus",
+        "teachers": 3,
+        "erode": 0,
+        "dilate": 0,
+        "image_filter": "original",
+    }

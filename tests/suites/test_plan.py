@@ -214,9 +214,51 @@ def test_padding_needs_a_size_and_changes_the_data(tmp_path: Path) -> None:
     assert [fit for _, fit in keys] == [None, "pad"]
 
 
+def test_study_a_with_dinov2_has_a_senior_beside_the_junior(tmp_path: Path) -> None:
+    plan = make_plan(BUILT_IN / "cityscapes-dinov2.yaml", tmp_path / "runs", tmp_path / "data")
+    methods = {"supervised", "unimatch-v2", "segkc"}
+    assert {cell.method for cell in plan.cells} == methods | {f"{m}+im" for m in methods}
+    assert len({cell.data for cell in plan.cells}) == 4
+    for name in ("segkc", "segkc+im"):
+        stages = plan.stages_of(plan.cell(f"cityscapes-1-8/file/{name}"))
+        trained = [stage.config for stage in stages if stage.kind == "train"]
+        assert {each["model"]["backbone"]["size"] for each in trained} == {"s"}
+        assert {each["twin"]["backbone"]["size"] for each in trained} == {"b"}
+        assert all("twin" not in each["method"] for each in trained)
+
+
+def test_members_of_several_architectures_label_together(tmp_path: Path) -> None:
+    plan = make_plan(BUILT_IN / "camvid-dinov2.yaml", tmp_path / "runs", tmp_path / "data")
+    cells = {name: plan.cell(f"camvid/0.25/unimatch-v2{name}") for name in ("+im", "-mixed+im")}
+    kinds = {}
+    for name, cell in cells.items():
+        (labels,) = (each for each in plan.stages_of(cell) if each.kind == "pseudo-label")
+        candidates = [plan.graph[key] for key in labels.inputs["candidates"]]
+        kinds[name] = [each.config["model"]["backbone"]["type"] for each in candidates]
+        assert all("im_bench.models.dpt" in e.config["model"]["custom_imports"] for e in candidates)
+        student = next(each for each in plan.stages_of(cell) if each.slug.endswith("student1"))
+        assert student.config["model"]["backbone"]["type"] == "DINOv2"
+    assert kinds == {"+im": ["DINOv2", "DINOv2"], "-mixed+im": ["DINOv2", "ResNetV1c"]}
+    first = {
+        next(each.key for each in plan.stages_of(cell) if each.slug.endswith("member1"))
+        for cell in cells.values()
+    }
+    assert len(first) == 1  # the member that both have is trained once
+
+
+@pytest.mark.parametrize("name", ["cityscapes-daw", "mitochondria", "mitochondria-small"])
+def test_daw_and_what_it_builds_on_are_there_without_and_with_masks(
+    name: str, tmp_path: Path
+) -> None:
+    plan = make_plan(BUILT_IN / f"{name}.yaml", tmp_path / "runs", tmp_path / "data")
+    methods = {"supervised", "fixmatch", "unimatch", "daw"}
+    assert {cell.method for cell in plan.cells} == methods | {f"{m}+im" for m in methods}
+
+
 def test_pascal_has_reported_numbers_beside_it(tmp_path: Path) -> None:
     plan = make_plan(BUILT_IN / "pascal.yaml", tmp_path / "runs", tmp_path / "data")
-    methods = {"supervised", "fixmatch", "unimatch", "rankmatch", "u2pl", "imas"}
+    methods = {"supervised", "fixmatch", "unimatch", "daw", "rankmatch", "unimatch-v2"}
+    methods |= {"u2pl", "imas"}
     assert {cell.method for cell in plan.cells} == methods | {f"{m}+im" for m in methods}
     protocols = {
         (each.backbone, each.family, each.split)
@@ -251,3 +293,40 @@ def test_variants_of_a_method_can_be_told_apart(make: Make) -> None:
         "im": "Inconsistency Masks (IM)",
         "im-4": "Inconsistency Masks (IM), im-4",
     }
+
+
+@pytest.mark.parametrize("kind", ["ldt", "im"])
+def test_scores_of_validation_images_change_nothing_but_the_evaluation(
+    make: Make, kind: str
+) -> None:
+    tested, validated = (
+        {stage.slug: stage for stage in make({"methods": [kind]}, **fields).graph}
+        for fields in ({}, {"scores": "val"})
+    )
+    assert tested.keys() == validated.keys()
+    for slug, stage in tested.items():
+        assert (stage.key == validated[slug].key) == (stage.kind != "evaluate")
+        assert "part" not in stage.config or stage.kind != "evaluate"
+    scores = [stage for stage in validated.values() if stage.kind == "evaluate"]
+    assert {stage.config["part"] for stage in scores} == {"val"}
+
+
+def test_a_suite_that_says_that_it_scores_test_images_is_one_that_says_nothing(make: Make) -> None:
+    assert keys(make()) == keys(make(scores="test"))
+    with pytest.raises(ImBenchError, match="scores"):
+        make(scores="train")
+
+
+def test_held_out_images_make_other_data_and_without_them_it_is_what_it_was(make: Make) -> None:
+    def config(**fields: Any) -> dict[str, Any]:
+        plan = make({"methods": ["ldt"]}, data={"lesions": {**DATA["lesions"], **fields}})
+        (stage,) = (stage for stage in plan.graph if stage.kind == "data")
+        return {"key": stage.key, **stage.config}
+
+    plain, held, more = config(), config(hold_out=0.2), config(hold_out=0.3)
+    assert "hold_out" not in plain
+    assert held["hold_out"] == 0.2
+    assert len({plain["key"], held["key"], more["key"]}) == 3
+    for wrong in (0, 1, -1, "half"):
+        with pytest.raises(ImBenchError, match="hold_out"):
+            config(hold_out=wrong)

@@ -6,6 +6,7 @@ import os
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -67,28 +68,14 @@ def small(
     from im_bench.tools.configs import load_config
 
     loaded = load_config(config)
-    heads = [name for name in ("decode_head", "auxiliary_head") if name in loaded.model.segmentor]
+    networks = [name for name in ("segmentor", "twin") if name in loaded.model]
     parts = [name for name in ("labelled", "unlabelled") if loaded.train_dataloader.dataset[name]]
     return [
         config,
         "--cfg-options",
-        "model.segmentor.backbone.init_cfg=None",
-        "model.segmentor.backbone.base_channels=4",
-        "model.segmentor.backbone.stem_channels=8",
-        "model.segmentor.decode_head.in_channels=128",
-        "model.segmentor.decode_head.c1_in_channels=16",
-        "model.segmentor.decode_head.channels=8",
-        *(
-            [
-                "model.segmentor.auxiliary_head.in_channels=64",
-                "model.segmentor.auxiliary_head.channels=8",
-            ]
-            if "auxiliary_head" in heads
-            else []
-        ),
-        *(f"model.segmentor.{name}.norm_cfg.type=BN" for name in ["backbone", *heads]),
-        "model.segmentor.windows.window=64",
-        "model.segmentor.windows.stride=48",
+        *(option for name in networks for option in _network(loaded.model[name], name)),
+        *(f"model.{name}.windows.window=64" for name in networks),
+        *(f"model.{name}.windows.stride=48" for name in networks),
         "model.labelled_loss.min_kept=100",
         *(crop for part in parts for crop in _crops(loaded, part)),
         f"train_dataloader.batch_size={batch}",
@@ -106,6 +93,35 @@ def small(
         "log_level=WARNING",
         *options,
     ]
+
+
+def _network(network: Any, name: str) -> list[str]:
+    """Return the options that make a network small and let it begin at random."""
+    if network.backbone.type == "DINOv2":
+        width = {"s": 12, "b": 16}[network.backbone.size]
+        options = [
+            "backbone.weights=random",
+            "backbone.out_indices=[0,1,2,3]",
+            "backbone.options.num_hidden_layers=4",
+            "backbone.options.num_attention_heads=2",
+            f"backbone.options.hidden_size={width}",
+            f"decode_head.in_channels={width}",
+            "decode_head.channels=8",
+            "decode_head.widths=[4,6,8,10]",
+        ]
+    else:
+        heads = [each for each in ("decode_head", "auxiliary_head") if each in network]
+        options = [
+            "backbone.init_cfg=None",
+            "backbone.base_channels=4",
+            "backbone.stem_channels=8",
+            "decode_head.in_channels=128",
+            "decode_head.c1_in_channels=16",
+            *(f"{head}.channels=8" for head in heads),
+            *(f"{part}.norm_cfg.type=BN" for part in ["backbone", *heads]),
+            *(["auxiliary_head.in_channels=64"] if "auxiliary_head" in heads else []),
+        ]
+    return [f"model.{name}.{option}" for option in options]
 
 
 def _crops(config: object, part: str) -> list[str]:

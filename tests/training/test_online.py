@@ -20,13 +20,29 @@ from im_bench.training.scalars import read_rows
 
 from .conftest import SIZE, train_config, write_arrays
 
-METHODS = ["supervised", "fixmatch", "fpl", "crossmatch", "imas", "u2pl", "unimatch"]
-PARTNERS = {"fixmatch": "same", "unimatch": "same", "fpl": "other", "crossmatch": "other"}
+METHODS = ["supervised", "fixmatch", "fpl", "crossmatch", "imas", "u2pl", "unimatch", "daw"]
+METHODS += ["unimatch-v2", "segkc"]
+PARTNERS = {
+    "fixmatch": "same",
+    "unimatch": "same",
+    "daw": "same",
+    "fpl": "other",
+    "crossmatch": "other",
+}
 # Memory for large images and long trainings, which these are not.
 SMALL: dict[str, dict[str, Any]] = {"u2pl": {"capacity": 64, "queries": 8, "negatives": 4}}
 
 
+TWINS: dict[str, dict[str, Any]] = {
+    "segkc": {
+        "backbone": {"type": "ResNetV1c", "depth": 18, "base_channels": 4, "stem_channels": 4},
+        "decode_head": {"type": "FCNHead", "in_channels": 32, "in_index": 3, "channels": 4},
+    }
+}
+
+
 def online_config(name: str, **fields: Any) -> dict[str, Any]:
+    fields = {"twin": TWINS[name], **fields} if name in TWINS else fields
     method = {"name": name, "partner": PARTNERS.get(name, "none"), **SMALL.get(name, {})}
     return train_config(
         **{"method": method, "augmentation": None, "copies": 1, "free_rotation": True, **fields}

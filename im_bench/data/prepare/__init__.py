@@ -6,7 +6,15 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from im_bench.data.prepare import cityscapes, cityscapes_semi, hela, isic2018, pascal, suim
+from im_bench.data.prepare import (
+    cityscapes,
+    cityscapes_semi,
+    hela,
+    isic2018,
+    mitochondria,
+    pascal,
+    suim,
+)
 from im_bench.data.prepare.download import download
 from im_bench.data.prepare.pipeline import Progress, Request, check_folder_is_free, run
 from im_bench.data.prepare.recipe import Recipe, Size
@@ -23,7 +31,10 @@ PARTITIONED = {
 """The data sets with published partitions."""
 ALL_RECIPES = {
     **RECIPES,
-    **{recipe.name: recipe for recipe in (cityscapes_semi.RECIPE, pascal.RECIPE)},
+    **{
+        recipe.name: recipe
+        for recipe in (cityscapes_semi.RECIPE, pascal.RECIPE, mitochondria.RECIPE)
+    },
 }
 
 
@@ -57,7 +68,8 @@ def prepare(
     an interrupted run are kept.
 
     Args:
-        name: ``isic2018``, ``hela``, ``suim``, ``cityscapes``, ``cityscapes-semi`` or ``pascal``.
+        name: ``isic2018``, ``hela``, ``suim``, ``cityscapes``, ``cityscapes-semi``, ``pascal`` or
+            ``mitochondria``.
         sources: Raw folders, archives and folders of the official archives; none to download the
             data set where that is allowed. For ``cityscapes-semi`` and ``pascal`` also folders with
             the original lists of the label partitions, which are downloaded otherwise.

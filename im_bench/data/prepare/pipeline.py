@@ -31,6 +31,7 @@ from im_bench.data.prepare.recipe import (
     find_samples,
 )
 from im_bench.data.prepare.sources import RawFiles, open_raw, verify
+from im_bench.data.prepare.volumes import with_slices
 from im_bench.errors import ImBenchError
 from im_bench.files import sha256_json
 
@@ -76,7 +77,8 @@ def run(request: Request, threads: int, progress: Progress | None) -> Path:
     scratch = folder / ".extracted"
     with explained_write_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
-        with open_raw(request.sources, scratch) as raw:
+        with open_raw(request.sources, scratch) as files:
+            raw = with_slices(files, recipe.volumes) if recipe.volumes else files
             found = find_samples(recipe, raw.paths, request.allow_partial)
             header = {"version": versions.PREPARATION, "options": _options(request)}
             origin = {"sources": _verify_sources(request), "raw": _raw_digest(raw, found)}

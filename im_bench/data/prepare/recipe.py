@@ -114,6 +114,8 @@ class Recipe:
         index_masks: Masks are read as the indices that they store, whatever their palette.
         masks_may_differ: Masks of another size than their image occur in the official data;
             they are brought to the image's size (nearest neighbour).
+        volumes: Regular expression of the paths of multi-page TIFF files, whose slices are the raw
+            images and masks (``PATH/0`` and so on), or None.
     """
 
     name: str
@@ -129,6 +131,7 @@ class Recipe:
     colour_masks: bool = False
     index_masks: bool = False
     masks_may_differ: bool = False
+    volumes: str | None = None
 
     @property
     def downloadable(self) -> bool:

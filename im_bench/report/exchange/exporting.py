@@ -23,7 +23,16 @@ _OF_NO_NUMBER = {"folder", "reference", "group", "resources"}
 
 
 def export(plan: Plan, store: Store, origin: str = "") -> Document:
-    """Return the results of a plan, as far as they are there."""
+    """Return the results of a plan, as far as they are there.
+
+    Raises:
+        ImBenchError: The plan's scores are of validation images.
+    """
+    if plan.suite.scores == "val":
+        raise ImBenchError(
+            f"the scores of {plan.name} are of validation images, for a search: they are no "
+            "results to export; run the suite that they are for"
+        )
     results = CellResults(plan, store)
     all_labels = {row.method: row.all_labels for row in rows_of(plan)}
     protocols = protocols_of(plan)

@@ -5,57 +5,34 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import Any, Literal
 
 import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
 
+from im_bench.report.page.frame import (
+    BOTTOM,
+    DASHES,
+    HEIGHT,
+    LEFT,
+    SETTINGS,
+    TOP,
+    Axis,
+    dot_style,
+    framed,
+    locator,
+    log_y,
+    number_text,
+    scale_x,
+    shortened,
+    tick_text,
+)
 from im_bench.report.page.svg import TITLE, Drawing, colour, drawing
 
-# Lengths are in pixels of the page, which are the points of a figure.
-WIDTH, HEIGHT = 360, 232
-TOP, RIGHT, BOTTOM, LEFT = 10, 12, 36, 42
 ROW = 19
 LABEL_WIDTH, CHARACTER = 140, 7.0
 
-#: How lines are drawn, by the name in a method's look.
-DASHES: dict[str, Any] = {
-    "d0": "-",
-    "d1": (0, (5, 4)),
-    "d2": (0, (0.5, 4)),
-    "d3": (0, (8, 3, 1, 3)),
-}
-SETTINGS: Any = {
-    "axes.autolimit_mode": "round_numbers",
-    "axes.axisbelow": True,
-    "axes.edgecolor": colour("planned"),
-    "axes.labelcolor": colour("quiet"),
-    "axes.linewidth": 1,
-    "axes.spines.left": False,
-    "axes.spines.right": False,
-    "axes.spines.top": False,
-    "axes.xmargin": 0,
-    "axes.ymargin": 0,
-    "font.size": 11,
-    "grid.color": colour("grid"),
-    "grid.linewidth": 1,
-    "lines.dash_capstyle": "round",
-    "lines.linewidth": 2,
-    "lines.scale_dashes": False,
-    "lines.solid_capstyle": "round",
-    "text.parse_math": False,
-    "xtick.color": colour("planned"),
-    "xtick.labelcolor": colour("quiet"),
-    "xtick.major.size": 4,
-    "xtick.major.width": 1,
-    "ytick.labelcolor": colour("quiet"),
-    "ytick.major.size": 0,
-}
-
-Axis = Literal["linear", "log", "whole"]
 Point = tuple[float, float]
 
 
@@ -69,6 +46,7 @@ class Series:
         points: (x, y), by x.
         band: (x, low, high), by x, or nothing.
         dots: Whether points are marked, because they are few.
+        faint: Whether it is one of many, thin and pale behind others.
     """
 
     name: str
@@ -76,6 +54,7 @@ class Series:
     points: Sequence[Point]
     band: Sequence[tuple[float, float, float]] = ()
     dots: bool = False
+    faint: bool = False
 
 
 @dataclass(frozen=True)
@@ -123,7 +102,13 @@ class Chart:
 
 
 def line_chart(
-    title: str, x_label: str, y_label: str, series: Sequence[Series], axis: Axis = "linear"
+    title: str,
+    x_label: str,
+    y_label: str,
+    series: Sequence[Series],
+    axis: Axis = "linear",
+    alt: str = "",
+    wide: bool = False,
 ) -> Chart:
     """Draw curves.
 
@@ -133,17 +118,21 @@ def line_chart(
         y_label: With the unit.
         series: At least one, each with at least one point; with a ``log`` axis x is positive.
         axis: The kind of the axis of x; ``whole`` has ticks at whole numbers only.
+        alt: The same in words, where there are too many curves to name them all.
+        wide: Whether y spans orders of magnitude, and is drawn logarithmically.
     """
-    alt = f"{title}: {y_label} by {x_label}. " + "; ".join(
-        f"{one.name} ends at {_text(one.points[-1][1])}" for one in series
+    alt = alt or f"{title}: {y_label} by {x_label}. " + "; ".join(
+        f"{one.name} ends at {number_text(one.points[-1][1])}" for one in series
     )
     with mpl.rc_context(SETTINGS):
-        figure, axes = _figure(LEFT, HEIGHT, x_label)
-        axes.yaxis.set_major_locator(_locator())
-        axes.yaxis.set_major_formatter(_tick)
+        figure, axes = framed(LEFT, HEIGHT, x_label)
+        axes.yaxis.set_major_locator(locator())
+        axes.yaxis.set_major_formatter(tick_text)
         for one in series:
             _curve(axes, one)
-        _scale_x(axes, [x for one in series for x, _ in one.points], axis)
+        scale_x(axes, [x for one in series for x, _ in one.points], axis)
+        if wide:
+            log_y(axes, [y for one in series for _, y in one.points])
         axes.tick_params(axis="y", pad=6)
         axes.grid(axis="y")
         picture = drawing(figure, alt)
@@ -164,11 +153,11 @@ def dot_chart(title: str, x_label: str, values: Sequence[Value], zero: bool = Fa
     left = min(LABEL_WIDTH, max(40, widest))
     most = int((left - 8) / CHARACTER)
     with mpl.rc_context(SETTINGS):
-        figure, axes = _figure(left, TOP + ROW * len(values) + BOTTOM, x_label, inset=6)
+        figure, axes = framed(left, TOP + ROW * len(values) + BOTTOM, x_label, inset=6)
         axes.spines.bottom.set_visible(False)
-        axes.xaxis.set_major_locator(_locator())
-        axes.xaxis.set_major_formatter(_tick)
-        axes.set_yticks(range(len(values)), [_shortened(one.name, most) for one in values])
+        axes.xaxis.set_major_locator(locator())
+        axes.xaxis.set_major_formatter(tick_text)
+        axes.set_yticks(range(len(values)), [shortened(one.name, most) for one in values])
         axes.set_ylim(len(values) - 0.5, -0.5)
         if zero:
             axes.axvline(0, color=colour("planned"), linewidth=1, solid_capstyle="butt")
@@ -188,21 +177,9 @@ def swatch(look: str) -> Drawing:
     """Draw what a legend shows of a method: a bit of its line, with a dot."""
     with mpl.rc_context(SETTINGS):
         figure = Figure((26 / 72, 10 / 72), frameon=False)
-        dot = _dot(look, 6)
+        dot = dot_style(look, 6)
         figure.add_artist(Line2D([1 / 26, 0.5, 25 / 26], [0.5] * 3, markevery=[1], **dot))
         return drawing(figure)
-
-
-def _figure(left: float, height: int, x_label: str, inset: int = 0) -> tuple[Figure, Axes]:
-    """Return a figure with the axes at their place."""
-    figure = Figure((WIDTH / 72, height / 72), frameon=False)
-    width = WIDTH - RIGHT - left
-    inner = (width - 2 * inset) / WIDTH, (height - TOP - BOTTOM) / height
-    axes = figure.add_axes(((left + inset) / WIDTH, BOTTOM / height, *inner))
-    axes.patch.set_visible(False)
-    middle = (left + width / 2) / WIDTH
-    figure.text(middle, 5 / height, x_label, color=colour("quiet"), ha="center")
-    return figure, axes
 
 
 def _curve(axes: Axes, series: Series) -> None:
@@ -220,9 +197,10 @@ def _curve(axes: Axes, series: Series) -> None:
         )
     xs, ys = zip(*series.points, strict=True)
     if series.dots or len(xs) == 1:
-        axes.plot(xs, ys, gid=gid, **_dot(series.look, 6))
+        axes.plot(xs, ys, gid=gid, **dot_style(series.look, 6))
     else:
-        axes.plot(xs, ys, gid=gid, color=colour(name), linestyle=DASHES[dashes])
+        own, width = colour(name, series.faint), 1.2 if series.faint else 2
+        axes.plot(xs, ys, gid=gid, color=own, linestyle=DASHES[dashes], linewidth=width)
 
 
 def _value(axes: Axes, row: int, value: Value, gid: str) -> None:
@@ -246,54 +224,6 @@ def _value(axes: Axes, row: int, value: Value, gid: str) -> None:
             color=colour(name, value.faint),
             linestyle=DASHES[dashes],
         )
-    axes.plot(value.mean, row, gid=gid, **{**_dot(value.look, 8, value.faint), "linestyle": "none"})
-
-
-def _dot(look: str, size: float, faint: bool = False) -> dict[str, Any]:
-    """Return how a method's line and dots look; open ones go with some dashes."""
-    name, dashes = look.split()
-    own, paper = colour(name, faint), colour("paper")
-    is_open = dashes in ("d1", "d3")
-    return {
-        "color": own,
-        "linestyle": DASHES[dashes],
-        "marker": "o",
-        "markersize": size,
-        "markerfacecolor": paper if is_open else own,
-        "markeredgecolor": own if is_open else paper,
-        "markeredgewidth": 1.8 if is_open else 1,
-    }
-
-
-def _scale_x(axes: Axes, xs: Sequence[float], axis: Axis) -> None:
-    """End the axis where the curves do."""
-    low, high = min(xs), max(xs)
-    if axis == "log":
-        axes.set_xscale("log")
-        fine = LogLocator(subs=(1.0, 2.0, 5.0))
-        few = sum(low <= tick <= high for tick in fine.tick_values(low, high)) <= 6
-        axes.xaxis.set_major_locator(fine if few else LogLocator())
-        axes.xaxis.set_minor_locator(NullLocator())
-    else:
-        axes.xaxis.set_major_locator(_locator(axis == "whole"))
-    axes.xaxis.set_major_formatter(_tick)
-    margin = 0.15 if axis == "whole" else 0.0 if low < high else 0.5
-    axes.set_xlim(low - margin, high + margin)
-
-
-def _locator(whole: bool = False) -> MaxNLocator:
-    return MaxNLocator(5, steps=[1, 2, 2.5, 5, 10], integer=whole, min_n_ticks=2)
-
-
-def _shortened(name: str, most: int) -> str:
-    return name if len(name) <= most else name[: most - 1] + "…"
-
-
-def _tick(value: float, _: float) -> str:
-    return _text(round(value, 10))
-
-
-def _text(value: float) -> str:
-    """Return a number for an axis."""
-    text = f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
-    return text.replace("-", "−")
+    axes.plot(
+        value.mean, row, gid=gid, **{**dot_style(value.look, 8, value.faint), "linestyle": "none"}
+    )

@@ -22,7 +22,7 @@ from im_bench.report.tables.entries import GenerationsTable, ResultsTable
 from im_bench.runner.store import Status, Store
 from im_bench.suites.plan import Plan
 
-ORDER = (Status.DONE, Status.RUNNING, Status.FAILED, Status.PLANNED)
+ORDER = (Status.DONE, Status.RUNNING, Status.FAILED, Status.PRUNED, Status.PLANNED)
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from im_bench.report.page.charts import Axis, Chart, Series, line_chart
+from im_bench.report.page.charts import Chart, Series, line_chart
+from im_bench.report.page.frame import Axis
 from im_bench.report.page.stages import Stages
 from im_bench.report.page.styles import MethodStyle
 from im_bench.report.tables.entries import Column, ResultsTable

@@ -22,7 +22,10 @@ from markupsafe import Markup
 from matplotlib.figure import Figure
 
 #: Variables of the style sheet, each with a colour that stands for it.
-VARIABLES = ("paper", "ink", "quiet", "grid", "planned", "grey", *(f"c{i}" for i in range(8)))
+VARIABLES = (
+    *("paper", "ink", "quiet", "grid", "planned", "grey", "failed"),
+    *(f"c{i}" for i in range(8)),
+)
 #: What a figure's part shows where the pointer rests follows this in its ``gid``.
 TITLE = "title:"
 

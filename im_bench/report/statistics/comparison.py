@@ -8,6 +8,7 @@ from math import isfinite
 from typing import TYPE_CHECKING
 
 from im_bench.errors import ImBenchError
+from im_bench.report.results import headline_of
 from im_bench.report.tables.build import CellResults
 from im_bench.report.tables.entries import Column
 from im_bench.suites.plan import Cell
@@ -125,10 +126,7 @@ class Comparison:
 
 def scores_of(results: CellResults, cell: Cell) -> dict[int, float]:
     """Return a cell's finite test scores by seed."""
-    scores = {
-        seed: float(outcome["test"][outcome["metric"]])
-        for seed, outcome in results.outcomes(cell).items()
-    }
+    scores = {seed: headline_of(one) for seed, one in results.outcomes(cell).items()}
     return {seed: scores[seed] for seed in sorted(scores) if isfinite(scores[seed])}
 
 

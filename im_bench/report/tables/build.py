@@ -7,7 +7,14 @@ from typing import Any
 
 from im_bench.report.exchange.importing import imported
 from im_bench.report.reference import References, ReportedNumber, load_references
-from im_bench.report.results import SHARES, CellResults, rows_of, shares_of
+from im_bench.report.results import (
+    SHARES,
+    CellResults,
+    headline_of,
+    part_of,
+    rows_of,
+    shares_of,
+)
 from im_bench.report.tables.columns import columns_of
 from im_bench.report.tables.entries import (
     Column,
@@ -58,10 +65,7 @@ def results_table(plan: Plan, store: Store, references: References | None = None
 
 
 def _entry(cell: Cell, results: CellResults, number: ReportedNumber | None) -> Entry:
-    scores = {
-        seed: float(outcome["test"][outcome["metric"]])
-        for seed, outcome in results.outcomes(cell).items()
-    }
+    scores = {seed: headline_of(one) for seed, one in results.outcomes(cell).items()}
     entry = Entry(scores, tuple(cell.finals), results.state(cell))
     if number is None:
         return entry
@@ -98,12 +102,10 @@ def _generation_rows(
     outcomes = results.outcomes(cell)
 
     def entry(quantity: str, g: int) -> Entry:
-        found = {seed: o["generations"][g] for seed, o in outcomes.items()}
+        found = {seed: (o, o["generations"][g]) for seed, o in outcomes.items()}
         values = {
-            seed: float(
-                one["test"][column.metric] if quantity == "test" else shares_of(one)[quantity]
-            )
-            for seed, one in found.items()
+            seed: headline_of(o, one) if quantity == "test" else float(shares_of(one)[quantity])
+            for seed, (o, one) in found.items()
             if quantity == "test" or quantity in shares_of(one)
         }
         return Entry(values, tuple(cell.finals), state)
@@ -135,7 +137,7 @@ def long_rows(plan: Plan, store: Store) -> list[dict[str, Any]]:
             "generation": one["generation"],
             "in_table": one["generation"] == outcome["selected_generation"],
             "metric": outcome["metric"],
-            "test": one["test"][outcome["metric"]],
+            "test": headline_of(outcome, one) if part_of(outcome) == "test" else None,
             "val": one["val"].get(outcome["metric"]),
             **{share: shares_of(one).get(share) for share in SHARES},
             "iterations": one.get("iterations"),

@@ -20,6 +20,7 @@ class State(str, Enum):
     DONE = "done"
     RUNNING = "running"
     FAILED = "failed"
+    PRUNED = "pruned"
     PLANNED = "planned"
     MISSING = "missing"
     NO_DATA = "no data"

@@ -142,6 +142,9 @@ def backbone_of(model: ModelSpec) -> str:
     if model.backbone is None:
         return "1x1 U-Net"
     name = str(model.backbone.get("type"))
+    if name == "DINOv2":
+        size = str(model.backbone.get("size", "s")).upper()
+        return f"DINOv2-{size}{' (other width)' if model.backbone.get('options') else ''}"
     if not re.fullmatch(r"ResNet(V1[bcd])?", name):
         return name
     channels = model.backbone.get("base_channels", 64)

@@ -39,6 +39,7 @@ def results_notes(
             "stand apart and are not ranked. Holes are marked, never averaged over.",
             _gains(rows),
             _mean_ranks(columns, rows),
+            *plan.suite.notes,
             *_reported(plan, columns, comparison.chosen),
             *_not_shown(columns, comparison),
             _origin(plan, store),
@@ -55,7 +56,9 @@ def generation_notes(plan: Plan) -> tuple[str, ...]:
         note
         for note in (
             _budget(plan),
-            "Test: the best training of each generation by validation.",
+            "Test: the best training of each generation by validation."
+            if plan.suite.scores == "test"
+            else _selection(plan),
             _generations(plan),
             _seeds(plan),
             "Shares are of the unlabelled training images: images kept, pixels kept of these, and "
@@ -77,6 +80,7 @@ def protocol_notes(plan: Plan, store: Store) -> tuple[str, ...]:
             _evaluation(plan, columns),
             _generations(plan),
             _labels(columns),
+            *plan.suite.notes,
             _origin(plan, store),
             _synthetic(plan),
         )
@@ -99,6 +103,11 @@ def _budget(plan: Plan) -> str:
 
 
 def _selection(plan: Plan) -> str:
+    if plan.suite.scores == "val":
+        return (
+            "Scores are of validation images, which a search tries values on: they are no results; "
+            "the test images are not read."
+        )
     if plan.suite.training.keep == "last":
         return (
             "Selection: a training leaves its last network; among trainings by validation; the "
@@ -147,11 +156,15 @@ def _labels(columns: Sequence[Column]) -> str:
 
 
 def _gains(rows: Sequence[Row]) -> str:
-    if not any(row.base for row in rows):
+    added = [row for row in rows if row.base]
+    if not added:
         return ""
+    tuned = [row for row in added if row.base == row.method.replace("-tuned", "")]
+    kinds = ["'+ IM'"] if len(added) > len(tuned) else []
+    kinds += ["tuned values"] if tuned else []
     return (
-        "In parentheses beside a method with '+ IM': its mean minus that of the method without, "
-        "where both are complete."
+        f"In parentheses beside a method with {' or '.join(kinds)}: its mean minus that of the "
+        "method without, where both are complete."
     )
 
 

@@ -11,11 +11,13 @@ QUANTITIES = {
 }
 METRICS = {
     "iou": "IoU",
+    "iou_dataset": "data-set IoU",
     "miou": "mIoU",
     "miou_dataset": "data-set mIoU",
     "mcce": "MCCE",
     "miou_ad": "mIoU_ad",
     "dice": "Dice",
+    "dice_dataset": "data-set Dice",
 }
 MEAN_RANK = "mean rank"
 

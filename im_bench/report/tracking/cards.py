@@ -50,21 +50,23 @@ class Cards:
 
     def __init__(self, plan: Plan) -> None:
         self._plan = plan
-        self._users: dict[str, set[str]] = {stage.key: set() for stage in plan.graph}
+        users: dict[str, set[str]] = {stage.key: set() for stage in plan.graph}
         for cell in plan.cells:
             for key in cell.finals.values():
-                self._users[key].add(cell.method)
+                users[key].add(cell.method)
         # The graph's order is topological: from its end, all users of a stage are known.
         for stage in reversed(list(plan.graph)):
             for key in stage.requires:
                 if plan.graph[key].kind in KINDS:
-                    self._users[key] |= self._users[stage.key]
+                    users[key] |= users[stage.key]
+        # The stages of others are left out: a search makes cards of each of its trials.
+        self._users = {key: methods for key, methods in users.items() if methods}
         methods = dict.fromkeys(cell.method for cell in plan.cells)
         self._rank = {method: rank for rank, method in enumerate(methods)}
 
     def card(self, stage: Stage) -> StageCard | None:
         """Return a stage's card, or None if it is none of a kind that becomes a run."""
-        users = self._users[stage.key]
+        users = self._users.get(stage.key)
         if stage.kind not in KINDS or not users:
             return None
         suite, budget = self._plan.suite.name, self._plan.budget

@@ -14,8 +14,8 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
-from dataclasses import asdict
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, replace
 from itertools import islice
 from pathlib import Path
 from queue import SimpleQueue
@@ -27,10 +27,11 @@ from typing_extensions import Self
 from im_bench.files import sha256_json, write_json
 from im_bench.report.tables.build import long_rows, results_table
 from im_bench.report.tables.rendering import flat_rows, render_csv
-from im_bench.report.tracking.cards import Cards, cell_rows, run_id
+from im_bench.report.tracking.cards import Cards, StageCard, cell_rows, run_id
 from im_bench.runner.events import Event, Happening
 from im_bench.runner.store import Store
-from im_bench.suites.plan import Plan
+from im_bench.suites.graph import Stage
+from im_bench.suites.plan import Cell, Plan
 
 #: How long the runner waits at the end; the mirror process gives up on stages somewhat earlier.
 WAIT_SECONDS = 20.0
@@ -54,6 +55,7 @@ class Mirror:
         checkpoints: Whether to log the network of each training.
         patience: Seconds that the mirror has at the end; without limit if None.
         page: The report for a browser that is attached at the end, if it is there.
+        group: What W&B puts the runs of all stages under; by default each cell and seed is a group.
     """
 
     def __init__(
@@ -64,6 +66,7 @@ class Mirror:
         checkpoints: bool = False,
         patience: float | None = WAIT_SECONDS,
         page: Path | None = None,
+        group: str | None = None,
     ) -> None:
         self._out = out
         self._plan = plan
@@ -75,7 +78,9 @@ class Mirror:
         self._log = self._folder / "mirror.log"
         self._report = self._folder / f"{plan.name}-report.json"
         self._process: subprocess.Popen[bytes] | None = None
-        self._events: SimpleQueue[Event | None] = SimpleQueue()
+        self._group = group
+        self._cards: list[Cards] = []
+        self._events: SimpleQueue[Event | list[dict[str, Any]] | None] = SimpleQueue()
 
     def __enter__(self) -> Self:
         if self._enabled:
@@ -89,6 +94,19 @@ class Mirror:
         """Take note of an event."""
         if self._process is not None:
             self._events.put(event)
+
+    def extend(self, cells: Sequence[Cell], total: int) -> None:
+        """Take note of cells that came to the plan while it runs.
+
+        Args:
+            cells: The new ones.
+            total: Stages of the run by now.
+        """
+        if self._process is None:
+            return
+        part = replace(self._plan, cells=list(cells))
+        self._cards.append(Cards(part))
+        self._events.put([{"total": total, "rows": list(cell_rows(part))}])
 
     def __exit__(
         self,
@@ -108,6 +126,10 @@ class Mirror:
 
     def _start(self) -> None:
         self._folder.mkdir(parents=True, exist_ok=True)
+        self._cards = [Cards(self._plan)]
+        # The plan may grow while the thread reads of it.
+        self._first = replace(self._plan, cells=list(self._plan.cells))
+        self._suite = suite_run(self._first)
         self._report.unlink(missing_ok=True)
         module = "im_bench.report.tracking.mirror_process"
         haste = [] if self._patience is not None else ["--no-haste"]
@@ -141,18 +163,19 @@ class Mirror:
 
     def _messages(self) -> Iterator[dict[str, Any]]:
         """Yield what the mirror process is told, see its ``read``; end when the run does."""
-        plan = self._plan
-        yield {"suite": suite_run(plan), "checkpoints": self._checkpoints}
-        rows = cell_rows(plan)
+        yield {"suite": self._suite, "checkpoints": self._checkpoints}
+        rows = cell_rows(self._first)
         while chunk := list(islice(rows, ROWS_AT_ONCE)):
             yield {"rows": chunk}
-        cards = Cards(plan)
         sent = read_sent(sent_file(self._out, self._checkpoints))
-        while event := self._events.get():
+        while (event := self._events.get()) is not None:
+            if isinstance(event, list):
+                yield from event
+                continue
             stage, identity = event.stage, run_id(event.stage.key)
             card = None
             if event.what is not Happening.PRESENT or identity not in sent:
-                card = cards.card(stage)
+                card = self._card(stage)
             yield {
                 "what": event.what.value,
                 "id": identity,
@@ -160,6 +183,11 @@ class Mirror:
                 **({"slug": stage.slug} if event.what is Happening.FAILED else {}),
                 **({"detail": event.detail} if event.detail else {}),
             }
+
+    def _card(self, stage: Stage) -> StageCard | None:
+        cards = (each.card(stage) for each in reversed(self._cards))
+        card = next((one for one in cards if one is not None), None)
+        return replace(card, group=self._group) if card and self._group else card
 
     def _stop(self, process: subprocess.Popen[bytes]) -> None:
         self._events.put(None)

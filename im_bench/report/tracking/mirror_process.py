@@ -47,7 +47,8 @@ class Inbox:
     def _read(self) -> None:
         """Read lines of these kinds.
 
-        ``{"suite": ..., "checkpoints": ...}`` comes first, then some of ``{"rows": [...]}``, then
+        ``{"suite": ..., "checkpoints": ...}`` comes first, then some of ``{"rows": [...]}``, later
+        ones with a new ``total``, and
         ``{"what": ..., "id": ...}`` for each event, with ``card``, ``slug`` and ``detail``.
         """
         try:

@@ -44,6 +44,7 @@ COUNTED = {
     "started": "running",
     "elsewhere": "running",
     "interrupted": "",
+    "pruned": "pruned",
     "retrying": "",
     "lost": "",
 }
@@ -65,9 +66,9 @@ class CellRow:
         final: Id of the stage that holds its scores.
         folder: Of that stage, relative to the folder of all stages.
         runs: Folders of the stages whose networks or labels it is made of, by run id.
-        state: ``planned``, ``running``, ``done``, ``failed`` or ``no data``.
+        state: ``planned``, ``running``, ``done``, ``failed``, ``pruned`` or ``no data``.
         reason: Why it has failed or cannot run.
-        score: On the test images, in the metric's own unit.
+        score: On the test images, or a trial's on the validation images, in the metric's own unit.
         metric: Name of the headline metric.
         seconds: That its stages took, where all are known.
         changed: Number of the event that concerned it last.
@@ -129,6 +130,7 @@ class SuiteRun:
 
     def note(self, message: dict[str, Any]) -> None:
         """Take note of rows, or of an event."""
+        self._about["total"] = message.get("total", self._about["total"])
         for fields in message.get("rows", ()):
             row = CellRow(**fields)
             self._rows.append(row)
@@ -150,8 +152,9 @@ class SuiteRun:
         state = self._state.get(row.final, "")
         running = any(self._state.get(one) == "running" for one in (row.final, *row.runs))
         row.changed = self._events
-        if state in ("failed", "skipped"):
-            row.state, row.reason = "failed", message.get("detail", "")
+        if state in ("failed", "skipped", "pruned"):
+            row.state = "pruned" if state == "pruned" else "failed"
+            row.reason = message.get("detail", "")
         elif state == "done":
             row.state = "done"
             (self._unread.append if message["what"] == "present" else self._unread.appendleft)(row)
@@ -218,7 +221,7 @@ class SuiteRun:
         return self._run
 
     def _counts(self) -> dict[str, int]:
-        counts = dict.fromkeys(("done", "running", "failed", "skipped"), 0)
+        counts = dict.fromkeys(("done", "running", "failed", "pruned", "skipped"), 0)
         for state in self._state.values():
             if state:
                 counts[state] += 1
@@ -234,7 +237,7 @@ class SuiteRun:
             found = [StageFolder(self._out / "stages" / one).result() for one in folders]
             outcome = (found[0] or {}).get("outcome", {})
             row.metric = outcome.get("metric", "")
-            row.score = outcome.get("test", {}).get(row.metric)
+            row.score = outcome.get(outcome.get("part", "test"), {}).get(row.metric)
             spent = [one["seconds_in_all"] for one in found if one and "seconds_in_all" in one]
             row.seconds = round(sum(spent), 1) if len(spent) == len(folders) else None
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import json
 import os
 import shutil
 from collections.abc import Iterator
@@ -91,3 +92,16 @@ def milliseconds(driver: Chrome) -> dict[str, float]:
         """
     )
     return timing
+
+
+def messages(driver: Chrome) -> tuple[list[str], list[str]]:
+    """Return what the browser complained of, and the addresses that it asked for, since the last
+    call. Data URIs are no requests, and pages of the browser's own are not ours."""
+    said = [entry["message"] for entry in driver.get_log("browser")]
+    events = [json.loads(entry["message"])["message"] for entry in driver.get_log("performance")]
+    asked = [
+        event["params"]["request"]["url"]
+        for event in events
+        if event["method"] == "Network.requestWillBeSent"
+    ]
+    return said, [url for url in asked if not url.startswith(("data:", "chrome:"))]

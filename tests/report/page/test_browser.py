@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from .browser import keep, print_pdf, show
-from .conftest import Seen, messages
+from .browser import keep, messages, print_pdf, show
+from .conftest import Seen
 
 if TYPE_CHECKING:
     from selenium.webdriver import Chrome

@@ -8,22 +8,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from im_bench.report.page.charts import (
-    BOTTOM,
-    HEIGHT,
-    LEFT,
-    RIGHT,
-    TOP,
-    WIDTH,
-    Chart,
-    Series,
-    Value,
-    dot_chart,
-    line_chart,
-    swatch,
-)
+from im_bench.report.page.charts import Chart, Series, Value, dot_chart, line_chart, swatch
 from im_bench.report.page.cost import duration
 from im_bench.report.page.curves import MOST_POINTS
+from im_bench.report.page.frame import BOTTOM, HEIGHT, LEFT, RIGHT, TOP, WIDTH
 from im_bench.report.page.styles import MOST, method_styles
 from im_bench.report.page.svg import VARIABLES, shared_markers, style_sheet
 from im_bench.report.tables.entries import Column, Entry, ResultsTable, Row, State
@@ -115,9 +103,27 @@ def test_a_logarithmic_axis() -> None:
     assert texts(chart)[:3] == ["10", "100", "1,000"]
 
 
+@pytest.mark.parametrize("xs", [(0.005,), (0.0041, 0.0043), (3, 4), (0.0003, 0.03)])
+def test_a_logarithmic_axis_has_a_few_ticks_however_short_it_is(xs: tuple[float, ...]) -> None:
+    chart = line_chart("data", "x", "y", [series(*((x, 1) for x in xs))], "log")
+    low = [one for one in root(chart).iter("text") if float(one.attrib["y"]) > HEIGHT - BOTTOM + 8]
+    assert 2 <= len(low) - 1 <= 6  # beside the label
+
+
+def test_orders_of_magnitude_of_y() -> None:
+    one = series((1, 1), (2, 10), (3, 100))
+    chart = line_chart("data", "x", "y", [one], wide=True)
+    (line,) = named(chart, "one", "path")
+    _, ys = points(line).T
+    assert ys[0] - ys[1] == pytest.approx(ys[1] - ys[2], abs=0.2)
+    assert TOP <= ys.min() < ys.max() <= HEIGHT - BOTTOM
+
+
 def test_whole_numbers_only() -> None:
     chart = line_chart("data", "generation", "y", [series((1, 1), (2, 2), (3, 3))], "whole")
     assert texts(chart)[:4] == ["1", "2", "3", "1"]
+    chart = line_chart("data", "generation", "y", [series((4, 1))], "whole")
+    assert texts(chart)[0] == "4"
 
 
 def test_dots_have_their_interval_around_them_and_names_that_fit() -> None:

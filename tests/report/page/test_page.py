@@ -14,7 +14,8 @@ import pytest
 from im_bench.cli.app import main
 from im_bench.errors import ImBenchError
 from im_bench.report.page.content import suite_report
-from im_bench.report.page.page import make_page, write_page
+from im_bench.report.page.page import make_page
+from im_bench.report.page.shell import write_page
 from im_bench.report.page.thumbnails import Thumbnails
 from im_bench.report.tables.build import results_table
 from im_bench.report.tables.texts import number

@@ -102,13 +102,13 @@ def test_exact_numbers_go_before_those_read_from_a_figure(tmp_path: Path) -> Non
 
 
 def test_built_in_suites_find_their_papers(tmp_path: Path) -> None:
-    for name, rows in (("cityscapes", 8), ("from-scratch", 12)):
+    for name, rows in (("cityscapes", 8), ("cityscapes-dinov2", 4), ("from-scratch", 12)):
         path = Path(__file__).parents[3] / "benchmarks" / "suites" / f"{name}.yaml"
         plan = make_plan(path, tmp_path / "runs", tmp_path / "data", seeds=[1])
         table = results_table(plan, Store(tmp_path / "runs"))
         found = [e for e in table.entries.values() if e.reported is not None]
         assert len(found) == 4 * rows
-        study = "Study A" if name == "cityscapes" else "Study B"
+        study = "Study A" if name.startswith("cityscapes") else "Study B"
         assert all(study in entry.source for entry in found)
 
 
@@ -130,6 +130,9 @@ def test_a_reference_that_names_a_family_names_its_split() -> None:
     [
         ({}, "1x1 U-Net"),
         ({"type": "ResNetV1c", "depth": 50}, "ResNet-50"),
+        ({"type": "DINOv2", "weights": "hub"}, "DINOv2-S"),
+        ({"type": "DINOv2", "size": "b"}, "DINOv2-B"),
+        ({"type": "DINOv2", "options": {"hidden_size": 96}}, "DINOv2-S (other width)"),
         ({"type": "ResNet", "depth": 101}, "ResNet-101"),
         ({"type": "ResNetV1c", "depth": 18, "base_channels": 16}, "ResNet-18 (16 wide)"),
         ({"type": "ResNeSt", "depth": 50}, "ResNeSt"),

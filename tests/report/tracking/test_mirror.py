@@ -11,6 +11,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,11 +22,18 @@ from im_bench.report.tracking.cards import Cards
 from im_bench.report.tracking.mirror import Mirror
 from im_bench.runner.events import Event, Happening
 from im_bench.runner.store import Store
-from im_bench.suites.graph import Stage
-from im_bench.suites.plan import Plan
+from im_bench.suites.graph import Graph, Stage
+from im_bench.suites.loading import load_suite
+from im_bench.suites.plan import Plan, plan_cells
 
 from ..conftest import Score
-from ..results import finish, leave_pseudo_labels, leave_training, make_tiny_plan
+from ..results import (
+    finish,
+    leave_pseudo_labels,
+    leave_training,
+    make_tiny_plan,
+    outcome_of,
+)
 from .wandb_reader import OfflineRun, read_runs, read_tables
 
 
@@ -428,6 +436,46 @@ def test_results_that_make_no_table_are_one_warning(
     with Mirror(store.out, plan):
         pass
     assert ["the tables are not mirrored" in record.message for record in caplog.records] == [True]
+
+
+@pytest.mark.parametrize("late", [False, True])
+def test_cells_that_come_while_it_runs_are_mirrored_once_in_the_group_of_their_study(
+    tmp_path: Path, store: Store, monkeypatch: pytest.MonkeyPatch, late: bool
+) -> None:
+    """Also where the plan has grown before the mirror's thread has read anything of it."""
+    ready, write = threading.Event(), Mirror._write
+
+    def write_when_ready(mirror: Mirror) -> None:
+        ready.wait(30)
+        write(mirror)
+
+    monkeypatch.setattr(Mirror, "_write", write_when_ready)
+    whole = make_tiny_plan(tmp_path, methods=["ldt"], data=["isic"], seeds=[1])
+    plan = replace(whole, cells=[], graph=Graph())
+    method = load_suite(plan.path)[1]["ldt"]
+    with Mirror(store.out, plan, group="study-1") as mirror:
+        if not late:
+            ready.set()
+        for seen, (name, members) in enumerate({"ldt": 1, "ldt-t1": 3}.items(), 1):
+            own = method.model_copy(update={"members": members})
+            cells = plan_cells(plan, {name: own}, store.out, tmp_path / "data", data=["isic"])
+            mirror.extend(cells, total=3 * seen)
+            trainings = [one for one in plan.stages_of(cells[0]) if one.kind == "train"]
+            for one in trainings:
+                leave_training(store, plan, one, range(1, 21))
+            final = plan.graph[cells[0].finals[1]]
+            finish(store, plan, final, outcome_of("iou", [0.5 + seen / 10]))
+            told(mirror, Happening.STARTED, *trainings)
+            told(mirror, Happening.DONE, *trainings, final)
+        ready.set()
+    trained = [run for run in read_runs(store.out) if run.job_type == "train"]
+    assert {run.group for run in trained} == {"study-1"}
+    assert {run.id for run in trained} == {
+        stage.key[:16] for stage in plan.graph if stage.kind == "train"
+    }
+    *_, last = read_tables(only(store.out, "report"), "cells")
+    found = [(row["method"], row["score"]) for row in last if row["seed"] == 1]
+    assert found == [("ldt", 0.6), ("ldt-t1", 0.7)]
 
 
 @pytest.mark.parametrize("by", ["argument", "environment"])

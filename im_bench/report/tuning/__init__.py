@@ -1,0 +1,1 @@
+"""What a study has found, in the terminal and as a page."""

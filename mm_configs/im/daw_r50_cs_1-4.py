@@ -1,0 +1,3 @@
+"""DAW with masks: ResNet-50 on Cityscapes, 1/4 of the images labelled."""
+
+_base_ = ["../daw/daw_r50_cs_1-4.py", "../_base_/inconsistency_masks.py"]

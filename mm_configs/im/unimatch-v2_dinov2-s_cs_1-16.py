@@ -1,0 +1,3 @@
+"""UniMatch V2 with masks: DINOv2-S on Cityscapes, 1/16 of the images labelled."""
+
+_base_ = ["../unimatch_v2/unimatch-v2_dinov2-s_cs_1-16.py", "../_base_/inconsistency_masks.py"]

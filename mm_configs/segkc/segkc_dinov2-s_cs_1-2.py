@@ -1,0 +1,6 @@
+"""SegKC: DINOv2-S beside DINOv2-B on Cityscapes, 1/2 of the images labelled."""
+
+_base_ = "../_base_/methods/segkc.py"
+split = "1-2"
+train_dataloader = dict(dataset=_base_.lists[split])
+train_cfg = _base_.schedule[split]

@@ -12,6 +12,7 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from im_bench.semi import random_ops, strong_views
+from im_bench.semi.ranking import rank_loss
 
 from .steps import losses_of, total
 
@@ -63,6 +64,16 @@ def test_the_adaptive_threshold_and_hard_examples_do_not_wait_either(build, batc
     raw = batch()
     with NoWaiting():
         step(model, raw, iteration=0)
+
+
+def test_rankings_of_kept_pixels_and_in_parts_do_not_wait_either(build, batch):
+    model = build(method={"name": "rankmatch", "rank_pixels": "kept"})
+    raw = batch(masks=True)
+    features = torch.randn(2, 3, 4, 4, requires_grad=True)
+    agents = torch.arange(6).expand(2, -1)
+    with NoWaiting():
+        step(model, raw, iteration=0)
+        rank_loss(features, features, agents, rows=10).backward()
 
 
 @pytest.mark.parametrize(

@@ -10,12 +10,14 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
 from im_bench.errors import ImBenchError
 from im_bench.report.reference import load_references
 from im_bench.report.tables.matching import protocol_of
 from im_bench.suites.loading import BUILT_IN, suite_path
 from im_bench.suites.plan import Plan, make_plan
+from im_bench.suites.schema import DataSpec
 
 from .conftest import DATA, METHODS, Make, plan_of, write_suite
 
@@ -192,6 +194,26 @@ def test_study_a_has_each_method_without_and_with_masks(tmp_path: Path) -> None:
     imas = plan.cell("cityscapes-1-8/file/imas")
     # As in its code, and unlike the default, which never waits for the device.
     assert plan.closure([imas.finals[1]])[-2].config["method"]["skip_undrawn"]
+
+
+def test_padding_needs_a_size_and_changes_the_data(tmp_path: Path) -> None:
+    with pytest.raises(ValidationError, match="fit: pad needs a size that no image exceeds"):
+        DataSpec(fit="pad")
+    keys = []
+    for fit in ("resize", "pad"):
+        path = tmp_path / fit / "x.yaml"
+        path.parent.mkdir()
+        path.write_text(
+            f"name: x\ndata: {{d: {{size: [64, 64], fit: {fit}}}}}\nmethods: {{ldt: }}\n"
+        )
+        (packing,) = (
+            stage
+            for stage in make_plan(path, tmp_path / "runs", tmp_path / "data").graph
+            if stage.kind == "data"
+        )
+        keys.append((packing.key, packing.config.get("fit")))
+    assert keys[0][0] != keys[1][0]
+    assert [fit for _, fit in keys] == [None, "pad"]
 
 
 def test_study_a_with_dinov2_has_a_senior_beside_the_junior(tmp_path: Path) -> None:

@@ -174,8 +174,9 @@ def run_cells(
     from im_bench.runner.engines.choice import make_engine
     from im_bench.runner.events import Summary
     from im_bench.runner.interrupt import stop_on_signals
+    from im_bench.runner.plan_run import Retries
     from im_bench.runner.progress import make_view
-    from im_bench.runner.scheduler import Policy, Retries, run_plan, wanted_stages
+    from im_bench.runner.scheduler import Policy, run_plan, wanted_stages
 
     if policy is Policy.NEVER:
         return Summary(refused={cell.name: cell.problem for cell in plan.cells if cell.problem})

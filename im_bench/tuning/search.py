@@ -12,7 +12,7 @@ from im_bench.evaluation.directions import higher_is_better
 from im_bench.methods.base import Method
 from im_bench.runner.events import Event, Happening
 from im_bench.runner.locks import STALE_SECONDS
-from im_bench.runner.scheduler import PlanRun
+from im_bench.runner.plan_run import PlanRun
 from im_bench.suites.graph import Stage
 from im_bench.suites.plan import Cell, Plan
 from im_bench.tuning.space import Space, problem_of

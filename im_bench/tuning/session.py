@@ -14,7 +14,8 @@ from im_bench.evaluation.directions import higher_is_better
 from im_bench.methods.base import Method
 from im_bench.runner.events import Event, Summary
 from im_bench.runner.interrupt import StopRequest, stop_on_signals
-from im_bench.runner.scheduler import PlanRun, Policy, Retries, run_plan
+from im_bench.runner.plan_run import PlanRun, Retries
+from im_bench.runner.scheduler import Policy, run_plan
 from im_bench.runner.store import Store
 from im_bench.suites.graph import Graph
 from im_bench.suites.loading import load_suite

@@ -13,8 +13,9 @@ from im_bench.cli import app
 from im_bench.runner.engines.local import LocalEngine
 from im_bench.runner.engines.options import LocalOptions
 from im_bench.runner.interrupt import stop_on_signals
+from im_bench.runner.plan_run import Retries
 from im_bench.runner.progress import make_view
-from im_bench.runner.scheduler import Policy, Retries, run_plan
+from im_bench.runner.scheduler import Policy, run_plan
 from im_bench.runner.store import Store
 
 from . import steps

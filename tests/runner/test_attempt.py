@@ -24,7 +24,8 @@ from im_bench.runner.failures import TRACEBACK_LIMIT, Cause, bounded_traceback, 
 from im_bench.runner.folder import StageFolder, Status
 from im_bench.runner.job import Job, Settings
 from im_bench.runner.locks import Lock
-from im_bench.runner.scheduler import Retries, run_plan
+from im_bench.runner.plan_run import Retries
+from im_bench.runner.scheduler import run_plan
 from im_bench.runner.store import Store
 from im_bench.suites.graph import Graph
 

@@ -23,8 +23,9 @@ from im_bench.runner.folder import StageFolder
 from im_bench.runner.interrupt import StopRequest
 from im_bench.runner.job import Settings
 from im_bench.runner.locks import Lock
+from im_bench.runner.plan_run import PlanRun, Retries
 from im_bench.runner.queue import PATIENCE
-from im_bench.runner.scheduler import PlanRun, Policy, Retries, run_plan
+from im_bench.runner.scheduler import Policy, run_plan
 from im_bench.runner.store import Status, Store
 from im_bench.suites.graph import Graph, Stage
 from im_bench.suites.plan import Plan

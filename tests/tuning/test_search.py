@@ -18,8 +18,8 @@ from im_bench.methods.base import Method
 from im_bench.runner.engines.local import LocalEngine
 from im_bench.runner.engines.options import LocalOptions
 from im_bench.runner.events import Event, Happening, Summary
+from im_bench.runner.plan_run import PlanRun, Retries
 from im_bench.runner.queue import ReadyQueue
-from im_bench.runner.scheduler import PlanRun, Retries
 from im_bench.runner.store import Status
 from im_bench.suites.graph import Stage
 from im_bench.suites.plan import Cell

@@ -21,7 +21,8 @@ from im_bench.runner.engines.choice import make_engine
 from im_bench.runner.engines.options import SlurmOptions
 from im_bench.runner.events import Event, Happening, Summary
 from im_bench.runner.folder import Status
-from im_bench.runner.scheduler import Retries, run_plan
+from im_bench.runner.plan_run import Retries
+from im_bench.runner.scheduler import run_plan
 from im_bench.runner.store import Store
 from im_bench.suites.graph import Graph, Stage
 from im_bench.suites.plan import Plan

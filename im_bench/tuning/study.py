@@ -110,7 +110,11 @@ def protocol_of(plan: Plan, data: Sequence[str]) -> str:
     """Return the SHA-256 of what trials have in common beside their method."""
     suite = plan.suite
     specs = {
-        name: suite.data[name].model_dump(mode="json", exclude={"resources", "reference", "group"})
+        name: suite.data[name].model_dump(
+            mode="json",
+            exclude={"resources", "reference", "group"},
+            exclude_defaults=True,  # A field that comes to be makes no other study.
+        )
         for name in data
     }
     return sha256_json(

@@ -208,9 +208,9 @@ def page(known: Known, numbers: Sequence[ReportedNumber]) -> str:
         "the tests name, and `benchmarks/results`; the tests fail where this page is not what that"
         " command writes.",
         f"Of {len(numbers)} reported numbers, {covered} have a cell of a suite that is run with "
-        "the same backbone, lists, split and metric. The others are listed with the reason. **None of "
-        "the official data sets was at hand**, so no cell of the tables under 'Reported' was "
-        "measured; what was measured, on small real data, stands under 'Methods'.",
+        "the same backbone, lists, split and metric. The others are listed with the reason. **None "
+        "of the official data sets was at hand**, so no cell of the tables under 'Reported' "
+        "was measured; what was measured, on small real data, stands under 'Methods'.",
         "## Methods",
         *methods_part(known),
         "## Reported",

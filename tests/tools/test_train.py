@@ -23,7 +23,7 @@ from im_bench.tools.configs import load_config
 from .conftest import ROOT, UNLABELLED, small
 
 METHODS = ("supervised", "fixmatch", "fpl", "crossmatch", "imas", "u2pl", "unimatch", "daw")
-METHODS += ("unimatch-v2", "segkc")
+METHODS += ("rankmatch", "unimatch-v2", "segkc")
 NETWORKS = {"unimatch-v2": "dinov2-s", "segkc": "dinov2-s"}
 MASKS = "_base_/inconsistency_masks.py"
 FIXMATCH = "mm_configs/fixmatch/fixmatch_r50_cs_1-16.py"

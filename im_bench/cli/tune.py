@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Sequence
 from functools import partial
@@ -44,6 +45,8 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from im_bench.runner.engines.options import EngineOptions
+    from im_bench.runner.store import Store
+    from im_bench.suites.plan import Plan
     from im_bench.tuning.session import Choices, Ran, Task
 
 app = typer.Typer(invoke_without_command=True)
@@ -150,7 +153,6 @@ def tune(
         return
     from rich.console import Console
 
-    from im_bench.runner.scheduler import Policy
     from im_bench.runner.store import Store
     from im_bench.suites.loading import suite_path
     from im_bench.tuning.session import Choices, make_task
@@ -204,16 +206,28 @@ def tune(
         if ran.summary.interrupted:
             raise typer.Exit(ran.exit_code)
         found.append(tuned_of(ran.study))
-    tuned = tuned_suite(path, found, beside=True)
-    written = write_tuned_suite(tuned, path, out)
+    written = write_tuned_suite(tuned_suite(path, found, beside=True), path, out)
     console.rule("tuned and own values, on the suite's seeds")
-    plan = load_plan(str(written), out, data_root, budget, None, data, None, time_limit)
-    store = Store(out)
+    plan = load_plan(str(written), out, data_root, budget, data=data, time_limit=time_limit)
+    raise typer.Exit(run_both(plan, Store(out), options, attempts, tracking, console))
+
+
+def run_both(
+    plan: Plan,
+    store: Store,
+    options: EngineOptions,
+    attempts: int,
+    tracking: bool,
+    console: Console,
+) -> int:
+    """Run a suite of tuned and own values, show its table, and return the exit status."""
+    from im_bench.runner.scheduler import Policy
+
     summary = run_cells(plan, store, options, Policy.RETRY_FAILED, attempts, tracking, console)
     tell(summary, console, _given(), _given())
     show_table(plan, store, console)
-    console.print(f"the tuned suite, for tables: --suite {written}", highlight=False)
-    raise typer.Exit(summary.exit_code)
+    console.print(f"the tuned suite, for tables: --suite {plan.path}", highlight=False)
+    return summary.exit_code
 
 
 def searchable(
@@ -339,12 +353,22 @@ def search_labels(
 
 
 def _given() -> str:
-    return command_line(*sys.argv[1:])
+    """Return the command that was given, without a password."""
+    return command_line(*map(_safe, sys.argv[1:]))
+
+
+def _safe(word: str) -> str:
+    from im_bench.tuning.storage import shown
+
+    option, equals, value = word.partition("=")
+    if equals and option == "--storage":
+        return f"{option}={_safe(value)}"
+    return shown(word) if re.match(r"(postgres|mysql)\w*(\+\w+)?://", word) else word
 
 
 def _about(command: str, study: str, storage: str | None, out: Path) -> str:
     """Return a command about a study that finds it where it is."""
-    where = ["--storage", storage] if storage else []
+    where = ["--storage", _safe(storage)] if storage else []
     return command_line(
         "tune", command, study, *where, *(["--out", str(out)] if out != OUT else [])
     )

@@ -73,3 +73,18 @@ def test_what_cannot_be_searched_so_is_one_sentence(
     assert sentence in done.stderr
     assert "Traceback" not in done.stderr
     assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    "word", ["postgresql://me:secret@host/x", "--storage=mysql://a:secret@b/c"]
+)
+def test_commands_that_are_printed_show_no_password(
+    word: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from im_bench.cli import tune
+
+    monkeypatch.setattr(sys, "argv", ["im-bench", "tune", "--suite", "x", word])
+
+    assert "secret" not in tune._given()
+    assert "***" in tune._given()
+    assert "--suite x" in tune._given()

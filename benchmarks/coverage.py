@@ -15,14 +15,19 @@ import difflib
 import re
 import sys
 import tempfile
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 from im_bench.methods.online import MASKED, registry_name
 from im_bench.methods.registry import BUILT_IN, method_class
 from im_bench.report.reference import ReportedNumber, load_references
-from im_bench.report.tables.matching import Protocol, protocol_of
+from im_bench.report.results import rows_of
+from im_bench.report.tables.columns import columns_of
+from im_bench.report.tables.entries import Column, Row
+from im_bench.report.tables.matching import compare
 from im_bench.suites.loading import BUILT_IN as SUITES
 from im_bench.suites.plan import Cell, Plan, make_plan
 
@@ -44,15 +49,31 @@ class Line:
 
     Attributes:
         numbers: In the order of the source.
-        runs: Names of the cells that are comparable, by suite.
-        reasons: Why a number has no such cell.
-        covered: How many numbers have one.
+        runs: The cells that are comparable, by suite.
+        reasons: Why numbers have no such cell, with how many these are.
     """
 
     numbers: list[ReportedNumber] = field(default_factory=list)
-    runs: dict[str, list[str]] = field(default_factory=dict)
-    reasons: list[str] = field(default_factory=list)
-    covered: int = 0
+    runs: dict[str, list[Cell]] = field(default_factory=dict)
+    reasons: Counter[str] = field(default_factory=Counter)
+
+
+class Score(NamedTuple):
+    """An entry of a table in ``benchmarks/results``: under which heading and column it stands."""
+
+    file: str
+    heading: str
+    column: str
+    score: str
+
+
+@dataclass(frozen=True)
+class Planned:
+    """A suite, expanded, and what its results table would have."""
+
+    plan: Plan
+    columns: Mapping[str, Column]
+    rows: tuple[Row, ...]
 
 
 @dataclass(frozen=True)
@@ -60,22 +81,22 @@ class Known:
     """What there is, read once.
 
     Attributes:
-        cells: Cells and protocols of all suites, by suite.
+        suites: All suites, by name.
         configs: Names of the configs, relative to ``mm_configs``.
         recordings: Names of recordings, by the module of tests that compares with them.
-        measured: Scores in ``benchmarks/results``: (file, column, score) by a method's title.
+        measured: Scores in ``benchmarks/results`` by a method's title.
     """
 
-    cells: Mapping[str, list[tuple[Cell, Protocol | None]]]
+    suites: Mapping[str, Planned]
     configs: tuple[str, ...]
     recordings: Mapping[str, list[str]]
-    measured: Mapping[str, list[tuple[str, str, str]]]
+    measured: Mapping[str, list[Score]]
 
 
 def read_known(root: Path = ROOT) -> Known:
     """Read registries, suites, configs, recordings and results."""
     return Known(
-        {path.stem: list(cells_of(path)) for path in sorted(SUITES.glob("*.yaml"))},
+        {path.stem: planned(path) for path in sorted(SUITES.glob("*.yaml"))},
         tuple(
             sorted(
                 str(path.relative_to(root / "mm_configs"))
@@ -91,12 +112,21 @@ def read_known(root: Path = ROOT) -> Known:
     )
 
 
-def cells_of(path: Path) -> Iterator[tuple[Cell, Protocol | None]]:
-    """Yield a suite's cells, each with what a number must agree with to be comparable."""
+def planned(path: Path) -> Planned:
+    """Expand a suite, without data, and say what its tables would measure."""
     with tempfile.TemporaryDirectory() as empty:
-        plan: Plan = make_plan(path, Path(empty), Path(empty))
-    for cell in plan.cells:
-        yield cell, protocol_of(plan.suite.data[cell.data], "")
+        plan = make_plan(path, Path(empty), Path(empty))
+    metrics = {name: metric_of(spec.folder or name) for name, spec in plan.suite.data.items()}
+    return Planned(plan, columns_of(plan, metrics), rows_of(plan))
+
+
+def metric_of(folder: str, root: Path = ROOT) -> str:
+    """Return the headline metric of an official data set, as its recipe writes it; else nothing."""
+    name = folder.partition("/")[0].replace("-", "_")
+    recipe = root / "im_bench" / "data" / "prepare" / f"{name}.py"
+    text = recipe.read_text(encoding="utf-8") if recipe.is_file() else ""
+    match = re.search(r'"metric": "(\w+)"', text)
+    return match[1] if match else ""
 
 
 def recordings_in(path: Path) -> list[str]:
@@ -114,21 +144,32 @@ def recordings_in(path: Path) -> list[str]:
     return list(found)
 
 
-def measured_in(paths: Iterable[Path]) -> dict[str, list[tuple[str, str, str]]]:
-    """Return the scores of Markdown tables whose first column is ``method``, by its entries."""
-    found: dict[str, list[tuple[str, str, str]]] = {}
+def measured_in(paths: Iterable[Path]) -> dict[str, list[Score]]:
+    """Return the scores of Markdown tables whose first column is ``method``, by its entries.
+
+    Columns of scores have an arrow; a column such as ``+ IM`` is of the method with that addition,
+    in the metric of the column before.
+    """
+    found: dict[str, list[Score]] = {}
     for path in paths:
-        header: list[str] = []
+        heading, header = "", list[str]()
         for text in path.read_text(encoding="utf-8").splitlines():
+            if text.startswith("## "):
+                heading = text.removeprefix("## ").partition(":")[0]
             entries = [plain(entry) for entry in text.strip().strip("|").split("|")]
             if not text.startswith("|"):
                 header = []
             elif entries[0] == "method":
                 header = entries
-            elif header and len(entries) == len(header) and not set(entries[0]) <= set("-: "):
+            elif len(entries) == len(header):
+                metric = ""
                 for column, score in zip(header[1:], entries[1:], strict=True):
-                    if re.match(r"\d", score):
-                        found.setdefault(entries[0], []).append((path.name, column, score))
+                    added = column if column.startswith("+ ") else ""
+                    metric = metric if added else column
+                    if re.match(r"\d", score) and re.search("[↑↓]", metric):
+                        title = f"{entries[0]} {added}".strip()
+                        name = re.sub(" [↑↓]", "", metric)
+                        found.setdefault(title, []).append(Score(path.name, heading, name, score))
     return found
 
 
@@ -143,51 +184,78 @@ def lines_of(known: Known, numbers: Iterable[ReportedNumber]) -> dict[tuple[str,
     tables: dict[tuple[str, ...], dict[tuple[str, ...], Line]] = {}
     for number in numbers:
         table = (number.source, number.data, number.backbone, number.family)
-        row = (number.method, number.variant, number.metric, number.generation, number.crop)
+        row = (number.method, number.variant, number.metric, *said_of(number).values())
         line = tables.setdefault(table, {}).setdefault(row, Line())
         line.numbers.append(number)
         found, reason = runs_of(known, number)
-        line.covered += bool(found)
         for suite, cell in found:
-            line.runs.setdefault(suite, []).append(cell)
-        if not found and reason not in line.reasons:
-            line.reasons.append(reason)
+            cells = line.runs.setdefault(suite, [])
+            if cell not in cells:
+                cells.append(cell)
+        if not found:
+            line.reasons[reason] += 1
     return {table: list(rows.values()) for table, rows in tables.items()}
 
 
-def runs_of(known: Known, number: ReportedNumber) -> tuple[list[tuple[str, str]], str]:
+def said_of(number: ReportedNumber) -> dict[str, str]:
+    """Return what else separates a method's lines: whatever is not its split or its value."""
+    return {
+        "crop": number.crop,
+        "output stride": number.output_stride,
+        "generation": number.generation,
+        "selection": number.selection,
+    }
+
+
+def runs_of(known: Known, number: ReportedNumber) -> tuple[list[tuple[str, Cell]], str]:
     """Return the cells, with their suites, that a number is comparable to; or why there is none."""
-    if number.method.removesuffix(MASKED) not in BUILT_IN:
+    if registry_name(number.method) not in BUILT_IN:
         return [], "method not in im-bench"
     if number.variant:
         return [], f"variant: {number.variant}"
-    found: list[tuple[str, str]] = []
-    reasons: list[tuple[str, ...]] = []
-    for suite, cells in known.cells.items():
-        for cell, protocol in cells:
-            if protocol is None or cell.method != number.method or protocol.data != number.data:
-                continue
-            differences = protocol.differences(number)
-            if differences:
-                reasons.append(differences)
-            else:
-                found.append((suite, cell.data))
+    found: list[tuple[str, Cell]] = []
+    others: list[tuple[str, ...]] = []
+    on_data = False
+    for name, suite in known.suites.items():
+        cells = {cell.data: cell for cell in suite.plan.cells if cell.method == number.method}
+        if not cells:
+            continue
+        references = (suite.plan.suite.data[data].reference or "" for data in cells)
+        on_data |= any(one.partition("/")[0] == number.data for one in references)
+        comparison = compare(suite.plan, suite.columns, suite.rows, [number])
+        found += [(name, cells[data]) for _, data in comparison.chosen]
+        others += [differences for _, differences in comparison.other]
     if found:
         return found, ""
-    if reasons:
-        return [], "other protocol: " + "; ".join(min(reasons, key=len))
-    return [], f"no suite has it on {number.data}"
+    if others:
+        nearest = min(others, key=len)
+        return [], "other protocol: " + "; ".join(nearest)
+    if not on_data:
+        return [], f"no suite has it on {number.data}"
+    if number.generation:
+        return [], f"other protocol: generation {number.generation}, not the last one"
+    return [], "other protocol: " + (
+        "all labels, not some" if number.split == "all" else "some labels, not all"
+    )
 
 
-def configs_of(known: Known, method: str, backbone: str = "", data: str = "") -> list[str]:
-    """Return the configs of a method, of one network and data set if they are named."""
+def configs_of(
+    known: Known, method: str, backbone: str = "", data: str = "", splits: Iterable[str] = ()
+) -> list[str]:
+    """Return the configs of a method, of one network, data set and some splits if those are named.
+
+    Which of the published lists a split is of is a variable of the configs and not in their names.
+    """
     folder = "im/" if method.endswith(MASKED) else ""
     network = NETWORKS.get(backbone, "") if backbone else "[^_]+"
     short = DATA.get(data, "") if data else "[^_]+"
     if not network or not short:
         return []
-    pattern = re.compile(rf"{folder or '(?!im/)[^/]+/'}{registry_name(method)}_{network}_{short}_")
-    return [name for name in known.configs if pattern.match(name)]
+    split = "|".join(re.escape(one.replace("/", "-")) for one in splits) or "[^_]+"
+    pattern = re.compile(
+        rf"{folder or '(?!im/)[^/]+/'}{registry_name(method)}_{network}_{short}_({split})\.py"
+    )
+    return [name for name in known.configs if pattern.fullmatch(name)]
 
 
 def recordings_of(known: Known, method: str) -> list[str]:
@@ -200,17 +268,26 @@ def recordings_of(known: Known, method: str) -> list[str]:
 def page(known: Known, numbers: Sequence[ReportedNumber]) -> str:
     """Return the text of ``docs/coverage.md``."""
     tables = lines_of(known, numbers)
-    covered = sum(line.covered for lines in tables.values() for line in lines)
+    everything = [line for lines in tables.values() for line in lines]
+    reasons = sum((line.reasons for line in everything), Counter[str]())
+    kinds = Counter[str]()
+    for reason, count in reasons.items():
+        kinds[re.sub(r":.*|(?<=no suite has it) on .*", "", reason)] += count
+    measured = sum(bool(scores_of(known, line)) for line in everything)
     parts = [
         "# Coverage",
         f"What of the source papers' tables runs in im-bench. Written by `{COMMAND}` from the "
         "registry of methods, the suites, the configs, `benchmarks/reference`, the recordings that "
         "the tests name, and `benchmarks/results`; the tests fail where this page is not what that"
         " command writes.",
-        f"Of {len(numbers)} reported numbers, {covered} have a cell of a suite that is run with "
-        "the same backbone, lists, split and metric. The others are listed with the reason. **None "
-        "of the official data sets was at hand**, so no cell of the tables under 'Reported' "
-        "was measured; what was measured, on small real data, stands under 'Methods'.",
+        f"Of {len(numbers)} reported numbers, {len(numbers) - reasons.total()} have a cell of a "
+        "suite that is run with the same backbone, lists, split and metric, and may stand beside "
+        "it in a table. The others have none, and this is why:",
+        "| why not | numbers |\n| --- | ---: |\n"
+        + "\n".join(f"| {kind} | {count} |" for kind, count in kinds.most_common()),
+        f"**{measured or 'None'} of the {sum(bool(line.runs) for line in everything)} lines with "
+        "such a cell has a committed result on the official data.** What was measured on small "
+        "real data stands under 'Methods'.",
         "## Methods",
         *methods_part(known),
         "## Reported",
@@ -248,8 +325,8 @@ def methods_part(known: Known) -> Iterator[str]:
         file = BUILT_IN[name].partition(":")[0].replace(".", "/") + ".py"
         suites = [
             suite
-            for suite, cells in known.cells.items()
-            if any(registry_name(cell.method) == name for cell, _ in cells)
+            for suite, planned in known.suites.items()
+            if any(registry_name(cell.method) == name for cell in planned.plan.cells)
         ]
         plain_configs, masked = (configs_of(known, one) for one in (name, name + MASKED))
         recordings = recordings_of(known, name)
@@ -277,46 +354,77 @@ def counted(plain_configs: list[str], masked: list[str]) -> str:
 def measured_rows(known: Known, title: str) -> Iterator[tuple[str, str]]:
     """Yield what was measured of a method, with and without masks, by the file that has it."""
     found = False
-    for shown, scores in known.measured.items():
-        if shown not in (title, f"{title} + IM"):
-            continue
-        files: dict[str, list[str]] = {}
-        for file, column, score in scores:
-            files.setdefault(file, []).append(
-                f"{column.replace(' ↑', '').replace(' ↓', '')} {score}"
-            )
-        for file, values in files.items():
+    for shown, what in ((title, "measured"), (f"{title} + IM", "measured with masks")):
+        places: dict[tuple[str, str], list[str]] = {}
+        for score in known.measured.get(shown, ()):
+            place = places.setdefault((score.file, score.heading), [])
+            place.append(f"{score.column} {score.score}")
+        for (file, heading), values in places.items():
             found = True
-            what = "measured with masks" if shown != title else "measured"
-            yield what, f"{'; '.join(values)} ([{file}](../benchmarks/results/{file}))"
+            named = f"{heading}: " if heading else ""
+            yield what, f"{named}{'; '.join(values)} ({link(file)})"
     if not found:
         yield "measured", "no committed result"
 
 
+def scores_of(known: Known, line: Line) -> list[Score]:
+    """Return what was measured of a line: in the results file that is called like its suite."""
+    return [
+        score
+        for suite, cells in line.runs.items()
+        for score in known.measured.get(cells[0].title, ())
+        if score.file == f"{suite}.md"
+    ]
+
+
+def link(file: str) -> str:
+    """Return a link to a page of results."""
+    return f"[{file}](../benchmarks/results/{file})"
+
+
 def table_of(known: Known, lines: Iterable[Line]) -> str:
     """Return the Markdown table of the lines of one reported table."""
+    lines = list(lines)
+    separate = [
+        key
+        for key in said_of(lines[0].numbers[0])
+        if len({said_of(line.numbers[0])[key] for line in lines}) > 1
+    ]
+    several_metrics = len({line.numbers[0].metric for line in lines}) > 1
     rows = [
-        "| method | reported | run by | config | recordings |",
-        "| --- | --- | --- | --- | ---: |",
+        "| method | reported | run by | config | recordings | measured |",
+        "| --- | --- | --- | --- | ---: | --- |",
     ]
     for line in lines:
         first = line.numbers[0]
         name = f"`{first.method}`" + (f" ({first.variant})" if first.variant else "")
-        extra = [f"crop {first.crop}" if first.crop else ""]
-        extra.append(f"generation {first.generation}" if first.generation else "")
-        said = ", ".join(one for one in extra if one)
+        said = said_of(first)
+        name += "".join(
+            f", {said[key] if key == 'selection' else f'{key} {said[key]}'}"
+            for key in separate
+            if said[key]
+        )
         reported = ", ".join(
             f"{number.split}: {'~' if number.approximate else ''}{number.value:g}"
             for number in line.numbers
         )
-        runs = "; ".join(f"`{suite}` {', '.join(cells)}" for suite, cells in line.runs.items())
+        metric = f"{first.metric}, " if several_metrics else ""
+        runs = "; ".join(
+            f"`{suite}` {', '.join(cell.data for cell in cells)}"
+            for suite, cells in line.runs.items()
+        )
         reasons = "; ".join(line.reasons)
-        configs = configs_of(known, first.method, first.backbone, first.data)
+        splits = [number.split for number in line.numbers]
+        configs = configs_of(known, first.method, first.backbone, first.data, splits)
+        scores = "; ".join(
+            f"{one.column} {one.score} ({link(one.file)})" for one in scores_of(known, line)
+        )
         rows.append(
-            f"| {name}{f', {said}' if said else ''} | {reported} {first.unit} "
+            f"| {name} | {metric}{reported} {first.unit} "
             f"| {'; '.join(one for one in (runs, reasons and f'*{reasons}*') if one)} "
             f"| {f'{len(configs)}, `{configs[0]}`' if configs else ''} "
-            f"| {len(recordings_of(known, first.method)) or ''} |"
+            f"| {len(recordings_of(known, first.method)) or ''} "
+            f"| {scores or ('not measured' if runs else '')} |"
         )
     return "\n".join(rows)
 

@@ -259,10 +259,16 @@ def configs_of(
 
 
 def recordings_of(known: Known, method: str) -> list[str]:
-    """Return the recordings of a method: of the module of tests that is called like its file."""
+    """Return the recordings of a method: those whose names begin as its file is called."""
     module = BUILT_IN[registry_name(method)].partition(":")[0].rpartition(".")[2]
     family = {"inconsistency_masks": "im", "model_ensemble": "im"}.get(module, module)
-    return known.recordings.get(family, [])
+    prefix = family.replace("_", "") + "__"
+    return [
+        one
+        for names in known.recordings.values()
+        for one in sorted(names)
+        if one.startswith(prefix)
+    ]
 
 
 def page(known: Known, numbers: Sequence[ReportedNumber]) -> str:
@@ -382,14 +388,17 @@ def link(file: str) -> str:
     return f"[{file}](../benchmarks/results/{file})"
 
 
+def _who(line: Line) -> tuple[str, ...]:
+    first = line.numbers[0]
+    return first.method, first.variant, first.metric
+
+
 def table_of(known: Known, lines: Iterable[Line]) -> str:
     """Return the Markdown table of the lines of one reported table."""
     lines = list(lines)
-    separate = [
-        key
-        for key in said_of(lines[0].numbers[0])
-        if len({said_of(line.numbers[0])[key] for line in lines}) > 1
-    ]
+    alike: dict[tuple[str, ...], list[dict[str, str]]] = {}
+    for line in lines:
+        alike.setdefault(_who(line), []).append(said_of(line.numbers[0]))
     several_metrics = len({line.numbers[0].metric for line in lines}) > 1
     rows = [
         "| method | reported | run by | config | recordings | measured |",
@@ -398,11 +407,10 @@ def table_of(known: Known, lines: Iterable[Line]) -> str:
     for line in lines:
         first = line.numbers[0]
         name = f"`{first.method}`" + (f" ({first.variant})" if first.variant else "")
-        said = said_of(first)
         name += "".join(
-            f", {said[key] if key == 'selection' else f'{key} {said[key]}'}"
-            for key in separate
-            if said[key]
+            f", {said if key == 'selection' else f'{key} {said}'}"
+            for key, said in said_of(first).items()
+            if said and (key == "generation" or len({one[key] for one in alike[_who(line)]}) > 1)
         )
         reported = ", ".join(
             f"{number.split}: {'~' if number.approximate else ''}{number.value:g}"

@@ -147,6 +147,9 @@ def test_every_method_is_on_the_page_with_its_recordings(coverage: ModuleType) -
     assert all(f"### `{name}`:" in text for name in BUILT_IN)
     for name in ("daw", "rankmatch", "unimatch-v2", "imas", "im"):
         assert coverage.recordings_of(known, name), name
+    given = {one for names in known.recordings.values() for one in names}
+    shown = {one for name in BUILT_IN for one in coverage.recordings_of(known, name)}
+    assert shown == given
 
 
 def test_results_are_read_from_the_files_that_have_them(

@@ -63,7 +63,8 @@ class Watch:
     def counts(self) -> str:
         """Return how many stages stand where, in one line."""
         counts = Counter(self.known.values())
-        each = ", ".join(f"{counts[status]} {status.value}" for status in Status)
+        shown = (one for one in Status if one is not Status.PRUNED or counts[one])
+        each = ", ".join(f"{counts[status]} {status.value}" for status in shown)
         return f"{each} of {len(self.known)} stages"
 
     def look(self) -> list[Stage]:

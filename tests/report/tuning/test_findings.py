@@ -24,7 +24,7 @@ def test_trials_by_what_became_of_them(storage: StudyStorage) -> None:
         TrialState.LOST: 1,
         TrialState.SURPLUS: 1,
     }
-    assert found.records[lost].reason == f"its worker died; trial {lost + 1} goes on for it"
+    assert found.records[lost].reason == f"its worker ended; trial {lost + 1} goes on for it"
 
 
 def test_the_best_beside_the_methods_own_values(storage: StudyStorage) -> None:

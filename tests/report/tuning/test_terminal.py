@@ -43,7 +43,7 @@ def test_a_study_of_trials_of_every_kind(storage: StudyStorage) -> None:
     assert "pruned at step 2 of 8, iou 0.1000" in text
     assert "failed isic/0.5/s1001/fixmatch-t4+im/member1" in text
     assert "pruned impossible: too many masks" in text
-    assert f"lost its worker died; trial {lost + 1} goes on for it" in text
+    assert f"lost its worker ended; trial {lost + 1} goes on for it" in text
     assert "takes 10 complete trials; so far there are 3" in text
 
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import glob
 import os
 import pty
 import signal
@@ -97,7 +98,7 @@ def test_ctrl_c_prints_the_command_that_continues(suite: Path, tmp_path: Path) -
     )
     os.close(theirs)
     deadline = time.monotonic() + 30
-    while not list(out.glob("stages/**/progress.json")):
+    while not glob.glob(f"{out}/stages/**/progress.json", recursive=True):
         assert time.monotonic() < deadline
         time.sleep(0.02)
     os.killpg(process.pid, signal.SIGINT)

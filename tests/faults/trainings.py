@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import json
 import os
 import random
@@ -75,7 +76,9 @@ class Trainings(Ground):
 
     def found(self, name: str) -> list[Path]:
         """Return the files of that name in stages' folders."""
-        return sorted(self.out.glob(f"stages/**/{name}"))
+        # Not by pathlib, which fails where a folder goes while it is searched.
+        found = glob.glob(f"stages/**/{name}", root_dir=self.out, recursive=True)
+        return sorted(self.out / one for one in found)
 
     def settle(self, *more: str) -> None:
         """Run the same command again, and check all that is promised."""

@@ -79,7 +79,7 @@ def test_the_median_waits_for_a_few_trials_and_gives_up_what_is_worse() -> None:
             assert pruned_at is None
             study.tell(trial, float(-number))
         else:
-            assert pruned_at == 2, "the first fifth says nothing"
+            assert pruned_at == 3, "the first quarter says nothing"
 
 
 def test_unknown_names_are_told() -> None:

@@ -161,4 +161,4 @@ def test_validation_images_that_are_test_images_are_refused(
 def test_nothing_to_tune_is_a_sentence(command: Command) -> None:
     done = command("tune")
     assert done.returncode == 2
-    assert "--suite SUITE --method METHOD" in done.stderr
+    assert "--suite SUITE with --method METHOD" in done.stderr

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import json
 import os
 import shutil
@@ -359,7 +360,7 @@ def test_a_real_training_goes_on_from_its_checkpoint_on_another_node(
     cluster.add(num_cpus=3, num_gpus=2)  # so that there is another node when one dies
 
     def strike() -> None:
-        wait_until(lambda: list(out.glob("stages/**/scratch/last.pth")), 240)
+        wait_until(lambda: glob.glob(f"{out}/stages/**/scratch/last.pth", recursive=True), 240)
         (lock,) = out.glob("stages/**/lock")
         environment = Path(f"/proc/{read_json(lock)['pid']}/environ").read_text().split("\0")
         cluster.ask(f"lose {dict(line.split('=', 1) for line in environment if line)[RAYLET]}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import os
 import shutil
 import signal
@@ -91,7 +92,8 @@ def outcome(store: Store, stage: Stage) -> dict[str, Any]:
 
 def at_work(out: Path) -> list[Path]:
     """Return the locks of stages that run."""
-    return list((out / "stages").glob("**/lock"))
+    # Not by pathlib, which fails where a folder goes while it is searched.
+    return [out / one for one in glob.glob("stages/**/lock", root_dir=out, recursive=True)]
 
 
 class Counting:

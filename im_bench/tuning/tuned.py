@@ -12,7 +12,8 @@ from pydantic import BaseModel, ConfigDict
 from im_bench.errors import ImBenchError, unknown_name
 from im_bench.evaluation.directions import higher_is_better
 from im_bench.files import write_text
-from im_bench.methods.online import MASKED, registry_name
+from im_bench.methods.online import MASKED, OnlineMethod, registry_name
+from im_bench.methods.registry import method_class
 from im_bench.suites.loading import load_suite
 from im_bench.suites.schema import Suite
 from im_bench.tuning.labels.balance import balance
@@ -178,6 +179,8 @@ def freeze(tuned: Tuned, folder: Path = FROZEN) -> Path:
     fields of the method (those of masks belong to a hook there).
     """
     own = {name: value for name, value in tuned.values.items() if not name.startswith("im.")}
+    if not issubclass(method_class(registry_name(tuned.method)), OnlineMethod):
+        own = {}  # No config of MMSegmentation has this method.
     model = {"method": with_values({}, own)} if own else {}
     value = {"tuned": tuned.model_dump(mode="json"), "model": model}
     text = yaml.safe_dump(value, sort_keys=False, allow_unicode=True, width=100)

@@ -7,13 +7,16 @@ make another study.
 from __future__ import annotations
 
 import warnings
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from im_bench.errors import unknown_name
+from im_bench.suites.seeds import seed_of
 
 if TYPE_CHECKING:
     from optuna.pruners import BasePruner
     from optuna.samplers import BaseSampler
+    from optuna.study import Study
+    from optuna.trial import FrozenTrial
 
 SAMPLERS = ("tpe", "random", "qmc")
 PRUNERS = ("median", "hyperband", "wilcoxon", "none")
@@ -23,6 +26,9 @@ FIRST_TRIALS = 4
 
 def make_sampler(name: str, seed: int) -> BaseSampler:
     """Return a sampler.
+
+    What it draws for a trial depends on the seed, the trial's number and the trials before: so two
+    workers draw different values, and one that works alone, a trial at a time, the same again.
 
     Args:
         name: ``tpe`` (multivariate, and aware of trials that run elsewhere), ``random`` or ``qmc``
@@ -39,17 +45,32 @@ def make_sampler(name: str, seed: int) -> BaseSampler:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Some settings count as experimental.
         if name == "tpe":
-            return samplers.TPESampler(
+            return _drawing_by_trial(
+                samplers.TPESampler,
+                seed,
                 n_startup_trials=10,
                 n_ei_candidates=24,
                 multivariate=True,
                 group=False,
                 constant_liar=True,
-                seed=seed,
             )
         if name == "qmc":
             return samplers.QMCSampler(qmc_type="sobol", scramble=True, seed=seed)
-        return samplers.RandomSampler(seed=seed)
+        return _drawing_by_trial(samplers.RandomSampler, seed)
+
+
+def _drawing_by_trial(kind: Any, seed: int, **settings: Any) -> BaseSampler:
+    """Return a sampler whose generators begin anew with each trial, by the seed and its number."""
+
+    class DrawingByTrial(kind):  # type: ignore[misc]
+        def before_trial(self, study: Study, trial: FrozenTrial) -> None:
+            super().before_trial(study, trial)
+            samplers: list[Any] = [self, getattr(self, "_random_sampler", self)]
+            for each in samplers:
+                each._rng.rng.seed(seed_of("trial", seed, trial.number))
+
+    sampler: BaseSampler = DrawingByTrial(**settings)
+    return sampler
 
 
 def make_pruner(name: str, validations: int, instances: int) -> BasePruner:

@@ -229,10 +229,7 @@ def run_search(
 
     if choices.study is not None:
         check_name(choices.study)
-    # Each worker draws otherwise, as the same values twice would teach nothing; but the points of
-    # one sequence are dealt out to all.
-    whose = () if choices.sampler == "qmc" else (storage.worker,)
-    sampler = make_sampler(choices.sampler, seed_of("sampler", choices.sampler_seed, *whose))
+    sampler = make_sampler(choices.sampler, seed_of("sampler", choices.sampler_seed))
     pruner = make_pruner(
         choices.pruner,
         task.plan.suite.training.validations,

@@ -87,3 +87,21 @@ def test_unknown_names_are_told() -> None:
         make_sampler("randon", 0)
     with pytest.raises(ImBenchError, match="did you mean 'hyperband'"):
         make_pruner("hyperbend", 10, 1)
+
+
+@pytest.mark.parametrize("name", ["tpe", "random"])
+def test_what_a_trial_tries_depends_on_its_number_and_not_on_the_worker(name: str) -> None:
+    space = {"x": optuna.distributions.FloatDistribution(0, 1)}
+
+    def values(workers: int) -> list[float]:
+        study = optuna.create_study(direction="maximize")
+        samplers = [make_sampler(name, 7) for _ in range(workers)]
+        for number in range(16):
+            study.sampler = samplers[number % workers]
+            trial = study.ask(space)
+            study.tell(trial, trial.params["x"])
+        return [trial.params["x"] for trial in study.trials]
+
+    one, three = values(1), values(3)
+    assert one == three
+    assert len(set(one)) == 16

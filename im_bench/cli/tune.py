@@ -150,6 +150,7 @@ def tune(
     im-bench tune show STUDY
     """
     if context.invoked_subcommand is not None:
+        _refuse_early_options(context)
         return
     from rich.console import Console
 
@@ -210,6 +211,15 @@ def tune(
     console.rule("tuned and own values, on the suite's seeds")
     plan = load_plan(str(written), out, data_root, budget, data=data, time_limit=time_limit)
     raise typer.Exit(run_both(plan, Store(out), options, attempts, tracking, console))
+
+
+def _refuse_early_options(context: typer.Context) -> None:
+    """Options before ``show``, ``list`` or ``freeze`` would be read for a search, and ignored."""
+    for name in context.params:
+        source = context.get_parameter_source(name)
+        if source is not None and source.name == "COMMANDLINE":
+            option, command = f"--{name.replace('_', '-')}", context.invoked_subcommand
+            raise ImBenchError(f"{option} stands before {command}: put it behind, tune {command}")
 
 
 def run_both(

@@ -177,3 +177,13 @@ def test_a_study_of_real_trials(tmp_path: Path) -> None:
     for value in values:
         assert value in shown
     assert run(*command[2:], "--to", "page").startswith("page/index.html")
+
+
+@pytest.mark.parametrize("command", ["show", "list", "freeze"])
+def test_options_before_a_subcommand_are_refused(
+    command: str, out: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = [command] if command == "list" else [command, "trained"]
+    status, _, error = tune(monkeypatch, capsys, "--out", out, *arguments)
+    assert status == 2
+    assert error == f"error: --out stands before {command}: put it behind, tune {command}\n"

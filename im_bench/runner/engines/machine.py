@@ -8,6 +8,9 @@ from dataclasses import dataclass
 from im_bench.errors import ImBenchError
 from im_bench.runner.engines.base import Task
 
+#: GiB by which numbers of memory may differ and count as equal.
+TOLERANCE = 1e-6
+
 
 @dataclass(frozen=True)
 class Place:
@@ -68,7 +71,8 @@ class Machine:
         gpus, slots = self._gpus_for(task)
         if task.alone and not gpus:
             cpus, memory = self._cpus, self._memory
-        if cpus > self._free_cpus or memory > self._free_memory:
+        # What is given back in parts may lack the last digit of what was there.
+        if cpus > self._free_cpus or memory > self._free_memory + TOLERANCE:
             return None
         if self._reserved is not None and task != self._reserved and not self._reserved_gpus:
             return None

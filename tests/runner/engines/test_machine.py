@@ -161,3 +161,12 @@ def test_nothing_is_given_twice_and_all_comes_back(gpus, per_gpu, slots, cores, 
     for share, cpus, memory, alone, _ in wanted:
         if not gpus or (share or 0) <= gpus:
             assert room.find(task(gpus=share, cpus=cpus, memory=memory, alone=alone)) is not None
+
+
+def test_memory_that_comes_back_in_parts_is_whole_again() -> None:
+    room = machine(gpus=0, per_gpu=1, slots=4, cores=4, memory=16)
+    held = [room.take(task(cpus=1, memory=memory)) for memory in (2.3, 0.1)]
+    for place in held:
+        room.release(place)
+    assert room._free_memory < 16, "16 - 2.3 - 0.1 + 2.3 + 0.1"
+    assert room.find(task(cpus=1, memory=16)) is not None

@@ -106,10 +106,14 @@ def test_built_in_suites_find_their_papers(tmp_path: Path) -> None:
         path = Path(__file__).parents[3] / "benchmarks" / "suites" / f"{name}.yaml"
         plan = make_plan(path, tmp_path / "runs", tmp_path / "data", seeds=[1])
         table = results_table(plan, Store(tmp_path / "runs"))
-        found = [e for e in table.entries.values() if e.reported is not None]
+        found = {key: e.source for key, e in table.entries.items() if e.reported is not None}
+        lists = {key: found.pop(key) for key in list(found) if key[1].startswith("unimatch-lists")}
         assert len(found) == 4 * rows
         study = "Study A" if name.startswith("cityscapes") else "Study B"
-        assert all(study in entry.source for entry in found)
+        assert all(study in source for source in found.values())
+        assert len(lists) == (8 if name == "cityscapes-dinov2" else 0)
+        assert {method for method, _ in lists} <= {"supervised", "unimatch-v2"}
+        assert all("UniMatch V2" in source for source in lists.values())
 
 
 @pytest.mark.parametrize(

@@ -34,8 +34,11 @@ from im_bench.evaluation import overlap
 from im_bench.masks import inconsistency_masked
 from im_bench.stages.pseudo_label import labelling_space, mask_options
 from im_bench.tuning.labels import search
+from im_bench.tuning.labels.balance import balance
+from im_bench.tuning.labels.front import front
 from im_bench.tuning.labels.knobs import Knobs
 from im_bench.tuning.labels.scorer import LabelScorer, Score
+from im_bench.tuning.study import TrialRecord, records_of
 
 NETWORKS = 4
 PARTS = ("scoring", "samplers", "search")
@@ -208,16 +211,17 @@ def measure_samplers(data: tuple[Any, Any, Any], trials: int) -> dict[str, Any]:
                 asked, scorer.score([Knobs(**each.params) for each in asked]), strict=True
             ):
                 study.tell(trial, score[:2])
+        shown = front(records_of(study))
         found[name] = {
             "trials asked per second": round(trials / spent),
-            "area under the front": round(area(search.front(study)), 5),
-            "trials on the front": len(search.front(study)),
-            "best balance": round(search.balance(search.best(study)), 5),
+            "area under the front": round(area(shown), 5),
+            "trials on the front": len(shown),
+            "best balance": round(max(balance(*one.values) for one in shown), 5),
         }
     return found
 
 
-def area(front: Sequence[optuna.trial.FrozenTrial]) -> float:
+def area(front: Sequence[TrialRecord]) -> float:
     """Return what part of the unit square trials, by rising coverage, dominate."""
     total, before = 0.0, 0.0
     for trial in front:

@@ -27,7 +27,6 @@ from im_bench.data.arrays import read_arrays, read_meta
 from im_bench.data.predictions import read_predictions
 from im_bench.errors import ImBenchError
 from im_bench.training.config import resolve_device
-from im_bench.tuning.labels.balance import balance
 from im_bench.tuning.labels.knobs import Knobs, require_knobs
 from im_bench.tuning.labels.scorer import LabelScorer, Score
 
@@ -143,34 +142,6 @@ def search(
         done += count
         if on_batch is not None:
             on_batch(done, trials)
-
-
-def front(study: Study) -> list[FrozenTrial]:
-    """Return the trials than which none is better in both values, by rising coverage.
-
-    Of several with the same values the first stands for all.
-    """
-    found: dict[tuple[float, ...], FrozenTrial] = {}
-    for trial in sorted(study.best_trials, key=lambda trial: (trial.values[1], trial.number)):
-        found.setdefault(tuple(trial.values), trial)
-    return list(found.values())
-
-
-def best(study: Study) -> FrozenTrial:
-    """Return the trial whose values are frozen unless the user names another of the front.
-
-    It is the one with the greatest :func:`~im_bench.tuning.labels.balance.balance`, which always
-    lies on the front.
-
-    Raises:
-        ImBenchError: No trial is finished.
-    """
-    trials = front(study)
-    if not trials:
-        raise ImBenchError(
-            f"study {study.study_name!r} has no finished trial yet: run the search first"
-        )
-    return max(trials, key=lambda trial: balance(*trial.values))
 
 
 def _finish_begun(

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from optuna.study import Study
 from torch import Tensor
 
 from im_bench.data.label_spaces import label_space
@@ -15,8 +16,11 @@ from im_bench.evaluation import overlap
 from im_bench.evaluation.cells import redraw_position_bits
 from im_bench.masks import inconsistency_masked
 from im_bench.stages.pseudo_label import labelling_space, mask_options
+from im_bench.tuning.labels.front import front
 from im_bench.tuning.labels.knobs import Knobs
 from im_bench.tuning.labels.scorer import Score
+from im_bench.tuning.study import Definition, TrialRecord, records_of
+from im_bench.tuning.tuned import best_of
 
 SIDE = 24
 OUTPUTS = {"binary": 1, "multiclass": 4, "multilabel": 3}
@@ -117,3 +121,27 @@ def count(kind: str, label: Tensor, true: Tensor, kept: Tensor, classes: int) ->
     else:
         counts = overlap.multiclass_counts(label, true.masked_fill(~kept, 255), classes)
     return torch.stack(tuple(counts))[:, 0]
+
+
+def best(study: Study) -> TrialRecord | None:
+    """Return the trial of a study of pseudo-labels that would be frozen."""
+    definition = Definition(
+        suite="s",
+        budget="equal",
+        method="im",
+        data=("d",),
+        seeds=(1001,),
+        objective="pseudo-labels",
+        metric="iou",
+        space={},
+        fields={},
+        protocol="",
+        sampler="NSGA-II",
+        pruner="none",
+    )
+    return best_of(definition, records_of(study))
+
+
+def front_of(study: Study) -> list[TrialRecord]:
+    """Return the front of a study."""
+    return front(records_of(study))

@@ -23,7 +23,9 @@ from im_bench.suites.plan import Plan, make_plan
 from im_bench.suites.recipes import RECIPES
 from im_bench.training.inference import load_model
 from im_bench.tuning.labels.declaration import label_space, predict_stage
-from im_bench.tuning.labels.search import best, front, tune_labels
+from im_bench.tuning.labels.search import tune_labels
+
+from .conftest import best, front_of
 
 METHOD = {"members": 3, "students": 3, "generations": 1}
 SUITE = {
@@ -77,7 +79,7 @@ def test_a_search_on_trained_networks_scores_the_labels_that_they_would_make(
     study = optuna.create_study(directions=["maximize"] * 2)
     tune_labels(study, space, arrays, predictions, method.label_fields(), 500, "cpu")
     assert len(study.trials) == 2 * 3 * 3 * 3, "all that there are"
-    assert best(study) in front(study)
+    assert best(study) in front_of(study)
     assert any(trial.values[1] for trial in study.trials), "some filter keeps some image"
 
     meta = read_meta(arrays)

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 MASKED = "+im"
 """What the name of a method ends in that has Inconsistency Masks on top."""
+TUNED = "-tuned"
+"""What stands before that where a search has chosen the values."""
 
 
 _NOT_OF_A_TRAINING = {"method", "members", "im", "training", "twin"}
@@ -314,6 +316,17 @@ class OnlineMethod(Method):
             twin=self.twin.model_dump(mode="json") if self.twin else None,
             model=network.model_dump(mode="json") if network else None,
         )
+
+
+def tuned_name(name: str) -> str:
+    """Return what a method with values of a search is called: ``u2pl-tuned+im``."""
+    return f"{registry_name(name)}{TUNED}{MASKED if name.endswith(MASKED) else ''}"
+
+
+def untuned_name(name: str) -> str:
+    """Return the method whose values were chosen: ``u2pl+im`` of ``u2pl-tuned+im``."""
+    masked = MASKED if name.endswith(MASKED) else ""
+    return registry_name(name).removesuffix(TUNED) + masked
 
 
 def registry_name(name: str) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from functools import cached_property
 from typing import Any
 
-from im_bench.methods.online import registry_name
+from im_bench.methods.online import registry_name, untuned_name
 from im_bench.report.tables.columns import columns_of
 from im_bench.report.tables.entries import Column, Row, State
 from im_bench.runner.store import Status, Store
@@ -88,8 +88,7 @@ def rows_of(plan: Plan) -> tuple[Row, ...]:
 
 def _base(cell: Cell, plan: Plan) -> str:
     """Return the method of the plan that a cell's is an addition to, or an empty string."""
-    untuned = cell.method.replace("-tuned", "")
-    for base in (untuned, registry_name(cell.method)):
+    for base in (untuned_name(cell.method), registry_name(cell.method)):
         if base != cell.method and base in plan.suite.methods:
             return base
     return ""

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from itertools import accumulate
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +13,7 @@ from im_bench.methods.online import MASKED, registry_name
 from im_bench.runner.store import Store
 from im_bench.suites.graph import Stage
 from im_bench.suites.plan import Cell, Plan
+from im_bench.training.scalars import read_rows
 from im_bench.tuning.space import with_values
 
 if TYPE_CHECKING:
@@ -103,19 +104,8 @@ def _pilot(plan: Plan, final: str) -> Stage:
 
 def validation_scores(path: Path, metric: str) -> list[float]:
     """Return the validation scores that a training has written so far, in order."""
-    key, found = f"val/{metric}", []
-    try:
-        lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
-    except OSError:
-        return []
-    for line in lines:
-        if key not in line:
-            continue
-        try:
-            found.append(float(json.loads(line)[key]))
-        except (ValueError, KeyError, TypeError):
-            break  # cut short: it is being written
-    return found
+    key = f"val/{metric}"
+    return [float(row[key]) for row in read_rows(path) if key in row]
 
 
 def curve_of(store: Store, stage: Stage, metric: str, higher: bool) -> list[float]:
@@ -123,8 +113,4 @@ def curve_of(store: Store, stage: Stage, metric: str, higher: bool) -> list[floa
     scores = validation_scores(store.folder(stage).path / "scalars.jsonl", metric)
     if stage.config.get("keep") == "last":
         return scores
-    best, curve = None, []
-    for score in scores:
-        best = score if best is None else max(best, score) if higher else min(best, score)
-        curve.append(best)
-    return curve
+    return list(accumulate(scores, max if higher else min))

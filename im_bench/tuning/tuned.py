@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict
 from im_bench.errors import ImBenchError, unknown_name
 from im_bench.evaluation.directions import higher_is_better
 from im_bench.files import write_text
-from im_bench.methods.online import MASKED, OnlineMethod, registry_name
+from im_bench.methods.online import OnlineMethod, registry_name, tuned_name
 from im_bench.methods.registry import method_class
 from im_bench.suites.loading import load_suite
 from im_bench.suites.schema import Suite
@@ -93,11 +93,6 @@ class _FrozenFile(BaseModel):
 
     tuned: Tuned
     model: dict[str, Any] = {}
-
-
-def tuned_name(method: str) -> str:
-    """Return what a method with tuned values is called in a suite: ``u2pl-tuned+im``."""
-    return f"{registry_name(method)}-tuned{MASKED if method.endswith(MASKED) else ''}"
 
 
 def best_of(definition: Definition, records: Sequence[TrialRecord]) -> TrialRecord | None:

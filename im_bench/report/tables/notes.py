@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from im_bench.methods.online import untuned_name
 from im_bench.report.reference import ReportedNumber
 from im_bench.report.tables.columns import columns_of
 from im_bench.report.tables.entries import Column, Row
@@ -159,7 +160,7 @@ def _gains(rows: Sequence[Row]) -> str:
     added = [row for row in rows if row.base]
     if not added:
         return ""
-    tuned = [row for row in added if row.base == row.method.replace("-tuned", "")]
+    tuned = [row for row in added if row.base == untuned_name(row.method)]
     kinds = ["'+ IM'"] if len(added) > len(tuned) else []
     kinds += ["tuned values"] if tuned else []
     return (

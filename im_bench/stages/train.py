@@ -4,20 +4,24 @@ from __future__ import annotations
 
 from typing import Any
 
-from im_bench.runner.job import Job
-from im_bench.training.runner import run_training
+from im_bench.runner.job import Job, StageInterrupted
+from im_bench.training.cell import train_cell
+from im_bench.training.control import Control, TrainingStopped
+from im_bench.training.description import parse_training
 
 
 def run(job: Job) -> dict[str, Any]:
     """Train, keep the best moment by validation, and return its scores."""
     pseudo = job.inputs.get("pseudo")
-    return run_training(
-        config=job.config,
-        data_dir=job.inputs["data"][0] / "arrays",
-        pseudo_dir=pseudo[0] if pseudo else None,
-        folder=job.folder,
-        device=job.settings.device,
-        threads=job.settings.threads,
-        progress=job.progress,
-        stop=job.stop,
-    )
+    try:
+        return train_cell(
+            parse_training(job.config),
+            job.inputs["data"][0] / "arrays",
+            job.folder,
+            pseudo[0] if pseudo else None,
+            device=job.settings.device,
+            threads=job.settings.threads,
+            control=Control(job.progress, job.stop),
+        )
+    except TrainingStopped as stopped:
+        raise StageInterrupted(str(stopped)) from None

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 from im_bench.suites.graph import Graph, Stage
 from im_bench.suites.resources import ANY, Resources
 from im_bench.suites.schema import DataSpec, Kind, Suite
 from im_bench.suites.seeds import seed_of
+from im_bench.training.description import OnlineTraining, SupervisedTraining, Training
 
 _ON_CPU = Resources(gpus=0)
 
@@ -57,38 +58,25 @@ class Experiment:
         self,
         name: str,
         *,
-        part: str = "labelled",
+        part: Literal["labelled", "all"] = "labelled",
         augmented_copies: int = 0,
         pseudo: Stage | None = None,
-        model: Mapping[str, Any] | None = None,
-        extra: Mapping[str, Any] | None = None,
     ) -> Stage:
         """Ask for a training from scratch, validated and without a look at the test images.
 
         Args:
             name: Names the stage and its randomness, such as ``ldt/member1``.
-            part: Training images whose true labels are used: ``labelled`` or ``all``.
+            part: Training images whose true labels are used.
             augmented_copies: Augmented copies of each image beside the image itself (ALDT: 9).
             pseudo: A pseudo-label stage whose images are trained on as well.
-            model: Fields of the network that differ from the data set's.
-            extra: Further fields of the training's config, or other values of the suite's.
         """
-        training = self.suite.training
-        config: dict[str, Any] = {
-            "seed": self.seed_for(name),
-            "model": {**self.spec.model.model_dump(), **(model or {})},
-            "loss": {"kind": self.spec.loss, "target_scale": self.spec.target_scale},
-            "part": part,
-            "copies": 1 + augmented_copies,
-            "augmentation": self.spec.augmentation.model_dump() if augmented_copies else None,
-            "budget": self._budget,
-            "monitor": self.spec.monitor,
-            "evaluation": self.spec.evaluation.model_dump(),
-            **training.model_dump(),
-            **(extra or {}),
-        }
-        inputs = {"data": [self.data], **({"pseudo": [pseudo]} if pseudo else {})}
-        return self._add("train", name, config, inputs)
+        training = SupervisedTraining(
+            **self._common(name),
+            part=part,
+            copies=1 + augmented_copies,
+            augmentation=self.spec.augmentation if augmented_copies else None,
+        )
+        return self._add_training(name, training, pseudo)
 
     def train_online(
         self,
@@ -108,34 +96,45 @@ class Experiment:
             method: ``name`` in the registry and the fields of an online method.
             overrides: Values of the suite's training that the method has otherwise.
             pseudo: A pseudo-label stage with the teachers' consensus on every unlabelled image.
-            masking: How Inconsistency Masks act: fields of
-                :class:`im_bench.methods.online.Masking`.
+            masking: How Inconsistency Masks act.
             twin: The network of the method's twin, if it is another than the data set's.
             model: Fields of the network that differ from the data set's; modules to import come on
                 top of the data set's.
         """
-        spec, overrides = self.spec, overrides or {}
-        if model is not None:
-            modules = (*spec.model.custom_imports, *model.get("custom_imports", ()))
-            model = {**model, "custom_imports": modules}
-        views = {
-            "crop": spec.crop,
-            "scale": spec.scale if spec.crop or overrides.get("crop") else None,
-            "free_rotation": spec.augmentation.free_rotation,
-            "ohem": spec.ohem.model_dump() if spec.ohem else None,
-        }
-        return self.train(
-            name,
-            pseudo=pseudo,
-            model=model,
-            extra={
-                **views,
+        spec, overrides = self.spec, dict(overrides or {})
+        crop = overrides.get("crop") or spec.crop
+        training = OnlineTraining(
+            **{
+                **self._common(name, model),
+                "crop": crop,
+                "scale": spec.scale if crop else None,
+                "free_rotation": spec.augmentation.free_rotation,
+                "ohem": spec.ohem,
                 **overrides,
                 "method": dict(method),
                 "masking": masking,
-                **({"twin": dict(twin)} if twin else {}),
-            },
+                "twin": twin,
+            }
         )
+        return self._add_training(name, training, pseudo)
+
+    def _common(self, name: str, model: Mapping[str, Any] | None = None) -> dict[str, Any]:
+        """Return the fields that all trainings have."""
+        own, other = self.spec.model, dict(model or {})
+        modules = (*own.custom_imports, *other.get("custom_imports", ()))
+        return {
+            **self.suite.training.model_dump(),
+            "seed": self.seed_for(name),
+            "model": {**own.model_dump(), **other, "custom_imports": modules},
+            "loss": {"kind": self.spec.loss, "target_scale": self.spec.target_scale},
+            "budget": self._budget,
+            "monitor": self.spec.monitor,
+            "evaluation": self.spec.evaluation,
+        }
+
+    def _add_training(self, name: str, training: Training, pseudo: Stage | None) -> Stage:
+        inputs = {"data": [self.data], **({"pseudo": [pseudo]} if pseudo else {})}
+        return self._add("train", name, training.model_dump(mode="json"), inputs)
 
     def pseudo_label(
         self, name: str, candidates: Sequence[Stage], config: Mapping[str, Any]

@@ -1,7 +1,8 @@
-"""From a train stage's config to MMEngine's."""
+"""From the description of a training to MMEngine's config."""
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,9 +12,13 @@ from mmengine.config import Config
 
 from im_bench.data.arrays import images_per_batch, read_meta, training_images
 from im_bench.errors import ImBenchError
+from im_bench.suites.schema import ModelSpec
+from im_bench.training.description import OnlineTraining, SupervisedTraining, Training
 
 # Keras' default, where torch has 1e-8.
 _ADAM_EPSILON = 1e-7
+# Registers all that a config names.
+_REGISTRATIONS = "im_bench.training.runner"
 # Processes that cut crops for a GPU.
 _WORKERS = 4
 
@@ -35,17 +40,17 @@ def resolve_device(name: str) -> torch.device:
     return device
 
 
-def mmengine_config(
-    config: Mapping[str, Any],
+def build_config(
+    training: Training,
     data_dir: Path,
     work_dir: Path,
     pseudo_dir: Path | None = None,
     device: torch.device | None = None,
 ) -> Config:
-    """Return the MMEngine config of one training.
+    """Return the MMEngine config of one training: all of it, as ``tools/train.py`` takes it.
 
     Args:
-        config: The train stage's config.
+        training: What is trained.
         data_dir: The folder ``arrays`` of the data stage.
         work_dir: Where the training writes.
         pseudo_dir: The folder of the pseudo-label stage, if the training has one.
@@ -56,40 +61,41 @@ def mmengine_config(
     """
     device = device or torch.device("cpu")
     meta = read_meta(data_dir)
-    iterations = count_iterations(config, data_dir, pseudo_dir)
-    batch = int(config["batch"])
-    online = config.get("method") is not None
+    iterations = count_iterations(training, data_dir, pseudo_dir)
     return Config(
         {
+            "runner_type": "CellRunner",
+            "custom_imports": {"imports": [_REGISTRATIONS, *custom_imports(training)]},
             "default_scope": "mmseg",
             "work_dir": str(work_dir),
             "device": str(device),
-            "randomness": {"seed": int(config["seed"]) % 2**32},
+            "resume": True,
+            "randomness": {"seed": training.seed % 2**32},
             "env_cfg": {"cudnn_benchmark": device.type == "cuda"},
             "log_level": "ERROR",
-            "model": (semi_supervised_config if online else model_config)(config, meta),
-            "optim_wrapper": _optimiser(config),
-            "param_scheduler": _schedule(config, iterations),
+            "model": _model(training, meta),
+            "optim_wrapper": _optimiser(training),
+            "param_scheduler": _schedule(training, iterations),
             "train_cfg": {
                 "type": "IterBasedTrainLoop",
                 "max_iters": iterations,
-                "val_interval": -(-iterations // int(config["validations"])),
+                "val_interval": -(-iterations // training.validations),
             },
             "val_cfg": {"type": "ValLoop"},
-            "train_dataloader": _training_loader(config, data_dir, pseudo_dir, device),
+            "train_dataloader": _training_loader(training, data_dir, pseudo_dir, device),
             "val_dataloader": {
                 **_loader(
                     {"data_dir": str(data_dir), "part": "val"},
-                    images_per_batch(meta, batch),
+                    images_per_batch(meta, training.batch),
                     device,
                 ),
                 "sampler": {"type": "DefaultSampler", "shuffle": False},
             },
             "val_evaluator": [
                 metric_config(meta),
-                {"type": "LossMetric", "label_space": _label_space(config, meta)},
+                {"type": "LossMetric", "label_space": _label_space(training, meta)},
             ],
-            # What these do per step waits for the device; im_bench.training.hooks does not.
+            # What MMEngine's own do per step waits for the device; ours do not.
             "default_hooks": {
                 "runtime_info": None,
                 "timer": None,
@@ -98,136 +104,155 @@ def mmengine_config(
                 "param_scheduler": {"type": "ParamSchedulerHook"},
                 "checkpoint": None,
             },
-            "custom_hooks": [
-                {"type": "SemiSupervisedHook", "epoch_length": epoch_length(config, meta)}
-            ]
-            if online
-            else [],
+            "custom_hooks": _hooks(training, meta),
             "visualizer": {"type": "Visualizer", "vis_backends": []},
         }
     )
 
 
-def model_config(config: Mapping[str, Any], meta: Mapping[str, Any]) -> dict[str, Any]:
+def _model(training: Training, meta: Mapping[str, Any]) -> dict[str, Any]:
+    if isinstance(training, OnlineTraining):
+        return semi_supervised_config(training, meta)
+    return segmentor_config(training, meta)
+
+
+def _hooks(training: Training, meta: Mapping[str, Any]) -> list[dict[str, Any]]:
+    online = isinstance(training, OnlineTraining)
+    length = epoch_length(training, meta) if online else 0
+    return [
+        *([{"type": "SemiSupervisedHook", "epoch_length": length}] if online else []),
+        {"type": "StepSeedHook"},
+        {"type": "CurveHook"},  # before the state, which is saved when its rows are written
+        {
+            "type": "TrainingStateHook",
+            "monitor": monitored_metric(training, meta),
+            "keep": training.keep,
+        },
+    ]
+
+
+def segmentor_config(
+    training: Training, meta: Mapping[str, Any], model: ModelSpec | None = None
+) -> dict[str, Any]:
     """Return the config of the segmentor, for training or inference.
 
     Args:
-        config: The train stage's config.
+        training: The training.
         meta: The packed data set's ``meta.json``.
+        model: The network; default: the training's.
     """
-    model = config["model"]
-    if model.get("backbone") is None:
-        width = float(model.get("width", 1.0))
-        backbone = {
+    model = model or training.model
+    if model.backbone is None:
+        backbone: dict[str, Any] = {
             "type": "UNet1x1",
             "in_channels": meta["channels"],
-            "width": width,
-            "norm_momentum": float(model.get("norm_momentum", 0.01)),
+            "width": model.width,
+            "norm_momentum": model.norm_momentum,
         }
-        heads: dict[str, Any] = {"decode_head": {"type": "UNet1x1Head", "width": width}}
+        heads: dict[str, Any] = {"decode_head": {"type": "UNet1x1Head", "width": model.width}}
     else:
-        backbone = dict(model["backbone"])
-        heads = {"decode_head": dict(model["decode_head"])}
-        if model.get("auxiliary_head"):
-            heads["auxiliary_head"] = model["auxiliary_head"]
-        if model.get("neck"):
-            heads["neck"] = dict(model["neck"])
+        backbone = model.backbone
+        heads = {"decode_head": model.decode_head}
+        if model.auxiliary_head:
+            heads["auxiliary_head"] = model.auxiliary_head
+        if model.neck:
+            heads["neck"] = model.neck
+    augmentation = None
+    if isinstance(training, SupervisedTraining) and training.augmentation is not None:
+        # Of an image and its augmented copies, the image itself is one.
+        clean_share = 1 / training.copies if training.copies > 1 else 0.0
+        augmentation = {"clean_share": clean_share, **training.augmentation.model_dump(mode="json")}
+    windows = training.evaluation
     return {
         "type": "LabelSpaceSegmentor",
-        "backbone": backbone,
-        **heads,
-        "label_space": _label_space(config, meta),
-        "precision": config["precision"],
-        "windows": _windows(config),
+        "backbone": copy.deepcopy(backbone),
+        **copy.deepcopy(heads),
+        "label_space": _label_space(training, meta),
+        "precision": training.precision,
+        "windows": windows.model_dump(mode="json") if windows.mode != "whole" else None,
         "data_preprocessor": {
             "type": "BatchPreprocessor",
-            "seed": int(config["seed"]),
-            "augmentation": _augmentation(config),
-            "mean": model.get("mean"),
-            "std": model.get("std"),
+            "seed": training.seed,
+            "augmentation": augmentation,
+            "mean": model.mean,
+            "std": model.std,
         },
     }
 
 
-def semi_supervised_config(config: Mapping[str, Any], meta: Mapping[str, Any]) -> dict[str, Any]:
+def semi_supervised_config(training: OnlineTraining, meta: Mapping[str, Any]) -> dict[str, Any]:
     """Return the config of the segmentor that an online method trains.
 
     Args:
-        config: The train stage's config, with ``method``.
+        training: The training.
         meta: The packed data set's ``meta.json``.
     """
-    segmentor = model_config(config, meta)
+    segmentor = segmentor_config(training, meta)
     preprocessor = segmentor.pop("data_preprocessor")
     del preprocessor["augmentation"]
-    ohem, twin = config.get("ohem"), config.get("twin")
-    if twin is not None:
-        twin = model_config({**config, "model": {**config["model"], **twin}}, meta)
+    twin = None
+    if training.twin is not None:
+        other = ModelSpec(**{**training.model.model_dump(), **training.twin})
+        twin = segmentor_config(training, meta, other)
         del twin["data_preprocessor"]
+    ohem = training.ohem
     return {
         "type": "SemiSupervisedSegmentor",
         "segmentor": segmentor,
         "twin": twin,
-        "method": dict(config["method"]),
-        "labelled_loss": {"type": "OhemCrossEntropyLoss", **ohem} if ohem else None,
-        "im": config.get("masking"),
-        "seed": int(config["seed"]),
+        "method": dict(training.method),
+        "labelled_loss": {"type": "OhemCrossEntropyLoss", **ohem.model_dump()} if ohem else None,
+        "im": training.masking.model_dump() if training.masking else None,
+        "seed": training.seed,
         "data_preprocessor": {
             **preprocessor,
             "type": "SemiPreprocessor",
-            "flip": config.get("crop") is None,
-            "free_rotation": bool(config.get("free_rotation")),
+            "flip": training.crop is None,
+            "free_rotation": training.free_rotation,
         },
     }
 
 
-def epoch_length(config: Mapping[str, Any], meta: Mapping[str, Any]) -> int:
+def custom_imports(training: Training) -> list[str]:
+    """Return the modules that register a network's own parts, or its twin's."""
+    twin = training.twin if isinstance(training, OnlineTraining) else None
+    return [*training.model.custom_imports, *(twin or {}).get("custom_imports", ())]
+
+
+def epoch_length(training: Training, meta: Mapping[str, Any]) -> int:
     """Return the steps of an online method's pass over the unlabelled images."""
     unlabelled = len(meta["names"]["train"]) - len(meta["labelled"])
-    return max(1, unlabelled // int(config["batch"]))
+    return max(1, unlabelled // training.batch)
 
 
-def count_iterations(
-    config: Mapping[str, Any], data_dir: Path, pseudo_dir: Path | None = None
-) -> int:
+def count_iterations(training: Training, data_dir: Path, pseudo_dir: Path | None = None) -> int:
     """Return the number of optimiser steps of a training.
 
     ``equal`` budgets say it. ``paper`` budgets count epochs of ``images * copies // batch`` steps,
     at least one, as the original does; an online method's epoch is one pass over the unlabelled
     images.
     """
-    budget = config["budget"]
-    if budget["kind"] == "equal":
-        return int(budget["iterations"])
-    if config.get("method") is not None:
-        return int(budget["epochs"]) * epoch_length(config, read_meta(data_dir))
-    images = training_images(data_dir, config["part"], pseudo_dir) * int(config["copies"])
-    return int(budget["epochs"]) * max(1, images // int(config["batch"]))
+    if training.budget.kind == "equal":
+        return training.budget.iterations
+    if isinstance(training, OnlineTraining):
+        return training.budget.epochs * epoch_length(training, read_meta(data_dir))
+    images = training_images(data_dir, training.part, pseudo_dir) * training.copies
+    return training.budget.epochs * max(1, images // training.batch)
 
 
-def monitored_metric(config: Mapping[str, Any], meta: Mapping[str, Any]) -> str:
+def monitored_metric(training: Training, meta: Mapping[str, Any]) -> str:
     """Return the name of the validation metric that chooses the best moment of a training."""
-    return str(config.get("monitor") or meta["metric"])
+    return training.monitor or str(meta["metric"])
 
 
-def _label_space(config: Mapping[str, Any], meta: Mapping[str, Any]) -> dict[str, Any]:
-    loss = config.get("loss") or {}
-    options = {"loss": loss.get("kind"), "target_scale": loss.get("target_scale")}
+def _label_space(training: Training, meta: Mapping[str, Any]) -> dict[str, Any]:
+    loss = training.loss
+    options = {
+        "loss": loss.kind,
+        "target_scale": list(loss.target_scale) if loss.target_scale else None,
+    }
     given = {name: value for name, value in options.items() if value is not None}
     return {"kind": meta["space"], "outputs": meta["outputs"], **given}
-
-
-def _windows(config: Mapping[str, Any]) -> dict[str, Any] | None:
-    evaluation = config.get("evaluation") or {}
-    return dict(evaluation) if evaluation.get("mode", "whole") != "whole" else None
-
-
-def _augmentation(config: Mapping[str, Any]) -> dict[str, Any] | None:
-    if config.get("augmentation") is None:
-        return None
-    copies = int(config["copies"])
-    # Of an image and its augmented copies, the image itself is one.
-    clean_share = 1 / copies if copies > 1 else 0.0
-    return {"clean_share": clean_share, **config["augmentation"]}
 
 
 def metric_config(meta: Mapping[str, Any]) -> dict[str, Any]:
@@ -238,44 +263,44 @@ def metric_config(meta: Mapping[str, Any]) -> dict[str, Any]:
     return {"type": f"{names[meta['space']]}Metric"}
 
 
-def _optimiser(config: Mapping[str, Any]) -> dict[str, Any]:
-    common = {"weight_decay": float(config["weight_decay"]), "fused": True}
+def _optimiser(training: Training) -> dict[str, Any]:
+    common = {"weight_decay": training.weight_decay, "fused": True}
     kinds = {
         "adamw": {"type": "AdamW", "eps": _ADAM_EPSILON},
         "sgd": {"type": "SGD", "momentum": 0.9},
     }
-    factor, rate = float(config.get("head_factor", 1)), float(config["learning_rate"])
-    optimizer = {**kinds[config.get("optimizer", "adamw")], **common, "lr": rate * factor}
+    factor, rate = training.head_factor, training.learning_rate
+    optimizer = {**kinds[training.optimizer], **common, "lr": rate * factor}
     if factor == 1:
         return {"optimizer": optimizer}
     slower = {"custom_keys": {"backbone": {"lr_mult": 1 / factor}}}
     return {"optimizer": optimizer, "paramwise_cfg": slower}
 
 
-def _schedule(config: Mapping[str, Any], iterations: int) -> list[dict[str, Any]]:
-    if config.get("schedule", "constant") == "constant":
+def _schedule(training: Training, iterations: int) -> list[dict[str, Any]]:
+    if training.schedule == "constant":
         return []
     return [{"type": "PolyLR", "power": 0.9, "end": iterations, "by_epoch": False}]
 
 
 def _training_loader(
-    config: Mapping[str, Any], data_dir: Path, pseudo_dir: Path | None, device: torch.device
+    training: Training, data_dir: Path, pseudo_dir: Path | None, device: torch.device
 ) -> dict[str, Any]:
     dataset: dict[str, Any] = {"data_dir": str(data_dir)}
     if pseudo_dir is not None:
         dataset["pseudo_dir"] = str(pseudo_dir)
-    if config.get("method") is None:
-        loader = _loader({**dataset, "part": config["part"]}, int(config["batch"]), device)
+    if isinstance(training, SupervisedTraining):
+        loader = _loader({**dataset, "part": training.part}, training.batch, device)
         return {**loader, "sampler": {"type": "InfiniteSampler", "shuffle": True}}
     dataset |= {
         "type": "SemiArrayDataset",
-        "partner": config["method"].get("partner", "none"),
-        "seed": int(config["seed"]),
+        "partner": training.method.get("partner", "none"),
+        "seed": training.seed,
     }
-    if config.get("crop"):
-        dataset |= {"crop": list(config["crop"]), "ratio": list(config["scale"])}
-    loader = _loader(dataset, int(config["batch"]), device)
-    if config.get("crop") and device.type == "cuda":  # a CPU's threads have enough to do
+    if training.crop:
+        dataset |= {"crop": list(training.crop), "ratio": list(training.scale or ())}
+    loader = _loader(dataset, training.batch, device)
+    if training.crop and device.type == "cuda":  # a CPU's threads have enough to do
         loader |= {"num_workers": _WORKERS, "persistent_workers": True, "pin_memory": True}
     return {**loader, "sampler": {"type": "TicketSampler"}}
 

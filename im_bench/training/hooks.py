@@ -8,38 +8,42 @@ from __future__ import annotations
 
 import logging
 import math
-import threading
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Literal
 
 import torch
 from mmengine.hooks import Hook
+from mmengine.registry import HOOKS
 from torch import Tensor
 
 from im_bench.data.augment import mixed_seed
 from im_bench.errors import ImBenchError, unknown_name
 from im_bench.evaluation.directions import higher_is_better
 from im_bench.models.segmentor import deployed
-from im_bench.runner.job import SCRATCH, StageInterrupted
 from im_bench.training.checkpoints import BrokenCheckpoint, load_checkpoint, save_checkpoint
+from im_bench.training.control import Control, TrainingStopped
 from im_bench.training.scalars import append_rows, rows_hash, truncate_rows
 
 log = logging.getLogger(__name__)
 
+FILE = "scalars.jsonl"
+"""The curves of a training, in its work dir."""
+BEST = "best.pth"
+"""The network that a training leaves, in its work dir."""
 _ROWS = 200
 """About how many rows of training loss a curve has."""
 
 
-class Progress(Protocol):
-    """Whom a training tells how far it is; see :meth:`im_bench.runner.job.Job.progress`."""
+def control_of(runner: Any) -> Control:
+    """Return who follows and stops a training; under a runner of MMEngine's nobody does."""
+    control: Control = getattr(runner, "control", None) or Control()
+    return control
 
-    def __call__(self, step: int, total: int, **numbers: float) -> None:
-        """Take note."""
 
-
-class StatelessRandomness(Hook):
+@HOOKS.register_module()
+class StepSeedHook(Hook):
     """Derive all randomness of a step from (seed, iteration).
 
     So a training that resumes needs no generator's state: dropout and augmentation draw what they
@@ -52,21 +56,19 @@ class StatelessRandomness(Hook):
         runner.model.data_preprocessor.iteration = runner.iter
 
 
-class LossLog(Hook):
+@HOOKS.register_module()
+class CurveHook(Hook):
     """Write the curves, tell the progress, and stop a training whose loss is not finite.
 
     Rows lie on a fixed grid of iterations and hold means since the row before, of the loss and of
     what else a step gives, so they are the same however often a training was interrupted. Numbers
     stay on the device and are read at most once a second.
 
-    Args:
-        file: Receives the rows.
-        progress: Is told each time the losses are read.
+    The rows go into ``scalars.jsonl`` in the work dir.
     """
 
-    def __init__(self, file: Path, progress: Progress | None = None) -> None:
-        self._file = file
-        self._progress = progress
+    def __init__(self) -> None:
+        self._file = Path(FILE)
         self._pending: list[tuple[int, dict[str, Tensor]]] = []
         self._sums: dict[str, tuple[Tensor, int]] = {}  # with the number of terms
         self._steps = 0
@@ -89,6 +91,10 @@ class LossLog(Hook):
         """
         truncate_rows(self._file, iteration)
         self._sums = dict(state.get("sums", {}))
+
+    def before_run(self, runner: Any) -> None:
+        """Learn where the rows go."""
+        self._file = Path(runner.work_dir, FILE)
 
     def before_train(self, runner: Any) -> None:
         """Start the clock."""
@@ -142,9 +148,9 @@ class LossLog(Hook):
                 for iteration, means in read[: len(self._pending)]
             ),
         )
-        if self._progress is not None:
+        if (progress := control_of(runner).progress) is not None:
             left = (runner.max_iters - done) * runner.train_dataloader.batch_size / speed
-            self._progress(
+            progress(
                 done,
                 runner.max_iters,
                 loss=read[-1][1]["loss"],
@@ -172,65 +178,61 @@ class LossLog(Hook):
         self._read_at = self._started_at = time.monotonic()
 
 
-class Checkpoints(Hook):
+@HOOKS.register_module()
+class TrainingStateHook(Hook):
     """Keep the best model and the last state, resume from it, and stop when asked to.
 
-    ``best.pth`` holds the weights with their metrics and is its own record. ``last.pth`` holds all
-    that a resumed training needs; it is written after each validation, every ``save_seconds``, and
-    before a stop, always between two steps.
+    ``best.pth`` in the work dir holds the weights with their metrics and is its own record. The
+    file of the last state holds all that a resumed training needs; it is written after each
+    validation, every ``save_seconds``, and before a stop, always between two steps. Both have
+    MMEngine's format.
+
+    A config has a :class:`CurveHook` before it, whose unfinished row is part of the state.
 
     Args:
-        folder: Where ``best.pth`` goes, and ``last.pth`` into its folder for what is of no use
-            once the stage is done.
         monitor: The metric that says what is best.
-        loss_log: Its unfinished row is part of the state.
-        stop: Set by whoever wants the training to stop.
+        keep: Which network ``best.pth`` holds: the ``best`` by the metric, or that of the ``last``
+            validation.
         save_seconds: See above.
-        keep_last: Let ``best.pth`` hold the network of the last validation, whatever its score.
+        last: The file of the last state, below the work dir.
     """
 
     def __init__(
         self,
-        folder: Path,
         monitor: str,
-        loss_log: LossLog,
-        stop: threading.Event | None = None,
+        keep: Literal["best", "last"] = "best",
         save_seconds: float = 300.0,
-        keep_last: bool = False,
+        last: str = "scratch/last.pth",
     ) -> None:
-        self._keep_last = keep_last
-        self._best_file = folder / "best.pth"
-        self._last_file = folder / SCRATCH / "last.pth"
         self._monitor = monitor
         self._sign = 1 if higher_is_better(monitor) else -1
-        self._loss_log = loss_log
-        self._stop = stop or threading.Event()
+        self._keep_last = keep == "last"
         self._save_seconds = save_seconds
+        self._last = last
         self._best_score = -math.inf
         self._saved_at = time.monotonic()
 
-    def resume(self, runner: Any) -> int:
-        """Load the last state into a runner; return its iteration, 0 to start anew.
+    def before_run(self, runner: Any) -> None:
+        """Learn where the files go and who writes the curves."""
+        self._best_file = Path(runner.work_dir, BEST)
+        self._last_file = Path(runner.work_dir, self._last)
+        self._curve = next(hook for hook in runner.hooks if isinstance(hook, CurveHook))
 
-        A training whose files are damaged starts anew: that costs time, and nothing else.
-        """
+    def resume(self, runner: Any) -> None:
+        """Continue from the last state, or begin anew where there is none that is whole."""
         try:
-            state = self._saved()
+            state = self._saved() if runner.cfg.get("resume") else None
         except BrokenCheckpoint as error:
             log.warning("starting anew: %s", error)
             state = None
         if state is None:
             self._best_score = -math.inf
             self._best_file.unlink(missing_ok=True)
-            self._loss_log.resume(0, {})
-            return 0
-        runner.model.load_state_dict(state["state_dict"])
-        runner.optim_wrapper.load_state_dict(state["optimizer"])
-        for scheduler, saved in zip(runner.param_schedulers, state["schedulers"], strict=True):
-            scheduler.load_state_dict(saved)
-        self._loss_log.resume(state["iteration"], state["loss_log"])
-        log.info("resumed after iteration %d", state["iteration"])
-        return int(state["iteration"])
+            self._curve.resume(0, {})
+            return
+        runner.resume(str(self._last_file))
+        self._curve.resume(runner.iter, state["curve"])
+        log.info("resumed after iteration %d", runner.iter)
 
     def _saved(self) -> dict[str, Any] | None:
         """Return the last state, or None if there is none, and remember what was best until then.
@@ -242,21 +244,21 @@ class Checkpoints(Hook):
             return None
         state = load_checkpoint(self._last_file)
         if self._best_file.exists():
-            self._best_score = self._score(load_checkpoint(self._best_file)["metrics"])
+            self._best_score = self._score(load_checkpoint(self._best_file)["meta"]["metrics"])
         elif state.get("has_best"):
             raise BrokenCheckpoint(f"{self._best_file} is missing")
-        if not self._loss_log.fits(state["iteration"], state["loss_log"]):
+        if not self._curve.fits(state["meta"]["iter"], state["curve"]):
             raise BrokenCheckpoint("the curves beside it are damaged")
         return state
 
     def before_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None) -> None:
         """Save if it is time to, and stop if asked to."""
-        stopping = self._stop.is_set()
+        stopping = control_of(runner).stop.is_set()
         if stopping or time.monotonic() - self._saved_at >= self._save_seconds:
-            self._loss_log.flush(runner, runner.iter)
+            self._curve.flush(runner, runner.iter)
             self._save_last(runner)
         if stopping:
-            raise StageInterrupted(f"stopped after iteration {runner.iter} of {runner.max_iters}")
+            raise TrainingStopped(f"stopped after iteration {runner.iter} of {runner.max_iters}")
 
     def after_val_epoch(self, runner: Any, metrics: Mapping[str, float] | None = None) -> None:
         """Save the model if it is the best so far, then the state."""
@@ -272,9 +274,8 @@ class Checkpoints(Hook):
             save_checkpoint(
                 self._best_file,
                 {
+                    "meta": {"iter": runner.iter, "epoch": 0, "metrics": values},
                     "state_dict": deployed(runner.model).state_dict(),
-                    "iteration": runner.iter,
-                    "metrics": values,
                 },
             )
         self._save_last(runner)
@@ -288,11 +289,12 @@ class Checkpoints(Hook):
         save_checkpoint(
             self._last_file,
             {
+                "meta": {"iter": runner.iter, "epoch": 0},
                 "state_dict": runner.model.state_dict(),
+                "message_hub": runner.message_hub.state_dict(),
                 "optimizer": runner.optim_wrapper.state_dict(),
-                "schedulers": [each.state_dict() for each in runner.param_schedulers],
-                "iteration": runner.iter,
-                "loss_log": self._loss_log.state_dict(runner.iter),
+                "param_schedulers": [each.state_dict() for each in runner.param_schedulers],
+                "curve": self._curve.state_dict(runner.iter),
                 "has_best": math.isfinite(self._best_score),
             },
         )

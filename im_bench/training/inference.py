@@ -16,7 +16,8 @@ from im_bench.errors import ImBenchError
 from im_bench.files import read_json
 from im_bench.models.segmentor import LabelSpaceSegmentor, place
 from im_bench.training.checkpoints import BrokenCheckpoint, load_checkpoint, refuse_pickled_code
-from im_bench.training.config import model_config, resolve_device
+from im_bench.training.config import custom_imports, resolve_device, segmentor_config
+from im_bench.training.description import parse_training
 from im_bench.training.memory import keep_freed_memory
 from im_bench.training.runner import import_custom_modules
 
@@ -36,13 +37,13 @@ def load_model(folder: Path, data_dir: Path, device: str = "auto") -> LabelSpace
     keep_freed_memory()
     where = resolve_device(device)
     try:
-        config = read_json(folder / "stage.json")["config"]
-    except (OSError, ValueError, KeyError) as error:
+        training = parse_training(read_json(folder / "stage.json")["config"])
+    except (OSError, ValueError, KeyError) as error:  # pydantic's are ValueErrors
         raise ImBenchError(
             f"{folder} is no train stage ({type(error).__name__}: {error}): check the path"
         ) from None
-    import_custom_modules(config)
-    model: LabelSpaceSegmentor = MODELS.build(model_config(config, read_meta(data_dir)))
+    import_custom_modules(custom_imports(training))
+    model: LabelSpaceSegmentor = MODELS.build(segmentor_config(training, read_meta(data_dir)))
     try:
         weights = load_checkpoint(folder / "best.pth").get("state_dict", {})
     except BrokenCheckpoint as error:

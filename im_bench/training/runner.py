@@ -1,17 +1,22 @@
-"""One training on MMEngine's Runner, from a train stage's config to its outcome."""
+"""MMEngine's Runner as im-bench uses it, for cells of suites and for configs of ``tools/train.py``.
+
+Importing this module registers all parts that such a config may name.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import io
-import statistics
-import threading
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
+from mmengine.config import Config
+from mmengine.model import is_model_wrapper
 from mmengine.model.utils import revert_sync_batchnorm
+from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 from mmengine.utils import import_modules_from_strings
 from mmseg.utils import register_all_modules
@@ -26,41 +31,89 @@ import im_bench.semi.hook
 import im_bench.semi.preprocessor
 import im_bench.semi.segmentor
 import im_bench.training.validation  # noqa: F401 - these register what configs name
-from im_bench.data.arrays import read_meta
 from im_bench.errors import ImBenchError
-from im_bench.models.segmentor import deployed, place
+from im_bench.models.segmentor import place
 from im_bench.training.checkpoints import load_checkpoint, refuse_pickled_code
-from im_bench.training.config import mmengine_config, monitored_metric, resolve_device
-from im_bench.training.hooks import Checkpoints, LossLog, Progress, StatelessRandomness
+from im_bench.training.control import Control
+from im_bench.training.hooks import TrainingStateHook
 from im_bench.training.memory import keep_freed_memory
-from im_bench.training.samples import write_samples, write_unlabelled_samples
-from im_bench.training.scalars import read_rows
 
 # MMEngine would import these when it first looks for a name, and they print that an optional
 # package is missing.
 with contextlib.redirect_stdout(io.StringIO()):
     register_all_modules(init_default_scope=False)
 
+_BUILD_ERRORS = (AssertionError, AttributeError, KeyError, TypeError, ValueError)
 
+
+@RUNNERS.register_module()
 class TrainingRunner(Runner):
-    """MMEngine's Runner without its folders, dumps and environment report.
+    """MMEngine's Runner that loads checkpoints safely and explains what it cannot build.
 
-    A config's ``device`` is where the model goes. :attr:`checkpoints`, once set, decides what a
-    training resumes from.
+    With a :class:`~im_bench.training.hooks.TrainingStateHook`, a training resumes exactly.
+
+    Attributes:
+        control: Who follows the training and may stop it.
     """
 
-    checkpoints: Checkpoints | None = None
+    control = Control()
+
+    @classmethod
+    def from_cfg(cls, cfg: Config) -> TrainingRunner:
+        """Build the runner of a config.
+
+        Raises:
+            ImBenchError: Something cannot be built.
+        """
+        with explained():
+            runner: TrainingRunner = super().from_cfg(cfg)
+        return runner
+
+    def load_or_resume(self) -> None:
+        """Continue from the last state as the config's hooks keep it."""
+        for hook in self.hooks:
+            if isinstance(hook, TrainingStateHook):
+                hook.resume(self)
+                return
+        super().load_or_resume()
+
+    def load_checkpoint(
+        self,
+        filename: str,
+        map_location: Any = "cpu",
+        strict: bool = True,
+        revise_keys: Any = (),
+    ) -> dict[str, Any]:
+        """Load weights that fit the model exactly, and return the checkpoint.
+
+        Raises:
+            ImBenchError: The file is missing, broken, holds code or belongs to another model.
+        """
+        content = load_checkpoint(Path(filename), map_location)
+        self.call_hook("after_load_checkpoint", checkpoint=content)
+        model = self.model.module if is_model_wrapper(self.model) else self.model
+        try:
+            model.load_state_dict(content["state_dict"])
+        except (KeyError, RuntimeError) as error:
+            raise ImBenchError(
+                f"checkpoint {filename} is one of another model "
+                f"({str(error).splitlines()[-1].strip()}): name the config of its training"
+            ) from None
+        return content
+
+
+@RUNNERS.register_module()
+class CellRunner(TrainingRunner):
+    """The runner of a suite's cell: without folders, dumps and environment report of its own.
+
+    A config's ``device`` is where the model goes.
+    """
 
     def wrap_model(self, model_wrapper_cfg: Any, model: nn.Module) -> nn.Module:
         """Move the model to its device, in the memory format that convolutions like best."""
         single: nn.Module = revert_sync_batchnorm(model)  # synchronising needs several processes
         place(single, torch.device(self.cfg["device"]))
         return single
-
-    def load_or_resume(self) -> None:
-        """Continue from the last state, if there is one."""
-        if self.checkpoints is not None:
-            self.train_loop._iter = self.checkpoints.resume(self)
 
     def dump_config(self) -> None:
         """Write nothing: the stage's own config says it all. Remove the empty log folder."""
@@ -70,121 +123,74 @@ class TrainingRunner(Runner):
         """Log to the console only, which a stage's log file records."""
         from mmengine.logging import MMLogger
 
-        return MMLogger.get_instance(self._experiment_name, log_level=log_level)
+        return MMLogger.get_instance(self.experiment_name, log_level=log_level)
 
-    def _log_env(self, env_cfg: dict[str, Any]) -> None:
-        """Say nothing: provenance is the stage runner's matter."""
+    def _log_env(self, env_cfg: Mapping[str, Any]) -> None:
+        """Say nothing, since provenance is the stage's matter; MMEngine would ask each compiler."""
 
 
-def run_training(
-    config: Mapping[str, Any],
-    data_dir: Path,
-    pseudo_dir: Path | None,
-    folder: Path,
-    device: str = "auto",
-    threads: int = 1,
-    progress: Progress | None = None,
-    stop: threading.Event | None = None,
-    save_seconds: float = 300.0,
-) -> dict[str, Any]:
-    """Train one network, or continue where a former attempt was cut off.
+def run(config: Config, control: Control | None = None) -> TrainingRunner:
+    """Train by a config, or continue where a former attempt was cut off.
 
-    On a CPU with the same number of threads, an interrupted training ends with the same bits as one
-    that ran through. ``folder`` receives ``best.pth``, ``scratch/last.pth``, ``scalars.jsonl`` and
-    ``samples/``.
+    On a CPU with the same number of threads, an interrupted training of a cell ends with the same
+    bits as one that ran through.
 
     Args:
-        config: The train stage's config.
-        data_dir: The folder ``arrays`` of the data stage.
-        pseudo_dir: The folder of the pseudo-label stage, or None.
-        folder: The stage's folder.
-        device: A torch device, or ``"auto"``.
-        threads: CPU threads.
-        progress: Is told about once a second.
-        stop: When set, the training saves its state before the next step and stops.
-        save_seconds: How often the state is saved between validations.
+        config: Whole, as :func:`im_bench.training.config.build_config` makes it or a file has it.
+        control: Who follows the training and may stop it.
 
     Returns:
-        ``val`` (metrics of the best model), ``best_iteration``, ``iterations``, ``images`` (that
-        the training drew from), ``images_per_second`` (median over the curve), ``final_loss``,
-        ``parameters``, and on a GPU ``peak_memory`` in bytes.
+        The runner, with the model as it is after the last step.
 
     Raises:
-        ImBenchError: Something in the data or the config cannot be, or the loss is not finite.
-        StageInterrupted: ``stop`` was set.
+        ImBenchError: Something in the config or the data cannot be, or the loss is not finite.
+        TrainingStopped: ``control.stop`` was set.
     """
-    refuse_pickled_code()
     keep_freed_memory()
-    torch.set_num_threads(threads)
-    where = resolve_device(device)
-    scalars = folder / "scalars.jsonl"
-    runner = build_runner(config, data_dir, pseudo_dir, folder, where)
-    loss_log = LossLog(scalars, progress)
-    monitor = monitored_metric(config, read_meta(data_dir))
-    keep_last = config.get("keep") == "last"
-    runner.checkpoints = Checkpoints(folder, monitor, loss_log, stop, save_seconds, keep_last)
-    # The log first: a state is saved when the rows up to it are written.
-    for hook in (StatelessRandomness(), loss_log, runner.checkpoints):
-        runner.register_hook(hook)
+    runner = build_runner(config)
+    if control is not None:
+        runner.control = control
     runner.train()
-
-    best = load_checkpoint(folder / "best.pth")
-    network = deployed(runner.model)
-    network.load_state_dict(best["state_dict"])
-    write_samples(runner.model, runner.val_dataloader.dataset, folder / "samples")
-    if pseudo_dir is not None:
-        write_unlabelled_samples(runner.model, data_dir, folder / "samples")
-    curve = [row for row in read_rows(scalars) if "train/loss" in row]
-    outcome = {
-        "val": best["metrics"],
-        "best_iteration": best["iteration"],
-        "iterations": runner.max_iters,
-        "images": len(runner.train_dataloader.dataset),
-        "images_per_second": statistics.median(row["images_per_second"] for row in curve),
-        "final_loss": curve[-1]["train/loss"],
-        "parameters": sum(each.numel() for each in network.parameters()),
-    }
-    if where.type == "cuda":
-        outcome["peak_memory"] = torch.cuda.max_memory_allocated(where)
-    return outcome
-
-
-def build_runner(
-    config: Mapping[str, Any],
-    data_dir: Path,
-    pseudo_dir: Path | None,
-    folder: Path,
-    device: torch.device,
-) -> TrainingRunner:
-    """Return a runner that is ready to train, without hooks.
-
-    Raises:
-        ImBenchError: The network or the data cannot be built from the config.
-    """
-    import_custom_modules(config)
-    built = mmengine_config(config, data_dir, folder, pseudo_dir, device)
-    try:
-        runner: TrainingRunner = TrainingRunner.from_cfg(built)
-    except (AssertionError, KeyError, TypeError, ValueError) as error:
-        reason = str(error.args[0] if error.args else error).partition("\n")[0]
-        raise ImBenchError(
-            f"the network cannot be built ({reason}): correct the model in the suite"
-        ) from error
     return runner
 
 
-def import_custom_modules(config: Mapping[str, Any]) -> None:
-    """Import the modules that register a model's own parts, or its twin's.
+def build_runner(config: Config) -> TrainingRunner:
+    """Return the runner of a config, ready to train.
+
+    Raises:
+        ImBenchError: A module cannot be imported, or something cannot be built.
+    """
+    refuse_pickled_code()
+    import_custom_modules((config.get("custom_imports") or {}).get("imports") or ())
+    kind = RUNNERS.get(config.get("runner_type", "TrainingRunner"))
+    runner: TrainingRunner = kind.from_cfg(config)
+    return runner
+
+
+def import_custom_modules(modules: Any) -> None:
+    """Import the modules that register parts that a config names.
 
     Raises:
         ImBenchError: One of them cannot be imported.
     """
-    networks = (config["model"], config.get("twin") or {})
-    modules = [name for each in networks for name in each.get("custom_imports") or ()]
     if modules:
         try:
             import_modules_from_strings(modules)
         except ImportError as error:
             raise ImBenchError(
-                f"custom_imports of the model: {error}: install the module or correct its name"
+                f"custom_imports: {error}: install the module or correct its name"
             ) from None
+
+
+@contextmanager
+def explained() -> Iterator[None]:
+    """Turn what MMEngine raises for a wrong config into one sentence."""
+    try:
+        yield
+    except _BUILD_ERRORS as error:
+        reason = str(error.args[0] if error.args else error).partition("\n")[0]
+        reason = reason.partition(". Please check whether")[0]  # MMEngine's advice
+        raise ImBenchError(
+            f"the training cannot be built ({type(error).__name__}: {reason}): correct the config, "
+            "or the model in the suite"
+        ) from error

@@ -11,7 +11,17 @@ import numpy as np
 import pytest
 import torch
 
+from im_bench.suites.schema import AugmentationSpec
+from im_bench.training.description import OnlineTraining, SupervisedTraining
+
 SIZE = 32
+COMMON: dict[str, Any] = {
+    "seed": 3,
+    "model": {"width": 0.25, "norm_momentum": 0.1},
+    "batch": 4,
+    "budget": {"kind": "equal", "iterations": 12},
+    "validations": 3,
+}
 
 
 @pytest.fixture(autouse=True)
@@ -55,30 +65,17 @@ def write_arrays(folder: Path, space: str = "binary", channels: int = 3) -> Path
     return arrays
 
 
-def train_config(**fields: Any) -> dict[str, Any]:
-    """Return the config of a training of a few steps."""
-    return {
-        "seed": 3,
-        "model": {"type": "unet1x1", "width": 0.25, "norm_momentum": 0.1},
-        "loss": {"kind": None, "target_scale": None},
-        "part": "labelled",
-        "copies": 10,
-        "augmentation": {
-            "contrast": [0.8, 1.2],
-            "brightness": 10,
-            "blur": 1,
-            "noise": 10,
-            "free_rotation": True,
-        },
-        "batch": 4,
-        "learning_rate": 0.003,
-        "weight_decay": 0.033,
-        "budget": {"kind": "equal", "iterations": 12},
-        "validations": 3,
-        "monitor": None,
-        "precision": "float32",
-        **fields,
-    }
+def train_config(**fields: Any) -> SupervisedTraining:
+    """Return a training of a few steps on augmented images."""
+    augmentation = AugmentationSpec(contrast=(0.8, 1.2), brightness=10, blur=1, noise=10)
+    return SupervisedTraining(
+        **{**COMMON, "copies": 10, "augmentation": augmentation, **fields},
+    )
+
+
+def online_training(method: dict[str, Any], **fields: Any) -> OnlineTraining:
+    """Return a training of a few steps by an online method."""
+    return OnlineTraining(**{**COMMON, "free_rotation": True, "method": method, **fields})
 
 
 @pytest.fixture(scope="session")

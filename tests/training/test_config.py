@@ -9,11 +9,11 @@ import pytest
 from im_bench.data.pseudo_labels import write_pseudo_labels
 from im_bench.errors import ImBenchError
 from im_bench.training.config import (
+    build_config,
     count_iterations,
-    mmengine_config,
-    model_config,
     monitored_metric,
     resolve_device,
+    segmentor_config,
 )
 
 from .conftest import train_config
@@ -52,31 +52,31 @@ def test_validations_are_at_most_as_many_as_asked(
     config = train_config(
         budget={"kind": "equal", "iterations": iterations}, validations=validations
     )
-    interval = mmengine_config(config, data_dir, Path("x")).train_cfg.val_interval
+    interval = build_config(config, data_dir, Path("x")).train_cfg.val_interval
     assert 1 <= -(-iterations // interval) <= validations
 
 
 def test_one_in_ten_images_of_aldt_stays_clean(data_dir: Path) -> None:
     def share(**fields: object) -> float:
-        config = mmengine_config(train_config(**fields), data_dir, Path("x"))
+        config = build_config(train_config(**fields), data_dir, Path("x"))
         return float(config.model.data_preprocessor.augmentation.clean_share)
 
     assert share(copies=10) == 0.1
     assert share(copies=1) == 0
-    plain = mmengine_config(train_config(augmentation=None), data_dir, Path("x"))
+    plain = build_config(train_config(augmentation=None), data_dir, Path("x"))
     assert plain.model.data_preprocessor.augmentation is None
 
 
 def test_precision_is_what_the_suite_says_on_any_device() -> None:
     meta = {"space": "binary", "outputs": 1, "channels": 1}
     for precision in ("float32", "bfloat16"):
-        assert model_config(train_config(precision=precision), meta)["precision"] == precision
+        assert segmentor_config(train_config(precision=precision), meta)["precision"] == precision
 
 
 def test_a_network_of_ones_own(data_dir: Path) -> None:
     meta = json.loads((data_dir / "meta.json").read_text())
     network = {"backbone": {"type": "ResNet"}, "decode_head": {"type": "FCNHead"}, "width": 1.0}
-    config = model_config(train_config(model=network), meta)
+    config = segmentor_config(train_config(model=network), meta)
     assert config["backbone"] == {"type": "ResNet"}
     assert config["decode_head"] == {"type": "FCNHead"}
     assert "auxiliary_head" not in config

@@ -8,9 +8,9 @@ import pytest
 import torch
 
 from im_bench.errors import ImBenchError
+from im_bench.training.cell import train_cell
 from im_bench.training.checkpoints import load_checkpoint, save_checkpoint
 from im_bench.training.inference import load_model, predict_probabilities
-from im_bench.training.runner import run_training
 
 from .conftest import train_config, write_arrays
 
@@ -23,8 +23,8 @@ def stage(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = stages / "ldt-87654321"
     folder.mkdir()
     config = train_config(part="all", budget={"kind": "equal", "iterations": 40})
-    run_training(config, data_dir, None, folder, "cpu")
-    (folder / "stage.json").write_text(json.dumps({"kind": "train", "config": config}))
+    train_cell(config, data_dir, folder, device="cpu")
+    (folder / "stage.json").write_text(json.dumps({"kind": "train", "config": config.model_dump(mode="json")}))
     return folder
 
 
@@ -45,7 +45,7 @@ def test_a_loaded_model_scores_what_its_training_said(stage: Path, arrays: Path)
     both = ((predicted == 1) & (labels == 1)).sum((1, 2))
     either = ((predicted == 1) | (labels == 1)).sum((1, 2))
     iou = (both / (either + 1e-7)).mean().item()
-    said = load_checkpoint(stage / "best.pth")["metrics"]["iou"]
+    said = load_checkpoint(stage / "best.pth")["meta"]["metrics"]["iou"]
     assert iou == pytest.approx(said, abs=1e-6)
 
 

@@ -12,13 +12,14 @@ import torch
 
 from im_bench.data.pseudo_labels import write_pseudo_labels
 from im_bench.files import write_json
-from im_bench.runner.job import StageInterrupted
+from im_bench.training.cell import train_cell
 from im_bench.training.checkpoints import load_checkpoint
+from im_bench.training.control import Control, TrainingStopped
+from im_bench.training.description import OnlineTraining
 from im_bench.training.inference import load_model
-from im_bench.training.runner import run_training
 from im_bench.training.scalars import read_rows
 
-from .conftest import SIZE, train_config, write_arrays
+from .conftest import SIZE, online_training, write_arrays
 
 METHODS = ["supervised", "fixmatch", "fpl", "crossmatch", "imas", "u2pl", "unimatch", "daw"]
 METHODS += ["unimatch-v2", "segkc"]
@@ -41,12 +42,10 @@ TWINS: dict[str, dict[str, Any]] = {
 }
 
 
-def online_config(name: str, **fields: Any) -> dict[str, Any]:
+def online_config(name: str, **fields: Any) -> OnlineTraining:
     fields = {"twin": TWINS[name], **fields} if name in TWINS else fields
     method = {"name": name, "partner": PARTNERS.get(name, "none"), **SMALL.get(name, {})}
-    return train_config(
-        **{"method": method, "augmentation": None, "copies": 1, "free_rotation": True, **fields}
-    )
+    return online_training(method, **fields)
 
 
 def pseudo_labels(folder: Path) -> Path:
@@ -60,9 +59,9 @@ def pseudo_labels(folder: Path) -> Path:
     return folder
 
 
-def train(config: Any, data_dir: Path, folder: Path, pseudo: Path | None = None, **more: Any):
+def train(config: Any, data_dir: Path, folder: Path, pseudo: Path | None = None, **control: Any):
     folder.mkdir(exist_ok=True)
-    return run_training(config, data_dir, pseudo, folder, device="cpu", **more)
+    return train_cell(config, data_dir, folder, pseudo, device="cpu", control=Control(**control))
 
 
 def state(folder: Path) -> dict[str, torch.Tensor]:
@@ -77,7 +76,7 @@ def test_resumed_training_equals_the_uninterrupted_one(name, data_dir, tmp_path)
     stop = threading.Event()
     stopper = {"progress": lambda step, total, **_: stop.set() if step >= 4 else None}
     stop_at = tmp_path / "stopped"
-    with pytest.raises(StageInterrupted):
+    with pytest.raises(TrainingStopped):
         train(config, data_dir, stop_at, stop=stop, **stopper)
     resumed = train(config, data_dir, stop_at)
 
@@ -103,7 +102,7 @@ def test_methods_train_with_masks_in_every_label_space(name, space, tmp_path):
 def test_what_is_kept_is_the_deployed_network_alone(name, data_dir, tmp_path):
     config = online_config(name, keep="last")
     train(config, data_dir, tmp_path)
-    write_json(tmp_path / "stage.json", {"config": config})
+    write_json(tmp_path / "stage.json", {"config": config.model_dump(mode="json")})
     model = load_model(tmp_path, data_dir, "cpu")
     prefix = "companion." if name == "imas" else "student."
     last = state(tmp_path)

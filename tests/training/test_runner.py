@@ -19,11 +19,13 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from im_bench.data.pseudo_labels import write_pseudo_labels
 from im_bench.errors import ImBenchError
-from im_bench.runner.job import StageInterrupted
 from im_bench.training import hooks
+from im_bench.training.cell import train_cell
 from im_bench.training.checkpoints import load_checkpoint, save_checkpoint
-from im_bench.training.config import resolve_device
-from im_bench.training.runner import build_runner, run_training
+from im_bench.training.config import build_config
+from im_bench.training.control import Control, Progress, TrainingStopped
+from im_bench.training.description import Training
+from im_bench.training.runner import TrainingRunner, build_runner
 from im_bench.training.scalars import read_rows
 
 from .conftest import train_config, write_arrays
@@ -44,9 +46,20 @@ DROPOUT_NETWORK = {
 }
 
 
-def train(config: dict[str, Any], data_dir: Path, folder: Path, **more: Any) -> dict[str, Any]:
+def train(
+    config: Training,
+    data_dir: Path,
+    folder: Path,
+    stop: threading.Event | None = None,
+    progress: Progress | None = None,
+) -> dict[str, Any]:
     folder.mkdir(exist_ok=True)
-    return run_training(config, data_dir, None, folder, device="cpu", **more)
+    control = Control(progress, stop or threading.Event())
+    return train_cell(config, data_dir, folder, device="cpu", control=control)
+
+
+def build(config: Training, data_dir: Path, folder: Path) -> TrainingRunner:
+    return build_runner(build_config(config, data_dir, folder))
 
 
 def weights(folder: Path, name: str = "scratch/last.pth") -> dict[str, torch.Tensor]:
@@ -145,13 +158,11 @@ def test_a_stopped_training_resumes_to_the_same_bits(
     config = train_config(model=network, budget={"kind": "equal", "iterations": 15}, batch=6)
     train(config, data_dir, tmp_path / "through")
     stop, progress = stopping_at(5)  # validations are at 5, 10 and 15
-    with pytest.raises(StageInterrupted, match="after iteration 5 of 15"):
+    with pytest.raises(TrainingStopped, match="after iteration 5 of 15"):
         train(config, data_dir, tmp_path / "cut", stop=stop, progress=progress)
-    # Between validations, on time: what a kill would find.
-    stop = threading.Event()
-    with pytest.raises(StageInterrupted):
-        train(config, data_dir, tmp_path / "cut", stop=_AfterChecks(2), save_seconds=0)
-    assert load_checkpoint(tmp_path / "cut" / "scratch" / "last.pth")["iteration"] == 7
+    with pytest.raises(TrainingStopped):  # between validations
+        train(config, data_dir, tmp_path / "cut", stop=_AfterChecks(2))
+    assert load_checkpoint(tmp_path / "cut" / "scratch" / "last.pth")["meta"]["iter"] == 7
     train(config, data_dir, tmp_path / "cut")
     assert_same_training(tmp_path / "through", tmp_path / "cut")
 
@@ -178,7 +189,7 @@ def test_a_saved_state_has_its_validation_on_the_curve(
         if path.name == "last.pth":
             rows = read_rows(path.parent.parent / "scalars.jsonl")
             saved.append(
-                any("val/iou" in row and row["iter"] == content["iteration"] for row in rows)
+                any("val/iou" in row and row["iter"] == content["meta"]["iter"] for row in rows)
             )
         save_checkpoint(path, content)
 
@@ -193,8 +204,10 @@ def test_a_killed_training_resumes_to_the_same_bits(data_dir: Path, tmp_path: Pa
     cut = tmp_path / "cut"
     cut.mkdir()
     code = (
-        "from pathlib import Path; from im_bench.training.runner import run_training; "
-        f"run_training({config!r}, Path({str(data_dir)!r}), None, Path({str(cut)!r}), 'cpu')"
+        "from pathlib import Path; from im_bench.training.cell import train_cell; "
+        "from im_bench.training.description import parse_training; "
+        f"train_cell(parse_training({config.model_dump()!r}), Path({str(data_dir)!r}), "
+        f"Path({str(cut)!r}), device='cpu')"
     )
     process = subprocess.Popen(
         [sys.executable, "-c", code], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
@@ -204,7 +217,7 @@ def test_a_killed_training_resumes_to_the_same_bits(data_dir: Path, tmp_path: Pa
     os.kill(process.pid, signal.SIGKILL)
     _, errors = process.communicate()
     assert process.returncode == -signal.SIGKILL, errors
-    assert load_checkpoint(cut / "scratch" / "last.pth")["iteration"] < 90
+    assert load_checkpoint(cut / "scratch" / "last.pth")["meta"]["iter"] < 90
     train(config, data_dir, cut)
     assert_same_training(tmp_path / "through", cut)
 
@@ -223,7 +236,7 @@ def test_damaged_leftovers_cost_time_and_nothing_else(
 ) -> None:
     train(train_config(), data_dir, tmp_path / "whole")
     stop, progress = stopping_at(4)
-    with pytest.raises(StageInterrupted):
+    with pytest.raises(TrainingStopped):
         train(train_config(), data_dir, tmp_path / "torn", stop=stop, progress=progress)
     path = tmp_path / "torn" / name
     content = bytearray(path.read_bytes())
@@ -289,7 +302,7 @@ def test_pseudo_labels_are_trained_on(data_dir: Path, tmp_path: Path) -> None:
     indices = np.arange(8, 8 + len(labels))
     write_pseudo_labels(pseudo, indices, labels, np.zeros_like(labels, bool), blank=True)
     (tmp_path / "out").mkdir()
-    outcome = run_training(train_config(), data_dir, pseudo, tmp_path / "out", "cpu")
+    outcome = train_cell(train_config(), data_dir, tmp_path / "out", pseudo, device="cpu")
     assert outcome["images"] == 24
     # What the student says of the first images without a label.
     samples = tmp_path / "out" / "samples"
@@ -301,7 +314,7 @@ def test_pseudo_labels_are_trained_on(data_dir: Path, tmp_path: Path) -> None:
 
 def test_synchronised_normalisation_becomes_plain(data_dir: Path, tmp_path: Path) -> None:
     config = train_config(model=DROPOUT_NETWORK)
-    runner = build_runner(config, data_dir, None, tmp_path, resolve_device("cpu"))
+    runner = build(config, data_dir, tmp_path)
     assert not any(isinstance(layer, nn.SyncBatchNorm) for layer in runner.model.modules())
 
 
@@ -318,7 +331,7 @@ class _Readings(TorchDispatchMode):
 
 
 def test_a_step_never_asks_for_a_value(data_dir: Path, tmp_path: Path) -> None:
-    runner = build_runner(train_config(), data_dir, None, tmp_path, resolve_device("cpu"))
+    runner = build(train_config(), data_dir, tmp_path)
     optimizer = runner.build_optim_wrapper(runner.optim_wrapper)
     batch = next(iter(runner.train_dataloader))
     with _Readings() as readings:

@@ -12,6 +12,7 @@ from im_bench.cli.options import (
     OUT,
     BudgetOption,
     DataRootOption,
+    DeviceOption,
     OutOption,
     SeedsOption,
     SuiteOption,
@@ -36,10 +37,28 @@ def show(
     data_root: DataRootOption = DATA_ROOT,
     budget: BudgetOption = None,
     seeds: SeedsOption = None,
+    config: Annotated[
+        bool,
+        typer.Option(
+            "--config", help="Print the config of a training, for python tools/train.py FILE."
+        ),
+    ] = False,
+    training: Annotated[
+        str | None,
+        typer.Option(
+            "--training",
+            metavar="NAME",
+            help="With --config: the training, such as g1-student2.",
+            show_default="the first of those that are scored",
+        ),
+    ] = None,
+    device: DeviceOption = "auto",
 ) -> None:
     """Show one cell: its stages, scores and shares by generation, provenance and folders.
 
     Example: im-bench show lesions/0.1/im/s1 --suite quickstart
+
+    Example: im-bench show lesions/0.1/im/s1 --suite quickstart --config > im.py
     """
     from rich.console import Console
 
@@ -50,6 +69,11 @@ def show(
     plan = load_plan(suite, out, data_root, budget, seeds=seeds)
     found, chosen = find_cell(plan, cell)
     store = Store(out)
+    if config:
+        from im_bench.cli.show_config import training_config
+
+        typer.echo(training_config(plan, found, chosen[0], store, training, device))
+        return
     console.print(f"[bold]{found.name}[/]: {found.title}, {plan.name}", highlight=False)
     method = load_suite(plan.path)[1][found.method]
     _say(

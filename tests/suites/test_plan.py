@@ -189,7 +189,7 @@ def test_study_a_has_each_method_without_and_with_masks(tmp_path: Path) -> None:
     slugs = [stage.slug.rpartition("/s1/")[2] for stage in plan.closure([masked.finals[1]])]
     assert slugs[-3:] == ["u2pl+im/g1-labels", "u2pl+im/g1-student1", "u2pl+im/scores"]
     student = plan.closure([masked.finals[1]])[-2].config
-    assert student["crop"] == (769, 769)
+    assert student["crop"] == [769, 769]
     assert student["evaluation"]["mode"] == "slide"
     imas = plan.cell("cityscapes-1-8/file/imas")
     # As in its code, and unlike the default, which never waits for the device.

@@ -21,7 +21,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
-from im_bench.methods.online import MASKED, registry_name
+from im_bench.methods.names import MASKED, registry_name
 from im_bench.methods.registry import BUILT_IN, method_class
 from im_bench.report.reference import ReportedNumber, load_references
 from im_bench.report.results import rows_of

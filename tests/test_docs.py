@@ -16,7 +16,8 @@ from im_bench.methods import registry
 from im_bench.models.segmentor import LabelSpaceSegmentor
 from im_bench.suites.graph import Stage
 from im_bench.suites.plan import Plan, make_plan
-from im_bench.training.config import model_config
+from im_bench.training.config import custom_imports, segmentor_config
+from im_bench.training.description import parse_training
 from im_bench.training.runner import import_custom_modules
 
 DOCS = Path(__file__).parents[1] / "docs"
@@ -119,12 +120,12 @@ def test_your_own_segmentor(tmp_path: Path, package: Path, which: int) -> None:
     }
     (package / "my_backbone.py").write_text(BACKBONE)
     plan = plan_of(tmp_path, data, {"ldt": {"members": 1}})
-    (config,) = [dict(stage.config) for stage in plan.graph if stage.kind == "train"]
+    (training,) = [parse_training(one.config) for one in plan.graph if one.kind == "train"]
     meta = {"space": "binary", "outputs": 1, "channels": 3}
-    import_custom_modules(config)
-    network = MODELS.build(model_config(config, meta))
+    import_custom_modules(custom_imports(training))
+    network = MODELS.build(segmentor_config(training, meta))
     assert isinstance(network, LabelSpaceSegmentor)
-    assert type(network.backbone).__name__ == config["model"]["backbone"]["type"]
+    assert type(network.backbone).__name__ == (training.model.backbone or {})["type"]
     images = torch.randint(0, 256, (2, 64, 64, 3), dtype=torch.uint8)
     prepared = network.data_preprocessor({"inputs": images})["inputs"]
     with torch.no_grad():

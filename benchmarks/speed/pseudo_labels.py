@@ -20,8 +20,8 @@ import torch
 
 from im_bench.data.label_spaces import label_space
 from im_bench.files import write_json
-from im_bench.methods.inconsistency_masks import InconsistencyMasks
 from im_bench.runner.job import Job, Settings
+from im_bench.schedules.inconsistency_masks import InconsistencyMasks
 from im_bench.stages import pseudo_label
 from im_bench.stages.pseudo_label import BATCH
 from im_bench.suites.schema import ModelSpec

@@ -22,8 +22,8 @@ from im_bench.data.label_spaces import IGNORED
 from im_bench.models.pointwise import prefer_onednn
 from im_bench.models.segmentor import place
 from im_bench.semi.preprocessor import SemiPreprocessor
-from im_bench.semi.segmentor import SemiSupervisedSegmentor
 from im_bench.semi.step import Clock
+from im_bench.training.semi_supervised import SemiSupervisedSegmentor
 
 CONFIG = Path(__file__).parents[2] / "mm_configs/_base_/models/deeplabv3plus_r50_unimatch.py"
 METHODS: dict[str, dict[str, Any]] = {

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, ClassVar
 
 from pydantic import Field, NonNegativeFloat
 
-from im_bench.methods.base import Range
 from im_bench.methods.online import OnlineMethod
+from im_bench.methods.ranges import Range
 
 if TYPE_CHECKING:  # at run time PyTorch is needed inside the functions only: planning stays instant
     from torch import Tensor

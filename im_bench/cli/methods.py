@@ -19,17 +19,18 @@ def methods(
     from rich.console import Console
     from rich.table import Table
 
-    from im_bench.methods import known_methods, method_class
+    from im_bench.methods import known_methods
+    from im_bench.schedules.registry import schedule_class
 
     console = Console()
     if name is None:
         table = Table("name", "title", "source")
         for each in known_methods():
-            kind = method_class(each)
+            kind = schedule_class(each)
             table.add_row(each, kind.title, kind.source)
         console.print(table)
         return
-    kind = method_class(name)
+    kind = schedule_class(name)
     table = Table("field", "default", "search", "meaning")
     meanings = documented_fields(kind)
     for field, info in kind.model_fields.items():

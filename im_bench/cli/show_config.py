@@ -1,4 +1,4 @@
-"""What ``im-bench show CELL --config`` prints: a training of a cell as a file for ``tools/train.py``."""
+"""A training of a cell as a config file for ``tools/train.py``: ``im-bench show CELL --config``."""
 
 from __future__ import annotations
 

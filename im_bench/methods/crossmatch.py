@@ -10,8 +10,8 @@ from pydantic import Field, NonNegativeFloat, PositiveFloat
 from typing_extensions import NamedTuple
 
 from im_bench.lazy import lazy_module
-from im_bench.methods.base import Choice, Range
 from im_bench.methods.fixmatch import FixMatch
+from im_bench.methods.ranges import Choice, Range
 from im_bench.methods.unimatch import twice
 
 if TYPE_CHECKING:
@@ -125,9 +125,9 @@ class CrossMatch(FixMatch):
         moving = thresholds.MovingThreshold(self.threshold, self.threshold_momentum)
         return {"threshold": moving}
 
-    def label_ranges(self) -> dict[str, Range | Choice]:
+    def label_ranges_of_own(self) -> dict[str, Range | Choice]:
         """Return what decides about pseudo-labels: the threshold only if it stays what it is."""
-        ranges = super().label_ranges()
+        ranges = super().label_ranges_of_own()
         if self.threshold_schedule != "fixed":
             ranges.pop("threshold", None)
         return ranges

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, ClassVar, cast
 from pydantic import Field
 
 from im_bench.lazy import lazy_module
-from im_bench.methods.base import Range
+from im_bench.methods.ranges import Range
 from im_bench.methods.unimatch import Targets, UniMatch
 
 if TYPE_CHECKING:

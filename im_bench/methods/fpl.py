@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 from pydantic import Field, NonNegativeFloat, PositiveInt
 
 from im_bench.lazy import lazy_module
-from im_bench.methods.base import Choice, Range
 from im_bench.methods.online import OnlineMethod
+from im_bench.methods.ranges import Choice, Range
 
 if TYPE_CHECKING:
     import torch

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from abc import abstractmethod
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveInt, model_validator
-from typing_extensions import Self
+from pydantic import BaseModel, ConfigDict
 
-from im_bench.methods.base import Choice, Method, Range
-from im_bench.suites.experiment import Experiment
-from im_bench.suites.graph import Stage
-from im_bench.suites.schema import OhemSpec
+from im_bench.methods.ranges import Choice, Range
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -21,186 +17,47 @@ if TYPE_CHECKING:
     from im_bench.semi.step import Clock, Step
 
 
-MASKED = "+im"
-"""What the name of a method ends in that has Inconsistency Masks on top."""
-TUNED = "-tuned"
-"""What stands before that where a search has chosen the values."""
+class OnlineMethod(BaseModel, ABC):
+    """A method as its losses of one step: :meth:`losses` is the method itself.
 
-
-_NOT_OF_A_TRAINING = {"method", "members", "im", "training", "twin"}
-"""Fields of a method that are not part of a training's ``method``."""
-
-
-class Masking(BaseModel):
-    """How Inconsistency Masks act on an online method.
+    A subclass declares hyperparameters as fields, with the original's values as defaults, and what
+    it needs. It never touches data loading, checkpoints, Inconsistency Masks or the harness.
 
     Attributes:
-        labels: What is taught where the teachers agree: their ``consensus``, or the method's
-            ``own`` pseudo-label.
-        block_input: Blacken inconsistent pixels of the views that a network learns from.
-        block_output: Take inconsistent pixels out of the pseudo-label.
-    """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    labels: Literal["consensus", "own"] = "consensus"
-    block_input: bool = True
-    block_output: bool = True
-
-
-class NetworkSpec(BaseModel):
-    """A network beside the data set's own: the same fields as in its ``model``.
-
-    Images are normalised as for the data set's own.
-
-    Attributes:
-        backbone: Config of a registered backbone.
-        decode_head: Config of a registered decode head.
-        neck: Config of a neck between the two, or none.
-        auxiliary_head: Config of a further head, or none.
-        custom_imports: Modules to import first, beside those of the data set's own.
-    """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    backbone: dict[str, Any]
-    decode_head: dict[str, Any]
-    neck: dict[str, Any] | None = None
-    auxiliary_head: dict[str, Any] | None = None
-    custom_imports: tuple[str, ...] = ()
-
-
-class GenerationalMasking(Masking):
-    """Inconsistency Masks from frozen teachers: the best of several trainings of the method itself.
-
-    The method is trained ``members`` times without masks. The best by validation become teachers
-    and label all unlabelled images once; then students are trained with the masks.
-
-    Attributes:
-        members: Trainings among which the teachers are chosen.
-        networks: Other networks among the members, which have the data set's own and these in
-            turn; students have the data set's own. So teachers of several architectures label
-            together, where ``teachers`` is ``members``.
-        teachers: How many of them label together.
-        students: Trainings with masks per generation; the best by validation is scored.
-        generations: Rounds: the students of one are the candidates of the next.
-        erode: Side of the square that erodes the mask; 0 is off.
-        dilate: Side of the square that dilates it afterwards; 0 is off.
+        title: What tables call the method.
+        source: Where the method is described.
         search: What a search may try, by field.
-    """
-
-    search: ClassVar[Mapping[str, Range | Choice]] = {
-        "teachers": Choice((2, 3, 4)),
-        "erode": Choice((0, 3, 5)),
-        "dilate": Choice((0, 3, 5)),
-    }
-
-    members: PositiveInt = 3
-    networks: tuple[NetworkSpec, ...] = ()
-    teachers: int = Field(default=2, ge=2)
-    students: PositiveInt = 1
-    generations: PositiveInt = 1
-    erode: NonNegativeInt = 0
-    dilate: NonNegativeInt = 0
-
-    @model_validator(mode="after")
-    def _teachers_among_candidates(self) -> Self:
-        fields = ("members", "students") if self.generations > 1 else ("members",)
-        for field in fields:
-            if self.teachers > getattr(self, field):
-                raise ValueError(
-                    f"teachers: {self.teachers} is more than {field}: {getattr(self, field)}, "
-                    "among which the teachers are chosen"
-                )
-        return self
-
-    @model_validator(mode="after")
-    def _members_for_networks(self) -> Self:
-        if len(self.networks) >= self.members:
-            raise ValueError(
-                f"{len(self.networks)} networks beside the data set's own need more than "
-                f"{self.members} members"
-            )
-        return self
-
-    def network(self, member: int) -> NetworkSpec | None:
-        """Return the network of a member, counted from 1; None: the data set's own."""
-        return (None, *self.networks)[(member - 1) % (len(self.networks) + 1)]
-
-    def labelling(self) -> dict[str, Any]:
-        """Return how labels are made (the config of ``pseudo-label``)."""
-        return {
-            "mode": "im",
-            "teachers": self.teachers,
-            "erode": self.erode,
-            "dilate": self.dilate,
-            "block_input": self.block_input,
-            "block_output": True,
-            "blocked_label": "zero",
-            "image_filter": "none",
-        }
-
-    def acting(self) -> dict[str, Any]:
-        """Return how the masks act in a training (the fields of :class:`Masking`)."""
-        return self.model_dump(include=set(Masking.model_fields))
-
-
-class TrainingOverrides(BaseModel):
-    """What a method's published recipe has otherwise than the suite; see ``TrainingSpec``.
-
-    Attributes:
-        crop: Instead of the data set's.
-        ohem: Instead of the data set's.
-    """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    batch: PositiveInt | None = None
-    learning_rate: float | None = Field(None, gt=0)
-    head_factor: float | None = Field(None, gt=0)
-    weight_decay: float | None = Field(None, ge=0)
-    crop: tuple[int, int] | None = None
-    ohem: OhemSpec | None = None
-
-
-class OnlineMethod(Method):
-    """One training on labelled and unlabelled images; :meth:`losses` is the method itself.
-
-    A subclass declares what it needs and defines :meth:`losses`. It never touches data loading,
-    checkpoints, Inconsistency Masks or the harness.
-
-    Attributes:
+        masked_search: Likewise, for fields that count only with Inconsistency Masks on top.
+        label_search: Of these, fields that decide which pseudo-labels are kept, and how they are
+            corrected: they can be scored on the predictions of trained networks, without training.
         companion: A second network: ``ema`` (a frozen average of the student), ``twin`` (trained
             as well, with a head that starts elsewhere) or ``none``.
         deployed: Which network is validated, kept and tested.
         ema_buffers: Whether the average also covers buffers, such as BatchNorm statistics.
-        members: Trainings; the best by validation is scored.
         partner: Whether each unlabelled image comes with a second weak view to paste from: of the
             ``same`` photograph, of an ``other`` one, or ``none``.
-        training: What the method's published recipe has otherwise than the suite.
-        twin: The network of the ``twin``, if it is another than the data set's.
-        im: Inconsistency Masks on top, or None. ``METHOD+im`` in a suite switches them on.
     """
 
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    title: ClassVar[str]
+    source: ClassVar[str]
+    search: ClassVar[Mapping[str, Range | Choice]] = {}
+    masked_search: ClassVar[Mapping[str, Range | Choice]] = {}
+    label_search: ClassVar[Mapping[str, Range | Choice]] = {}
     companion: ClassVar[Literal["none", "ema", "twin"]] = "none"
     deployed: ClassVar[Literal["student", "companion"]] = "student"
     ema_buffers: ClassVar[bool] = True
 
-    members: PositiveInt = 1
     partner: Literal["none", "same", "other"] = "none"
-    training: TrainingOverrides | None = None
-    twin: NetworkSpec | None = None
-    im: GenerationalMasking | None = None
-
-    @model_validator(mode="after")
-    def _twin_of_a_network(self) -> Self:
-        if self.twin is not None and self.companion != "twin":
-            raise ValueError(f"{self.title} trains no second network: remove twin")
-        return self
 
     @abstractmethod
     def losses(self, step: Step) -> Mapping[str, Tensor]:
         """Return the losses of one step: scalars, summed where the name contains ``loss``."""
+
+    def label_ranges_of_own(self) -> dict[str, Range | Choice]:
+        """Return what decides about the method's own pseudo-labels, as its other fields are."""
+        return dict(self.label_search)
 
     def ema_decay(self, clock: Clock) -> float | None:
         """Return the decay of the average after a step; 0 copies the student, None does nothing.
@@ -233,102 +90,3 @@ class OnlineMethod(Method):
             space: What labels mean.
         """
         return {}
-
-    def masked(self) -> Self:
-        """Return the method with Inconsistency Masks on top."""
-        return self if self.im else self.model_copy(update={"im": GenerationalMasking()})
-
-    def title_of(self, name: str) -> str:
-        """Return what tables call the method; with masks it says so."""
-        title = super().title_of(registry_name(name))
-        return f"{title} + IM" if self.im else title
-
-    def ranges(self) -> dict[str, Range | Choice]:
-        """Return what a search may try; with masks on top, theirs as well."""
-        masks = self.im.search if self.im else {}
-        return {**super().ranges(), **{f"im.{name}": one for name, one in masks.items()}}
-
-    def label_ranges(self) -> dict[str, Range | Choice]:
-        """Return what decides about pseudo-labels: the method's own fields, and those of the masks.
-
-        Where the teachers' consensus is taught, it counts as certain, so that the method's own
-        fields decide nothing; nor do masks that take nothing out of the pseudo-label.
-        """
-        own = dict(self.label_search)
-        if self.im is None:
-            return own
-        masks = self.im.search if self.im.block_output else {}
-        taught = own if self.im.labels == "own" else {}
-        return {**taught, **{f"im.{field}": tried for field, tried in masks.items()}}
-
-    def label_fields(self) -> dict[str, Any]:
-        """Return the values of what :meth:`label_ranges` names, and what is taught."""
-        if self.im is None:
-            return super().label_fields()
-        own = super().label_fields() if self.im.labels == "own" else {"labels": "consensus"}
-        masks = self.im.search if self.im.block_output else ()
-        return {**own, **{f"im.{field}": getattr(self.im, field) for field in masks}}
-
-    def teacher_stages(self, name: str, experiment: Experiment) -> list[Stage]:
-        """Declare the trainings without masks."""
-        own = registry_name(self.method or name)
-        count = self.im.members if self.im else self.members
-        return [
-            self._train(
-                experiment, f"{own}/member{i}", network=self.im.network(i) if self.im else None
-            )
-            for i in range(1, count + 1)
-        ]
-
-    def build(self, name: str, experiment: Experiment) -> Stage:
-        """Declare the trainings, with Inconsistency Masks their generations, and the scores."""
-        own = registry_name(self.method or name)
-        candidates = self.teacher_stages(name, experiment)
-        if self.im is None:
-            return experiment.evaluate(f"{name}/scores", [candidates])
-        labels, generations = [], []
-        for g in range(1, self.im.generations + 1):
-            prefix = f"{own}{MASKED}/g{g}"
-            labels.append(
-                experiment.pseudo_label(f"{prefix}-labels", candidates, self.im.labelling())
-            )
-            candidates = [
-                self._train(experiment, f"{prefix}-student{i}", labels[-1])
-                for i in range(1, self.im.students + 1)
-            ]
-            generations.append(candidates)
-        return experiment.evaluate(f"{name}/scores", generations, labels)
-
-    def _train(
-        self,
-        experiment: Experiment,
-        name: str,
-        pseudo: Stage | None = None,
-        network: NetworkSpec | None = None,
-    ) -> Stage:
-        fields = self.model_dump(mode="json", exclude=_NOT_OF_A_TRAINING)
-        return experiment.train_online(
-            name,
-            {"name": registry_name(name.partition("/")[0]), **fields},
-            overrides=self.training.model_dump(exclude_none=True) if self.training else None,
-            pseudo=pseudo,
-            masking=self.im.acting() if self.im and pseudo else None,
-            twin=self.twin.model_dump(mode="json") if self.twin else None,
-            model=network.model_dump(mode="json") if network else None,
-        )
-
-
-def tuned_name(name: str) -> str:
-    """Return what a method with values of a search is called: ``u2pl-tuned+im``."""
-    return f"{registry_name(name)}{TUNED}{MASKED if name.endswith(MASKED) else ''}"
-
-
-def untuned_name(name: str) -> str:
-    """Return the method whose values were chosen: ``u2pl+im`` of ``u2pl-tuned+im``."""
-    masked = MASKED if name.endswith(MASKED) else ""
-    return registry_name(name).removesuffix(TUNED) + masked
-
-
-def registry_name(name: str) -> str:
-    """Return the method's name in the registry: ``u2pl`` for ``u2pl+im``."""
-    return name.removesuffix(MASKED)

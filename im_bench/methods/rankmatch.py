@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 from pydantic import Field, NonNegativeFloat, PositiveInt
 
 from im_bench.lazy import lazy_module
-from im_bench.methods.base import Choice, Range
+from im_bench.methods.ranges import Choice, Range
 from im_bench.methods.unimatch import UniMatch
 
 if TYPE_CHECKING:

@@ -8,19 +8,19 @@ from __future__ import annotations
 
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
+from typing import Any
 
 from im_bench.errors import ImBenchError, unknown_name
-from im_bench.methods.base import Method
 
 GROUP = "im_bench.methods"
 
 BUILT_IN = {
-    "ldt": "im_bench.methods.references:LabelledOnly",
-    "aldt": "im_bench.methods.references:AugmentedLabelledOnly",
-    "fdt": "im_bench.methods.references:FullData",
-    "afdt": "im_bench.methods.references:AugmentedFullData",
-    "me": "im_bench.methods.model_ensemble:ModelEnsemble",
-    "im": "im_bench.methods.inconsistency_masks:InconsistencyMasks",
+    "ldt": "im_bench.schedules.references:LabelledOnly",
+    "aldt": "im_bench.schedules.references:AugmentedLabelledOnly",
+    "fdt": "im_bench.schedules.references:FullData",
+    "afdt": "im_bench.schedules.references:AugmentedFullData",
+    "me": "im_bench.schedules.model_ensemble:ModelEnsemble",
+    "im": "im_bench.schedules.inconsistency_masks:InconsistencyMasks",
     "supervised": "im_bench.methods.supervised:Supervised",
     "fixmatch": "im_bench.methods.fixmatch:FixMatch",
     "fpl": "im_bench.methods.fpl:FPL",
@@ -53,12 +53,15 @@ def known_methods() -> list[str]:
     return list(_entry_points())
 
 
-def method_class(name: str) -> type[Method]:
+def method_class(name: str) -> type[Any]:
     """Return the class of a method.
+
+    An :class:`~im_bench.methods.online.OnlineMethod`, or a
+    :class:`~im_bench.schedules.base.Schedule` where a method works in stages of its own.
 
     Raises:
         ImBenchError: If there is no such method, it cannot be imported, or what is registered is
-            not a method.
+            no class.
     """
     points = _entry_points()
     if name not in points:
@@ -70,6 +73,6 @@ def method_class(name: str) -> type[Method]:
             f"method {name!r} cannot be imported from {points[name].value} ({error}): correct the "
             "entry point or the module of its package"
         ) from error
-    if not (isinstance(loaded, type) and issubclass(loaded, Method)):
-        raise ImBenchError(f"method {name!r} ({points[name].value}) is not a subclass of Method")
+    if not isinstance(loaded, type):
+        raise ImBenchError(f"method {name!r} ({points[name].value}) is no class: name one")
     return loaded

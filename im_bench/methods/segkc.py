@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, ClassVar, Literal, NamedTuple
 from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
 
 from im_bench.lazy import lazy_module
-from im_bench.methods.base import Range
 from im_bench.methods.fixmatch import unlabelled_loss
 from im_bench.methods.online import OnlineMethod
+from im_bench.methods.ranges import Range
 from im_bench.methods.unimatch_v2 import mixed_views
 
 if TYPE_CHECKING:

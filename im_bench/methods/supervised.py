@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, ClassVar
 from pydantic import NonNegativeFloat
 
 from im_bench.lazy import lazy_module
-from im_bench.methods.base import Choice, Range
 from im_bench.methods.online import OnlineMethod
+from im_bench.methods.ranges import Range
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -31,13 +31,9 @@ class Supervised(OnlineMethod):
 
     title: ClassVar[str] = "Supervised only"
     source: ClassVar[str] = "LiheYoung/UniMatch, supervised.py; with masks arXiv 2401.14387"
-    search: ClassVar = {"unlabelled_weight": Range(0.1, 3, True)}
+    masked_search: ClassVar = {"unlabelled_weight": Range(0.1, 3, True)}
 
     unlabelled_weight: NonNegativeFloat = 1.0
-
-    def ranges(self) -> dict[str, Range | Choice]:
-        """Return what a search may try: without masks, nothing."""
-        return super().ranges() if self.im else {}
 
     def losses(self, step: Step) -> dict[str, Tensor]:
         """Return the labelled loss, and with masks that on the consensus."""

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, ClassVar, Literal, NamedTuple, cast
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 
 from im_bench.lazy import lazy_module
-from im_bench.methods.base import Range
 from im_bench.methods.online import OnlineMethod
+from im_bench.methods.ranges import Range
 
 if TYPE_CHECKING:
     import torch

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, TypeVar
 from pydantic import Field, NonNegativeFloat
 
 from im_bench.lazy import lazy_module
-from im_bench.methods.base import Range
 from im_bench.methods.fixmatch import FixMatch, unlabelled_loss
+from im_bench.methods.ranges import Range
 
 if TYPE_CHECKING:
     import torch

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 from pydantic import Field, NonNegativeFloat
 
 from im_bench.lazy import lazy_module
-from im_bench.methods.base import Range
 from im_bench.methods.fixmatch import unlabelled_loss
 from im_bench.methods.online import OnlineMethod
+from im_bench.methods.ranges import Range
 from im_bench.methods.unimatch import halves, repeat
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from functools import cached_property
 from typing import Any
 
-from im_bench.methods.online import registry_name, untuned_name
+from im_bench.methods.names import registry_name, untuned_name
 from im_bench.report.tables.columns import columns_of
 from im_bench.report.tables.entries import Column, Row, State
 from im_bench.runner.store import Status, Store

@@ -16,7 +16,7 @@ from im_bench.semi.pseudo_label import PseudoLabel
 from im_bench.semi.strong_views import StrongView, strong_view
 
 if TYPE_CHECKING:
-    from im_bench.methods.online import Masking
+    from im_bench.semi.masking import Masking
 
 
 class View(NamedTuple):

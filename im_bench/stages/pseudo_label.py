@@ -5,7 +5,7 @@ Its config:
 - ``teachers``: how many of the candidates label, the best by validation;
 - ``mode``: ``im`` (consensus, and the inconsistency mask) or ``ensemble`` (the plain ensemble: for
   binary tasks where all agree, otherwise the mean probability);
-- with ``im`` the fields of :class:`im_bench.methods.inconsistency_masks.InconsistencyMasks`.
+- with ``im`` the fields of :class:`im_bench.schedules.inconsistency_masks.InconsistencyMasks`.
 
 What it leaves is told in :mod:`im_bench.data.pseudo_labels`.
 """

@@ -5,9 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from im_bench.errors import ImBenchError, unknown_name
-from im_bench.methods.base import Method
-from im_bench.methods.online import MASKED, OnlineMethod, registry_name
-from im_bench.methods.registry import method_class
+from im_bench.methods.names import MASKED, registry_name
+from im_bench.schedules.base import Schedule
+from im_bench.schedules.online import OnlineSchedule
+from im_bench.schedules.registry import schedule_class
 from im_bench.suites.schema import Suite
 from im_bench.yaml_files import load_document
 
@@ -35,7 +36,7 @@ def suite_path(name: str) -> Path:
     return known[name]
 
 
-def load_suite(path: Path) -> tuple[Suite, dict[str, Method]]:
+def load_suite(path: Path) -> tuple[Suite, dict[str, Schedule]]:
     """Read and validate a suite file and the fields of its methods.
 
     Returns:
@@ -55,12 +56,12 @@ def load_suite(path: Path) -> tuple[Suite, dict[str, Method]]:
     for name, fields in suite.methods.items():
         at = ["methods", name]
         try:
-            kind = method_class(registry_name(str((fields or {}).get("method", name))))
+            kind = schedule_class(registry_name(str((fields or {}).get("method", name))))
         except ImBenchError as error:
             raise document.error(str(error), at) from None
         method = document.validate(kind, at)
         if name.endswith(MASKED):
-            if not isinstance(method, OnlineMethod):
+            if not isinstance(method, OnlineSchedule):
                 raise document.error(
                     f"{name!r}: only methods that train with unlabelled images take "
                     f"{MASKED}, and {registry_name(name)!r} does not: remove it",

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from im_bench.errors import unknown_name
-from im_bench.methods.base import Method
+from im_bench.schedules.base import Schedule
 from im_bench.suites.experiment import Experiment, needs_of
 from im_bench.suites.graph import Graph, Stage
 from im_bench.suites.loading import load_suite
@@ -144,7 +144,7 @@ def make_plan(
 
 def plan_cells(
     plan: Plan,
-    methods: Mapping[str, Method],
+    methods: Mapping[str, Schedule],
     out: Path,
     data_root: Path,
     *,

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from im_bench.errors import ImBenchError, unknown_name
-from im_bench.methods.online import registry_name
+from im_bench.methods.names import registry_name
 from im_bench.tuning.tuned import Tuned
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -134,7 +134,7 @@ def set_teachers(config: Any, checkpoints: Sequence[str]) -> None:
         ImBenchError: There is no hook for them, a file is missing, or the hook needs checkpoints
             and none are given.
     """
-    from im_bench.semi.segmentor import online_method
+    from im_bench.training.semi_supervised import online_method
 
     hooks = mask_hooks(config)
     if checkpoints and not hooks:

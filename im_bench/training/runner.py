@@ -27,9 +27,9 @@ import im_bench.evaluation.metrics
 import im_bench.models.preprocessor
 import im_bench.models.segmentor
 import im_bench.models.unet
-import im_bench.semi.hook
 import im_bench.semi.preprocessor
-import im_bench.semi.segmentor
+import im_bench.training.semi_supervised
+import im_bench.training.semi_supervised_hook
 import im_bench.training.validation  # noqa: F401 - these register what configs name
 from im_bench.errors import ImBenchError
 from im_bench.models.segmentor import place

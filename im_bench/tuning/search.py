@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 from im_bench.errors import ImBenchError
 from im_bench.evaluation.directions import higher_is_better
-from im_bench.methods.base import Method
 from im_bench.runner.events import Event, Happening
 from im_bench.runner.locks import STALE_SECONDS
 from im_bench.runner.plan_run import PlanRun
+from im_bench.schedules.base import Schedule
 from im_bench.suites.graph import Stage
 from im_bench.suites.plan import Cell, Plan
 from im_bench.tuning.space import Space, problem_of
@@ -73,9 +73,9 @@ class Search:
         study: Study,
         storage: StudyStorage,
         space: Space,
-        method: Method,
+        method: Schedule,
         name: str,
-        add_cells: Callable[[Mapping[str, Method]], list[Cell]],
+        add_cells: Callable[[Mapping[str, Schedule]], list[Cell]],
         metric: str,
         trials: int,
         parallel: int,

@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 from im_bench.errors import ImBenchError, unknown_name
 from im_bench.evaluation.directions import higher_is_better
-from im_bench.methods.base import Method
 from im_bench.runner.events import Event, Summary
 from im_bench.runner.interrupt import StopRequest, stop_on_signals
 from im_bench.runner.plan_run import PlanRun, Retries
 from im_bench.runner.scheduler import Policy, run_plan
 from im_bench.runner.store import Store
+from im_bench.schedules.base import Schedule
 from im_bench.suites.graph import Graph
 from im_bench.suites.loading import load_suite
 from im_bench.suites.plan import Cell, Plan, plan_cells
@@ -66,7 +66,7 @@ class Task:
 
     plan: Plan
     name: str
-    method: Method
+    method: Schedule
     space: Space
     seeds: tuple[int, ...]
     data_root: Path
@@ -78,7 +78,7 @@ class Task:
         """The chosen data sets."""
         return tuple(self.plan.suite.data)
 
-    def add_cells(self, methods: Mapping[str, Method]) -> list[Cell]:
+    def add_cells(self, methods: Mapping[str, Schedule]) -> list[Cell]:
         """Add methods to the plan."""
         return plan_cells(self.plan, methods, self.out, self.data_root)
 

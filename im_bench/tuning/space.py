@@ -21,8 +21,9 @@ from pydantic import (
 from typing_extensions import Self
 
 from im_bench.errors import ImBenchError, unknown_name
-from im_bench.methods.base import Choice, Method, Range
-from im_bench.methods.online import OnlineMethod
+from im_bench.methods.ranges import Choice, Range
+from im_bench.schedules.base import Schedule
+from im_bench.schedules.online import OnlineSchedule
 from im_bench.yaml_files import YamlDocument, load_document
 
 if TYPE_CHECKING:
@@ -65,7 +66,7 @@ class Space:
         """Return the ranges in words, by name; what identifies the space."""
         return {name: str(one) for name, one in sorted(self.ranges.items())}
 
-    def defaults(self, method: Method) -> dict[str, Any] | None:
+    def defaults(self, method: Schedule) -> dict[str, Any] | None:
         """Return the method's own values, or None where one of them lies outside the space."""
         values = {name: value_of(method, name) for name in self.ranges}
         distributions = self.distributions()
@@ -106,7 +107,7 @@ class _SpaceFile(RootModel[dict[str, _RangeSpec | _Choices]]):
     """A space file: a range or a list of values for each field."""
 
 
-def declared_space(method: Method, ranges: Mapping[str, Range | Choice] | None = None) -> Space:
+def declared_space(method: Schedule, ranges: Mapping[str, Range | Choice] | None = None) -> Space:
     """Return the ranges that a method declares.
 
     Values that this very method cannot have are left out: three teachers of two members.
@@ -134,7 +135,7 @@ def declared_space(method: Method, ranges: Mapping[str, Range | Choice] | None =
     return _space(method, possible)
 
 
-def load_space(path: Path, method: Method) -> Space:
+def load_space(path: Path, method: Schedule) -> Space:
     """Read a space from a YAML file, and check it against the method.
 
     Each line is ``field: {low: 0.1, high: 1, log: true}`` or ``field: [2, 3, 4]``.
@@ -171,7 +172,7 @@ def with_values(fields: Fields | None, values: Fields) -> dict[str, Any]:
     return changed
 
 
-def value_of(method: Method, name: str) -> Any:
+def value_of(method: Schedule, name: str) -> Any:
     """Return the value of a field, whose name may be dotted; None where a part of it is not set."""
     value: Any = method
     for part in name.split("."):
@@ -179,12 +180,12 @@ def value_of(method: Method, name: str) -> Any:
     return value
 
 
-def problem_of(method: Method, values: Fields) -> str:
+def problem_of(method: Schedule, values: Fields) -> str:
     """Return why the method cannot have these values together, or an empty string."""
     return _problem(method, values)
 
 
-def _space(method: Method, ranges: Mapping[str, Range | Choice]) -> Space:
+def _space(method: Schedule, ranges: Mapping[str, Range | Choice]) -> Space:
     whole = {
         name
         for name, one in ranges.items()
@@ -193,11 +194,11 @@ def _space(method: Method, ranges: Mapping[str, Range | Choice]) -> Space:
     return Space(dict(ranges), frozenset(whole))
 
 
-def _check(document: YamlDocument, method: Method, name: str, one: Range | Choice) -> None:
+def _check(document: YamlDocument, method: Schedule, name: str, one: Range | Choice) -> None:
     if _annotation(type(method), name) is None:
         known = _field_names(type(method))
         raise document.error(str(unknown_name("field", name, known)), [name])
-    if isinstance(method, OnlineMethod) and method.im is None and name.startswith("im."):
+    if isinstance(method, OnlineSchedule) and method.im is None and name.startswith("im."):
         raise document.error("this method has no masks on top: name METHOD+im instead", [name])
     whole = int in _types(_annotation(type(method), name))
     if isinstance(one, Range) and whole and not (one.low.is_integer() and one.high.is_integer()):
@@ -211,7 +212,7 @@ def _check(document: YamlDocument, method: Method, name: str, one: Range | Choic
             raise document.error(f"cannot be {value}: {problem}", [name])
 
 
-def _problem(method: Method, values: Fields) -> str:
+def _problem(method: Schedule, values: Fields) -> str:
     fields = with_values(method.model_dump(exclude_none=True), values)
     try:
         type(method).model_validate(fields)

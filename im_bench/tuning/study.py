@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from im_bench.errors import ImBenchError, unknown_name
 from im_bench.files import sha256_json
-from im_bench.methods.base import Method
+from im_bench.schedules.base import Schedule
 from im_bench.suites.plan import Plan
 from im_bench.suites.recipes import RECIPES
 from im_bench.tuning.storage import StudyStorage, history_of, origin_of, shown
@@ -127,7 +127,7 @@ def protocol_of(plan: Plan, data: Sequence[str]) -> str:
     )
 
 
-def fields_of(method: Method) -> dict[str, Any]:
+def fields_of(method: Schedule) -> dict[str, Any]:
     """Return a method's values as JSON keeps them."""
     return method.model_dump(mode="json", exclude={"method"})
 

@@ -8,9 +8,9 @@ from itertools import accumulate
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from im_bench.methods.base import Method
-from im_bench.methods.online import MASKED, registry_name
+from im_bench.methods.names import MASKED, registry_name
 from im_bench.runner.store import Store
+from im_bench.schedules.base import Schedule
 from im_bench.suites.graph import Stage
 from im_bench.suites.plan import Cell, Plan
 from im_bench.training.scalars import read_rows
@@ -37,7 +37,7 @@ def variant_fields(method: str, fields: Mapping[str, Any], values: Mapping[str, 
     return {"method": registry_name(method), **with_values(fields, values)}
 
 
-def with_params(method: Method, name: str, values: Mapping[str, Any]) -> Method:
+def with_params(method: Schedule, name: str, values: Mapping[str, Any]) -> Schedule:
     """Return a method with other values, as a variant of the method of this name."""
     kind = method.method or registry_name(name)
     own = method.model_dump(exclude_none=True)

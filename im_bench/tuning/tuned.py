@@ -12,7 +12,8 @@ from pydantic import BaseModel, ConfigDict
 from im_bench.errors import ImBenchError, unknown_name
 from im_bench.evaluation.directions import higher_is_better
 from im_bench.files import write_text
-from im_bench.methods.online import OnlineMethod, registry_name, tuned_name
+from im_bench.methods.names import registry_name, tuned_name
+from im_bench.methods.online import OnlineMethod
 from im_bench.methods.registry import method_class
 from im_bench.suites.loading import load_suite
 from im_bench.suites.schema import Suite

@@ -6,7 +6,8 @@ from typer.testing import CliRunner
 
 from im_bench.cli.methods import documented_fields, methods
 from im_bench.errors import ImBenchError
-from im_bench.methods import known_methods, method_class
+from im_bench.methods import known_methods
+from im_bench.schedules.registry import schedule_class
 
 app = typer.Typer()
 app.command()(methods)
@@ -40,7 +41,7 @@ def test_an_unknown_method_is_refused():
 
 @pytest.mark.parametrize("name", known_methods())
 def test_every_field_is_documented_and_searches_are_of_fields(name):
-    kind = method_class(name)
+    kind = schedule_class(name)
     assert set(kind.model_fields) <= set(documented_fields(kind))
     assert set(kind.search) <= set(kind.model_fields)
     for field, search in kind.search.items():

@@ -9,8 +9,8 @@ from im_bench.errors import ImBenchError
 from im_bench.methods.imas import IMAS, combined, unlabelled_loss
 from im_bench.semi import random_ops
 from im_bench.semi.pseudo_label import PseudoLabel
-from im_bench.semi.segmentor import online_method
 from im_bench.semi.step import Clock, View
+from im_bench.training.semi_supervised import online_method
 
 from .steps import keep_everything, losses_of, total
 

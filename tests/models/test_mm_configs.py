@@ -11,7 +11,7 @@ from mmengine.optim import build_optim_wrapper
 from mmengine.registry import DefaultScope
 from mmseg.registry import MODELS
 
-from im_bench.semi.segmentor import SemiSupervisedSegmentor
+from im_bench.training.semi_supervised import SemiSupervisedSegmentor
 
 ROOT = Path(__file__).parents[2] / "mm_configs"
 BASE = ROOT / "_base_"

@@ -12,11 +12,6 @@ from mmengine.config import ConfigDict
 from mmengine.runner import Runner
 from mmseg.registry import TRANSFORMS
 
-import im_bench.data.semi
-import im_bench.semi.hook
-import im_bench.semi.preprocessor
-import im_bench.semi.segmentor  # noqa: F401  registers
-
 from .trainings import CLASSES, CUSTOM, PREPROCESSOR, data_config
 
 _names = itertools.count()

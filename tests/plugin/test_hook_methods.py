@@ -13,7 +13,7 @@ from torch import nn
 from torch.utils.data import DataLoader
 
 import im_bench.semi.preprocessor
-import im_bench.semi.segmentor  # noqa: F401  registers
+import im_bench.training.semi_supervised  # noqa: F401  registers
 from im_bench.errors import ImBenchError
 from im_bench.plugin import InconsistencyMaskHook
 

@@ -9,7 +9,7 @@ from mmseg.registry import MODELS
 
 import im_bench.models.unet
 import im_bench.semi.preprocessor  # noqa: F401 - registers what configs name
-from im_bench.semi.segmentor import SemiSupervisedSegmentor
+from im_bench.training.semi_supervised import SemiSupervisedSegmentor
 
 OUTPUTS = {"binary": 1, "multiclass": 4, "multilabel": 3}
 

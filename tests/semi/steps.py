@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from im_bench.methods.online import Masking
+from im_bench.semi.masking import Masking
 from im_bench.semi.network import Network
 from im_bench.semi.step import Clock, Step, View
 

@@ -9,7 +9,7 @@ from torch import nn
 
 from im_bench.data.semi import SemiDataset
 from im_bench.errors import ImBenchError
-from im_bench.semi.hook import SemiSupervisedHook
+from im_bench.training.semi_supervised_hook import SemiSupervisedHook
 
 
 def runner_of(model: nn.Module, accumulate: int = 1) -> SimpleNamespace:

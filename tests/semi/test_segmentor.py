@@ -5,8 +5,8 @@ import torch
 
 from im_bench.errors import ImBenchError
 from im_bench.methods.fixmatch import FixMatch
-from im_bench.semi.segmentor import online_method
 from im_bench.semi.step import Clock, View
+from im_bench.training.semi_supervised import online_method
 
 from .steps import step_of
 

@@ -12,8 +12,8 @@ from torch import Tensor
 
 from im_bench.data.pseudo_labels import read_pseudo_labels
 from im_bench.errors import ImBenchError
-from im_bench.methods.inconsistency_masks import InconsistencyMasks
-from im_bench.methods.model_ensemble import ModelEnsemble
+from im_bench.schedules.inconsistency_masks import InconsistencyMasks
+from im_bench.schedules.model_ensemble import ModelEnsemble
 from im_bench.stages import pseudo_label
 
 from .conftest import META, FinishedTraining, MakeJob

@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 
 from im_bench.errors import ImBenchError
-from im_bench.methods import known_methods, method_class
+from im_bench.methods import known_methods
 from im_bench.methods.registry import BUILT_IN
+from im_bench.schedules.registry import schedule_class
 from im_bench.suites.experiment import Experiment
 from im_bench.suites.graph import Stage
 from im_bench.suites.loading import load_suite
@@ -34,11 +35,11 @@ def small(make: Make) -> Any:
 
 def test_all_methods_have_a_title_and_a_source() -> None:
     assert set(known_methods()) >= set(BUILT_IN)
-    classes = [method_class(name) for name in BUILT_IN]
+    classes = [schedule_class(name) for name in BUILT_IN]
     assert len({each.title for each in classes}) == len(classes)
     assert all(each.source for each in classes)
     with pytest.raises(ImBenchError, match="unknown method 'lddt': did you mean 'ldt'"):
-        method_class("lddt")
+        schedule_class("lddt")
 
 
 @pytest.mark.parametrize(
@@ -146,14 +147,14 @@ def test_teachers_are_the_trainings_that_the_method_itself_begins_with(small: An
 def test_methods_without_teachers_say_so(small: Any) -> None:
     plan = small(ldt={"members": 2})
     with pytest.raises(ImBenchError, match=r"'ldt' .* has no teachers"):
-        method_class("ldt")().teacher_stages("ldt", Experiment.__new__(Experiment))
-    assert not method_class("ldt")().label_ranges()
+        schedule_class("ldt")().teacher_stages("ldt", Experiment.__new__(Experiment))
+    assert not schedule_class("ldt")().label_ranges()
     assert only(plan, "train")
 
 
 def ranges(name: str, **fields: Any) -> dict[str, str]:
     """Return what is searched for without training by a method with these fields, as text."""
-    method = method_class(name.removesuffix("+im"))(**fields)
+    method = schedule_class(name.removesuffix("+im"))(**fields)
     if name.endswith("+im"):
         method = method.masked()  # type: ignore[attr-defined]
     assert set(method.label_ranges()) <= set(method.label_fields())
@@ -202,7 +203,7 @@ def test_as_many_teachers_are_tried_as_there_are() -> None:
         "image_filter": "foreground, classes, none",
     }
     assert ranges("im", members=3)["teachers"] == "2, 3"
-    fields = method_class("im")(teachers=3).label_fields()
+    fields = schedule_class("im")(teachers=3).label_fields()
     assert fields == {
         "labels": "consensus",
         "teachers": 3,

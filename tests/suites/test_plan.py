@@ -281,7 +281,7 @@ def test_pascal_has_reported_numbers_beside_it(tmp_path: Path) -> None:
     assert packing == "[500, 500]"
     trainings = {s.slug: s.config for s in plan.graph if s.kind == "train"}
     small = trainings["r101-classic-92/file/s1/rankmatch/member1"]
-    assert small["crop"] == (321, 321)
+    assert small["crop"] == [321, 321]
     assert small["model"]["backbone"]["depth"] == 101
     assert small["method"]["threshold"] == 0.95
     assert trainings["r50-blended-1-8/file/s1/unimatch/member1"]["crop"] == (513, 513)

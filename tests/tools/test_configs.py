@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from mmengine.config import Config, DictAction
 
-from im_bench.methods.online import Masking
+from im_bench.semi.masking import Masking
 from im_bench.tools.configs import load_config, seed_model, set_teachers, without_mask_hooks
 from im_bench.tools.processes import count_processes, divide_batch
 

@@ -24,7 +24,9 @@ def stage(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder.mkdir()
     config = train_config(part="all", budget={"kind": "equal", "iterations": 40})
     train_cell(config, data_dir, folder, device="cpu")
-    (folder / "stage.json").write_text(json.dumps({"kind": "train", "config": config.model_dump(mode="json")}))
+    (folder / "stage.json").write_text(
+        json.dumps({"kind": "train", "config": config.model_dump(mode="json")})
+    )
     return folder
 
 

@@ -14,13 +14,13 @@ from optuna.study import Study
 
 from im_bench.errors import ImBenchError
 from im_bench.files import sealed, write_json
-from im_bench.methods.base import Method
 from im_bench.runner.engines.local import LocalEngine
 from im_bench.runner.engines.options import LocalOptions
 from im_bench.runner.events import Event, Happening, Summary
 from im_bench.runner.plan_run import PlanRun, Retries
 from im_bench.runner.queue import ReadyQueue
 from im_bench.runner.store import Status
+from im_bench.schedules.base import Schedule
 from im_bench.suites.graph import Stage
 from im_bench.suites.plan import Cell
 from im_bench.tuning import search as searching
@@ -309,7 +309,7 @@ def test_a_plan_that_refuses_values_fails_their_trial_alone(lab: Laboratory) -> 
     bench = Bench(lab, trials=2)
     add = bench.search.add_cells
 
-    def refuse(methods: dict[str, Method]) -> list[Cell]:
+    def refuse(methods: dict[str, Schedule]) -> list[Cell]:
         if "fixmatch-t0" in methods:
             raise ImBenchError("no such values")
         return add(methods)

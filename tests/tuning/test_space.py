@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
 from im_bench.errors import ImBenchError
-from im_bench.methods.base import Choice, Method, Range
+from im_bench.methods.ranges import Choice, Range
+from im_bench.schedules.base import Schedule
 from im_bench.suites.loading import load_suite
 from im_bench.tuning.space import (
     Space,
@@ -43,19 +44,21 @@ methods:
 
 
 @pytest.fixture(scope="module")
-def methods(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Method]:
+def methods(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Schedule]:
     path = tmp_path_factory.mktemp("space") / "all.yaml"
     path.write_text(METHODS)
     return dict(load_suite(path)[1])
 
 
-def space_of(text: str, method: Method, folder: Path) -> Space:
+def space_of(text: str, method: Schedule, folder: Path) -> Space:
     path = folder / "space.yaml"
     path.write_text(text)
     return load_space(path, method)
 
 
-def test_every_method_that_declares_ranges_can_have_their_ends(methods: dict[str, Method]) -> None:
+def test_every_method_that_declares_ranges_can_have_their_ends(
+    methods: dict[str, Schedule],
+) -> None:
     searched = 0
     for name, method in methods.items():
         if not method.ranges():
@@ -71,7 +74,7 @@ def test_every_method_that_declares_ranges_can_have_their_ends(methods: dict[str
     assert searched >= 9
 
 
-def test_what_a_method_cannot_have_is_not_tried(methods: dict[str, Method]) -> None:
+def test_what_a_method_cannot_have_is_not_tried(methods: dict[str, Schedule]) -> None:
     assert declared_space(methods["im"]).ranges["teachers"] == Choice((2, 3))
     two = declared_space(methods["im-2"])
     assert "teachers" not in two.ranges, "one value is no choice"
@@ -80,7 +83,7 @@ def test_what_a_method_cannot_have_is_not_tried(methods: dict[str, Method]) -> N
     }  # fmt: skip
 
 
-def test_ranges_become_distributions(methods: dict[str, Method], tmp_path: Path) -> None:
+def test_ranges_become_distributions(methods: dict[str, Schedule], tmp_path: Path) -> None:
     text = """
     members: {low: 2, high: 5}
     threshold: {low: 0.1, high: 0.9}
@@ -117,7 +120,7 @@ def test_ranges_become_distributions(methods: dict[str, Method], tmp_path: Path)
     ],
 )
 def test_what_cannot_be_is_told_with_file_and_line(
-    methods: dict[str, Method], tmp_path: Path, name: str, text: str, sentence: str
+    methods: dict[str, Schedule], tmp_path: Path, name: str, text: str, sentence: str
 ) -> None:
     with pytest.raises(ImBenchError, match=sentence) as raised:
         space_of(text, methods[name], tmp_path)
@@ -125,7 +128,7 @@ def test_what_cannot_be_is_told_with_file_and_line(
 
 
 def test_defaults_come_first_only_where_they_lie_in_the_space(
-    methods: dict[str, Method], tmp_path: Path
+    methods: dict[str, Schedule], tmp_path: Path
 ) -> None:
     method = methods["fixmatch"]
     inside = space_of("threshold: {low: 0.9, high: 0.99}\ncutmix: [0, 0.5]", method, tmp_path)
@@ -155,7 +158,7 @@ def test_values_stand_under_their_dotted_names_and_nothing_else_changes(
         assert look(changed, name) == value
 
 
-def test_values_are_read_by_dotted_names(methods: dict[str, Method]) -> None:
+def test_values_are_read_by_dotted_names(methods: dict[str, Schedule]) -> None:
     method = methods["fixmatch+im"]
     assert value_of(method, "im.members") == 2
     assert value_of(methods["fixmatch"], "im.members") is None

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from im_bench.methods.online import MASKED
+from im_bench.methods.names import MASKED
 from im_bench.report.page.charts import Chart, Value, dot_chart
 from im_bench.report.page.styles import MethodStyle
 from im_bench.report.statistics.estimates import (

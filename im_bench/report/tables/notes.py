@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from im_bench.methods.online import untuned_name
+from im_bench.methods.names import untuned_name
 from im_bench.report.reference import ReportedNumber
 from im_bench.report.tables.columns import columns_of
 from im_bench.report.tables.entries import Column, Row

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from im_bench.errors import ImBenchError
-from im_bench.methods.base import Method
+from im_bench.schedules.base import Schedule
 from im_bench.suites.experiment import Experiment
 from im_bench.suites.graph import Stage
 from im_bench.tuning.labels.knobs import Knobs
 from im_bench.tuning.space import Space, declared_space
 
 
-def label_space(method: Method) -> Space:
+def label_space(method: Schedule) -> Space:
     """Return the ranges that a method declares for what decides about its pseudo-labels.
 
     Raises:
@@ -25,7 +25,7 @@ def label_space(method: Method) -> Space:
     return declared_space(method, ranges)
 
 
-def predict_stage(name: str, method: Method, experiment: Experiment, space: Space) -> Stage:
+def predict_stage(name: str, method: Schedule, experiment: Experiment, space: Space) -> Stage:
     """Declare the teachers of a method and the stage that keeps what they say.
 
     Args:
@@ -47,7 +47,7 @@ def predict_stage(name: str, method: Method, experiment: Experiment, space: Spac
     return experiment.predict(f"{name}/predictions-{count}", teachers, count)
 
 
-def most_teachers(method: Method, space: Space) -> int:
+def most_teachers(method: Schedule, space: Space) -> int:
     """Return the greatest number of teachers that a trial can have; 1 without masks."""
     fields = method.label_fields()
     values = [{name: one} for name, tried in space.ranges.items() for one in tried.ends]

@@ -21,7 +21,7 @@ class Knobs:
         teachers: The best networks, which must agree.
         erode: Side of the square that erodes the inconsistency mask; 0 is off.
         dilate: Side of the square that dilates it afterwards; 0 is off.
-        image_filter: As of :class:`im_bench.methods.inconsistency_masks.InconsistencyMasks`.
+        image_filter: As of :class:`im_bench.schedules.inconsistency_masks.InconsistencyMasks`.
     """
 
     threshold: float = 0.0
@@ -35,7 +35,7 @@ class Knobs:
         """Return the knobs among a method's fields, which may be dotted: ``im.erode``.
 
         Args:
-            fields: As of :meth:`im_bench.methods.base.Method.label_fields`.
+            fields: As of :meth:`im_bench.schedules.base.Schedule.label_fields`.
 
         Raises:
             ImBenchError: A field is none of the above.
@@ -54,7 +54,7 @@ def require_knobs(names: Collection[str], fields: Mapping[str, Any]) -> None:
 
     Args:
         names: The fields that shall be searched for.
-        fields: As of :meth:`im_bench.methods.base.Method.label_fields`.
+        fields: As of :meth:`im_bench.schedules.base.Schedule.label_fields`.
 
     Raises:
         ImBenchError: There is such a field, or there is none at all.

@@ -7,8 +7,9 @@ import pytest
 import yaml
 
 from im_bench.errors import ImBenchError
-from im_bench.methods import method_class
-from im_bench.methods.base import Choice, Method
+from im_bench.methods.ranges import Choice
+from im_bench.schedules.base import Schedule
+from im_bench.schedules.registry import schedule_class
 from im_bench.suites.experiment import Experiment
 from im_bench.suites.plan import make_plan
 from im_bench.tuning.labels.declaration import label_space, most_teachers, predict_stage
@@ -30,8 +31,8 @@ def experiment(tmp_path: Path) -> Experiment:
     return Experiment(plan.graph, plan.suite, plan.budget, "lesions", data, spec, 1)
 
 
-def method(name: str, **fields: Any) -> Method:
-    return method_class(name)(**fields)
+def method(name: str, **fields: Any) -> Schedule:
+    return schedule_class(name)(**fields)
 
 
 @pytest.mark.parametrize(

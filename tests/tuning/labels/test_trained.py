@@ -14,8 +14,8 @@ import yaml
 
 from im_bench.data.arrays import read_meta
 from im_bench.files import write_json
-from im_bench.methods import method_class
 from im_bench.runner.job import Job, Settings
+from im_bench.schedules.registry import schedule_class
 from im_bench.stages.pseudo_label import label
 from im_bench.suites.experiment import Experiment
 from im_bench.suites.graph import Stage
@@ -70,7 +70,7 @@ def test_a_search_on_trained_networks_scores_the_labels_that_they_would_make(
     data = next(stage for stage in plan.graph if stage.kind == "data")
     spec = plan.suite.data["lesions"]
     experiment = Experiment(plan.graph, plan.suite, plan.budget, "lesions", data, spec, 9)
-    method = method_class("im")(**METHOD)
+    method = schedule_class("im")(**METHOD)
     space = label_space(method)
     stage = predict_stage("im", method, experiment, space)
     predictions = done(plan, stage, tmp_path / "stages")

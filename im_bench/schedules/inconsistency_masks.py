@@ -6,9 +6,9 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import NonNegativeInt
 
-from im_bench.methods.base import Choice
-from im_bench.methods.generational import Generational
-from im_bench.methods.references import SOURCE
+from im_bench.methods.ranges import Choice
+from im_bench.schedules.generational import Generational
+from im_bench.schedules.references import SOURCE
 
 
 class InconsistencyMasks(Generational):

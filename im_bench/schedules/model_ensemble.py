@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
-from im_bench.methods.generational import Generational
-from im_bench.methods.references import SOURCE
+from im_bench.schedules.generational import Generational
+from im_bench.schedules.references import SOURCE
 
 
 class ModelEnsemble(Generational):

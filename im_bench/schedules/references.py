@@ -6,18 +6,19 @@ images have labels (the labelled 10 %, or all) and in whether augmented copies a
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 from pydantic import NonNegativeInt, PositiveInt
 
-from im_bench.methods.base import Method
+from im_bench.schedules.base import Schedule
 from im_bench.suites.experiment import Experiment
 from im_bench.suites.graph import Stage
 
+Part = Literal["labelled", "all"]
 SOURCE = "Vorndran and Roeck, Inconsistency Masks, arXiv 2401.14387"
 
 
-def members(experiment: Experiment, name: str, part: str, copies: int, count: int) -> list[Stage]:
+def members(experiment: Experiment, name: str, part: Part, copies: int, count: int) -> list[Stage]:
     """Ask for networks trained alike but for their seeds.
 
     The name decides the seeds: whoever asks for the members of ``ldt`` gets the same trainings.
@@ -28,7 +29,7 @@ def members(experiment: Experiment, name: str, part: str, copies: int, count: in
     ]
 
 
-class LabelledOnly(Method):
+class LabelledOnly(Schedule):
     """LDT: the labelled images only, without augmentation; the lower reference.
 
     Attributes:
@@ -38,7 +39,7 @@ class LabelledOnly(Method):
     title: ClassVar[str] = "Labelled only (LDT)"
     source: ClassVar[str] = SOURCE
     shared_name: ClassVar[str] = "ldt"
-    part: ClassVar[str] = "labelled"
+    part: ClassVar[Part] = "labelled"
 
     members: PositiveInt = 10
 
@@ -68,7 +69,7 @@ class FullData(LabelledOnly):
 
     title: ClassVar[str] = "Full data set (FDT)"
     shared_name: ClassVar[str] = "fdt"
-    part: ClassVar[str] = "all"
+    part: ClassVar[Part] = "all"
 
 
 class AugmentedFullData(AugmentedLabelledOnly):
@@ -76,4 +77,4 @@ class AugmentedFullData(AugmentedLabelledOnly):
 
     title: ClassVar[str] = "Augmented full data set (AFDT)"
     shared_name: ClassVar[str] = "afdt"
-    part: ClassVar[str] = "all"
+    part: ClassVar[Part] = "all"

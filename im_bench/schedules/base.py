@@ -4,56 +4,18 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict
 
 from im_bench.errors import ImBenchError
+from im_bench.methods.ranges import Choice, Range
 from im_bench.suites.experiment import Experiment
 from im_bench.suites.graph import Stage
 
 
-@dataclass(frozen=True)
-class Range:
-    """Numbers that a search may try for a field.
-
-    Attributes:
-        low: The smallest.
-        high: The largest.
-        log: Whether orders of magnitude are equally likely.
-    """
-
-    low: float
-    high: float
-    log: bool = False
-
-    @property
-    def ends(self) -> tuple[float, float]:
-        """The smallest and the largest."""
-        return self.low, self.high
-
-    def __str__(self) -> str:
-        return f"{self.low:g} to {self.high:g}{', log' if self.log else ''}"
-
-
-@dataclass(frozen=True)
-class Choice:
-    """Values that a search may try for a field."""
-
-    values: tuple[Any, ...]
-
-    @property
-    def ends(self) -> tuple[Any, ...]:
-        """All of them, which have no order."""
-        return self.values
-
-    def __str__(self) -> str:
-        return ", ".join(map(str, self.values))
-
-
-class Method(BaseModel, ABC):
-    """How a model learns from labelled and unlabelled images.
+class Schedule(BaseModel, ABC):
+    """Which trainings a method needs, and in which order.
 
     Subclasses declare their hyperparameters as fields, with the original's values as defaults, and
     build their stages from an :class:`Experiment`. That is all the harness knows of a method.

@@ -14,8 +14,8 @@ from im_bench.data.semi import SemiDataset
 from im_bench.errors import ImBenchError
 from im_bench.models.pointwise import prefer_onednn
 from im_bench.semi.seeds import process_seed
-from im_bench.semi.segmentor import SemiSupervisedSegmentor
 from im_bench.semi.step import Clock
+from im_bench.training.semi_supervised import SemiSupervisedSegmentor
 
 
 @HOOKS.register_module()

@@ -17,10 +17,11 @@ from im_bench.data.augment import generator_at
 from im_bench.data.label_spaces import IGNORED, LabelSpace
 from im_bench.data.label_spaces import label_space as build_label_space
 from im_bench.errors import ImBenchError, unknown_name
-from im_bench.methods.online import Masking, OnlineMethod
+from im_bench.methods.online import OnlineMethod
 from im_bench.methods.registry import method_class
 from im_bench.semi.ema import averaged_copy, update_average
 from im_bench.semi.losses import share
+from im_bench.semi.masking import Masking
 from im_bench.semi.network import Network
 from im_bench.semi.registered_losses import OhemCrossEntropyLoss
 from im_bench.semi.seeds import process_seed
@@ -51,7 +52,7 @@ class SemiSupervisedSegmentor(BaseSegmentor):
     (an EMA copy or a twin). Checkpoints hold student, companion and the method's own state.
 
     Attributes:
-        clock: Where the training is; :class:`~im_bench.semi.hook.SemiSupervisedHook` sets it.
+        clock: Where the training is, which ``SemiSupervisedHook`` sets.
         masking: Set by the hook of Inconsistency Masks; None: no masks but those in the data.
 
     Args:

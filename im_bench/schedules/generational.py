@@ -8,13 +8,13 @@ from typing import Any, Literal
 from pydantic import Field, PositiveInt, model_validator
 from typing_extensions import Self
 
-from im_bench.methods.base import Method
-from im_bench.methods.references import members
+from im_bench.schedules.base import Schedule
+from im_bench.schedules.references import members
 from im_bench.suites.experiment import Experiment
 from im_bench.suites.graph import Stage
 
 
-class Generational(Method):
+class Generational(Schedule):
     """The protocol that the model ensemble and Inconsistency Masks share.
 
     The members of LDT are the candidates for the first teachers. In each generation the best

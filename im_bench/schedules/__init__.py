@@ -1,0 +1,1 @@
+"""Which trainings each method needs, and in which order. Light: nothing here imports torch."""

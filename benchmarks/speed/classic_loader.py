@@ -28,10 +28,11 @@ import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
-from training_loop import bare_speed, loop_speed, make_data, train_config
+from training_loop import bare_speed, loop_speed, make_data, make_training
 
 from im_bench.data.augment import Augmentation
-from im_bench.training.config import resolve_device
+from im_bench.training.config import build_config, resolve_device
+from im_bench.training.description import SupervisedTraining
 from im_bench.training.runner import build_runner
 
 WORKERS = 2
@@ -86,17 +87,19 @@ def classic_batches(dataset: PngDataset, batch: int) -> Iterator[tuple[Tensor, T
         yield from loader
 
 
-def classic_speed(config: dict[str, Any], data: Path, dataset: PngDataset, device: str) -> float:
+def classic_speed(
+    training: SupervisedTraining, data: Path, dataset: PngDataset, device: str
+) -> float:
     """Return the images per second of a classic training, after its first step."""
     where = resolve_device(device)
     with tempfile.TemporaryDirectory() as folder:
-        runner = build_runner(config, data, None, Path(folder), where)
+        runner = build_runner(build_config(training, data, Path(folder), device=where))
     model = runner.model.to(memory_format=torch.contiguous_format).train()
     optimizer = runner.build_optim_wrapper(runner.optim_wrapper).optimizer
     model.init_weights()
-    batches = classic_batches(dataset, config["batch"])
+    batches = classic_batches(dataset, training.batch)
     start = time.perf_counter()
-    for step in range(config["budget"]["iterations"] + 1):
+    for step in range(runner.max_iters + 1):
         images, labels = next(batches)
         loss = model.loss(images.to(where), labels.to(where))["loss"]
         loss.backward()
@@ -105,7 +108,7 @@ def classic_speed(config: dict[str, Any], data: Path, dataset: PngDataset, devic
         loss.item()
         if step == 0:  # the workers have started
             start = time.perf_counter()
-    return config["batch"] * step / (time.perf_counter() - start)
+    return training.batch * step / (time.perf_counter() - start)
 
 
 def loading_speed(dataset: PngDataset, batch: int) -> float:
@@ -135,19 +138,23 @@ def main() -> None:
     )
     result: dict[str, Any] = {**vars(arguments), "workers": WORKERS, "torch": torch.__version__}
     for size, iterations in ((256, 3), (64, 30)):
-        config = train_config(iterations, arguments.batch)
+        training = make_training(iterations, arguments.batch)
         speeds: dict[str, list[float]] = {"ours": [], "classic": []}
         with tempfile.TemporaryDirectory() as name:
             data = make_data(Path(name) / "arrays", size)
             count = write_pngs(data, Path(name) / "pngs")
             dataset = PngDataset(Path(name) / "pngs", count, Augmentation())
             for _ in range(arguments.repeats):
-                speeds["ours"].append(loop_speed(config, data, arguments.device, arguments.threads))
+                speeds["ours"].append(
+                    loop_speed(training, data, arguments.device, arguments.threads)
+                )
                 speeds["classic"].append(
-                    classic.submit(classic_speed, config, data, dataset, arguments.device).result()
+                    classic.submit(
+                        classic_speed, training, data, dataset, arguments.device
+                    ).result()
                 )
             step = classic.submit(
-                bare_speed, config, data, arguments.device, torch.contiguous_format
+                bare_speed, training, data, arguments.device, torch.contiguous_format
             ).result()
             loading = loading_speed(dataset, arguments.batch)
         ratios = [a / b for a, b in zip(speeds["ours"], speeds["classic"], strict=True)]

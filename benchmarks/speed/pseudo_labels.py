@@ -25,6 +25,8 @@ from im_bench.schedules.inconsistency_masks import InconsistencyMasks
 from im_bench.stages import pseudo_label
 from im_bench.stages.pseudo_label import BATCH
 from im_bench.suites.schema import ModelSpec
+from im_bench.training.config import build_config
+from im_bench.training.description import IterationBudget, SupervisedTraining
 from im_bench.training.inference import load_model
 from im_bench.training.runner import build_runner
 
@@ -63,26 +65,14 @@ def make_data(folder: Path) -> None:
 
 def make_teacher(folder: Path, data: Path, seed: int) -> None:
     """Write an untrained network as a ``train`` stage does: its speed is that of a trained one."""
-    config = {
-        "seed": seed,
-        "model": ModelSpec(width=0.5).model_dump(),
-        "loss": {"kind": None, "target_scale": None},
-        "part": "labelled",
-        "copies": 1,
-        "augmentation": None,
-        "budget": {"kind": "equal", "iterations": 1},
-        "monitor": None,
-        "batch": 8,
-        "learning_rate": 0.003,
-        "weight_decay": 0.033,
-        "validations": 1,
-        "precision": "float32",
-    }
+    training = SupervisedTraining(
+        seed=seed, model=ModelSpec(width=0.5), budget=IterationBudget(iterations=1)
+    )
     folder.mkdir(parents=True)
-    runner = build_runner(config, data, None, folder, torch.device("cpu"))
+    runner = build_runner(build_config(training, data, folder))
     runner.model.init_weights()
     torch.save({"state_dict": runner.model.state_dict()}, folder / "best.pth")
-    write_json(folder / "stage.json", {"config": config})
+    write_json(folder / "stage.json", {"config": training.model_dump(mode="json")})
     write_json(folder / "result.json", {"outcome": {"val": {"iou": 0.5}}})
 
 

@@ -22,10 +22,12 @@ import numpy as np
 import torch
 
 from im_bench.files import write_json
-from im_bench.suites.schema import AugmentationSpec, ModelSpec, TrainingSpec
-from im_bench.training.config import resolve_device
+from im_bench.suites.schema import AugmentationSpec, ModelSpec
+from im_bench.training.cell import train_cell
+from im_bench.training.config import build_config, resolve_device
+from im_bench.training.description import IterationBudget, SupervisedTraining
 from im_bench.training.memory import keep_freed_memory
-from im_bench.training.runner import build_runner, run_training
+from im_bench.training.runner import build_runner
 
 IMAGES = 96
 
@@ -57,33 +59,32 @@ def make_data(folder: Path, size: int) -> Path:
     return folder
 
 
-def train_config(iterations: int, batch: int) -> dict[str, Any]:
-    """Return the config of a train stage, with as few validations as there can be."""
-    return {
-        **TrainingSpec(batch=batch, validations=1).model_dump(),
-        "seed": 0,
-        "model": ModelSpec(width=0.5).model_dump(),
-        "loss": {"kind": None, "target_scale": None},
-        "part": "all",
-        "copies": 10,
-        "augmentation": AugmentationSpec().model_dump(),
-        "budget": {"kind": "equal", "iterations": iterations},
-        "monitor": None,
-    }
+def make_training(iterations: int, batch: int) -> SupervisedTraining:
+    """Return a training on augmented images, with as few validations as there can be."""
+    return SupervisedTraining(
+        batch=batch,
+        validations=1,
+        seed=0,
+        model=ModelSpec(width=0.5),
+        part="all",
+        copies=10,
+        augmentation=AugmentationSpec(),
+        budget=IterationBudget(iterations=iterations),
+    )
 
 
-def bare_speed(config: dict[str, Any], data: Path, device: str, memory_format: Any) -> float:
+def bare_speed(training: SupervisedTraining, data: Path, device: str, memory_format: Any) -> float:
     """Return the images per second of bare steps on a batch in memory: the median step's."""
     where = resolve_device(device)
     with tempfile.TemporaryDirectory() as folder:
-        runner = build_runner(config, data, None, Path(folder), where)
+        runner = build_runner(build_config(training, data, Path(folder), device=where))
     model = runner.model.to(memory_format=memory_format).train()
     optimizer = runner.build_optim_wrapper(runner.optim_wrapper).optimizer
     model.init_weights()
     batch = model.data_preprocessor(next(iter(runner.train_dataloader)), training=False)
     inputs = batch["inputs"].contiguous(memory_format=memory_format)
     seconds = []
-    for _ in range(config["budget"]["iterations"]):
+    for _ in range(runner.max_iters):
         start = time.perf_counter()
         model.loss(inputs, batch["data_samples"])["loss"].backward()
         optimizer.step()
@@ -94,10 +95,10 @@ def bare_speed(config: dict[str, Any], data: Path, device: str, memory_format: A
     return len(inputs) / statistics.median(seconds)
 
 
-def loop_speed(config: dict[str, Any], data: Path, device: str, threads: int) -> float:
+def loop_speed(training: SupervisedTraining, data: Path, device: str, threads: int) -> float:
     """Return the images per second of a whole training: the median over its curve."""
     with tempfile.TemporaryDirectory() as folder:
-        outcome = run_training(config, data, None, Path(folder), device, threads)
+        outcome = train_cell(training, data, Path(folder), device=device, threads=threads)
     return float(outcome["images_per_second"])
 
 
@@ -113,13 +114,13 @@ def main() -> None:
     keep_freed_memory()  # as a training does, so that the bare steps gain from it too
     result: dict[str, Any] = {**vars(arguments), "torch": torch.__version__}
     for size, iterations in ((256, 4), (64, 100)):
-        config = train_config(iterations, arguments.batch)
+        training = make_training(iterations, arguments.batch)
         loops, bares = [], []
         with tempfile.TemporaryDirectory() as folder:
             data = make_data(Path(folder) / "arrays", size)
             for _ in range(arguments.repeats):
-                bares.append(bare_speed(config, data, arguments.device, torch.channels_last))
-                loops.append(loop_speed(config, data, arguments.device, arguments.threads))
+                bares.append(bare_speed(training, data, arguments.device, torch.channels_last))
+                loops.append(loop_speed(training, data, arguments.device, arguments.threads))
         ratios = [loop / bare for loop, bare in zip(loops, bares, strict=True)]
         result[f"{size}x{size}"] = {
             "loop": round(statistics.median(loops), 1),

@@ -284,7 +284,7 @@ def test_pascal_has_reported_numbers_beside_it(tmp_path: Path) -> None:
     assert small["crop"] == [321, 321]
     assert small["model"]["backbone"]["depth"] == 101
     assert small["method"]["threshold"] == 0.95
-    assert trainings["r50-blended-1-8/file/s1/unimatch/member1"]["crop"] == (513, 513)
+    assert trainings["r50-blended-1-8/file/s1/unimatch/member1"]["crop"] == [513, 513]
     assert trainings["r50-classic-92/file/s1/imas/member1"]["batch"] == 16
 
 

@@ -82,7 +82,7 @@ def test_crops_of_a_recipe_have_a_scale_where_the_suite_has_none(plan):
     whole, cropped = trainings(plan("fixmatch: {}", "unimatch: {training: {crop: [32, 32]}}"))
     assert whole["crop"] is whole["scale"] is None
     assert cropped["crop"] == [32, 32]
-    assert cropped["scale"] == (0.5, 2.0)
+    assert cropped["scale"] == [0.5, 2.0]
 
 
 def test_only_methods_with_unlabelled_images_take_masks(plan):

@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 
 from im_bench.data.arrays import images_per_batch, read_meta
-from im_bench.data.description import BACKGROUND, VOID
+from im_bench.data.description import VOID, label_values
 from im_bench.data.image_files import read_image
 from im_bench.data.listing import SUFFIXES
 from im_bench.data.network_input import NetworkInput, network_input, size_of
@@ -140,20 +140,15 @@ def class_legend(meta: Mapping[str, Any]) -> dict[str, Any]:
         ``classes`` with the ``value``, ``name`` and ``colour`` (RGB, of overlays) of each. Values
         of multi-label classes are bits, which are added up where several classes are present.
     """
-    space, names = meta["space"], list(meta["classes"])
-    values: Iterable[int] = range(len(names))
-    if space == "binary":
-        names, values = [BACKGROUND, *names], range(2)
-    elif space == "multilabel":
-        values = (1 << bit for bit in range(len(names)))
+    space = meta["space"]
     colours = colour_table(space, meta["outputs"])
     return {
         "space": space,
         "encoding": "labels",
-        "reserve_zero": space == "multiclass" and names[0] == VOID,
+        "reserve_zero": space == "multiclass" and meta["classes"][0] == VOID,
         "classes": [
             {"value": value, "name": name, "colour": colours[value].tolist()}
-            for value, name in zip(values, names, strict=True)
+            for value, name in label_values(space, meta["classes"]).items()
         ],
     }
 

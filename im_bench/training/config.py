@@ -87,7 +87,10 @@ def mmengine_config(
             },
             "val_evaluator": [
                 metric_config(meta),
-                {"type": "LossMetric", "label_space": _label_space(config, meta)},
+                *(
+                    {"type": kind, "label_space": _label_space(config, meta)}
+                    for kind in ("LossMetric", "OnlyLabelMetric")
+                ),
             ],
             # What these do per step waits for the device; im_bench.training.hooks does not.
             "default_hooks": {

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import logging
 import statistics
 import threading
 from collections.abc import Mapping
@@ -24,8 +25,7 @@ import im_bench.models.segmentor
 import im_bench.models.unet
 import im_bench.semi.hook
 import im_bench.semi.preprocessor
-import im_bench.semi.segmentor
-import im_bench.training.validation  # noqa: F401 - these register what configs name
+import im_bench.semi.segmentor  # noqa: F401 - these register what configs name
 from im_bench.data.arrays import read_meta
 from im_bench.errors import ImBenchError
 from im_bench.models.segmentor import deployed, place
@@ -35,6 +35,9 @@ from im_bench.training.hooks import Checkpoints, LossLog, Progress, StatelessRan
 from im_bench.training.memory import keep_freed_memory
 from im_bench.training.samples import write_samples, write_unlabelled_samples
 from im_bench.training.scalars import read_rows
+from im_bench.training.validation import ONLY_LABEL, one_label_warning
+
+log = logging.getLogger(__name__)
 
 # MMEngine would import these when it first looks for a name, and they print that an optional
 # package is missing.
@@ -107,7 +110,8 @@ def run_training(
     Returns:
         ``val`` (metrics of the best model), ``best_iteration``, ``iterations``, ``images`` (that
         the training drew from), ``images_per_second`` (median over the curve), ``final_loss``,
-        ``parameters``, and on a GPU ``peak_memory`` in bytes.
+        ``parameters``, on a GPU ``peak_memory`` in bytes, and a ``warning`` where the network
+        predicts one label only.
 
     Raises:
         ImBenchError: Something in the data or the config cannot be, or the loss is not finite.
@@ -120,7 +124,8 @@ def run_training(
     scalars = folder / "scalars.jsonl"
     runner = build_runner(config, data_dir, pseudo_dir, folder, where)
     loss_log = LossLog(scalars, progress)
-    monitor = monitored_metric(config, read_meta(data_dir))
+    meta = read_meta(data_dir)
+    monitor = monitored_metric(config, meta)
     keep_last = config.get("keep") == "last"
     runner.checkpoints = Checkpoints(folder, monitor, loss_log, stop, save_seconds, keep_last)
     # The log first: a state is saved when the rows up to it are written.
@@ -136,7 +141,7 @@ def run_training(
         write_unlabelled_samples(runner.model, data_dir, folder / "samples")
     curve = [row for row in read_rows(scalars) if "train/loss" in row]
     outcome = {
-        "val": best["metrics"],
+        "val": {name: value for name, value in best["metrics"].items() if name != ONLY_LABEL},
         "best_iteration": best["iteration"],
         "iterations": runner.max_iters,
         "images": len(runner.train_dataloader.dataset),
@@ -144,6 +149,9 @@ def run_training(
         "final_loss": curve[-1]["train/loss"],
         "parameters": sum(each.numel() for each in network.parameters()),
     }
+    if ONLY_LABEL in best["metrics"]:
+        outcome["warning"] = one_label_warning(best["metrics"][ONLY_LABEL], meta)
+        log.warning("%s", outcome["warning"])
     if where.type == "cuda":
         outcome["peak_memory"] = torch.cuda.max_memory_allocated(where)
     return outcome

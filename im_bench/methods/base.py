@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict
 from im_bench.errors import ImBenchError
 from im_bench.suites.experiment import Experiment
 from im_bench.suites.graph import Stage
+from im_bench.suites.own_code import is_ours, source_hash
 
 
 @dataclass(frozen=True)
@@ -65,6 +66,9 @@ class Method(BaseModel, ABC):
         label_search: Likewise, for fields that decide which pseudo-labels are kept, and how they
             are corrected: these can be scored on the predictions of trained networks, without
             training anything. See :meth:`label_ranges`.
+        version: Identifies the code of a method outside im-bench in the keys of its results, in the
+            place of a hash of its source files. Whoever declares it raises it with each change that
+            matters. Subclasses declare their own.
         method: In a variant, which method it is; the variant has a name of its own in the suite.
     """
 
@@ -75,7 +79,21 @@ class Method(BaseModel, ABC):
     search: ClassVar[Mapping[str, Range | Choice]] = {}
     label_search: ClassVar[Mapping[str, Range | Choice]] = {}
 
+    version: ClassVar[str | int | None] = None
+
     method: str | None = None
+
+    @classmethod
+    def code(cls) -> dict[str, str]:
+        """Return what identifies the method's code, by module; empty for im-bench's own."""
+        own = [
+            each.__module__
+            for each in cls.__mro__
+            if issubclass(each, Method) and not is_ours(each.__module__)
+        ]
+        if own and (version := vars(cls).get("version")) is not None:
+            return {cls.__module__: f"version {version}"}
+        return {module: source_hash(module) for module in own}
 
     def title_of(self, name: str) -> str:
         """Return what tables call the method; a variant also shows its name in the suite."""

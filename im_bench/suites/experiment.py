@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from im_bench.suites.graph import Graph, Stage
+from im_bench.suites.own_code import code_of
 from im_bench.suites.resources import ANY, Resources
 from im_bench.suites.schema import DataSpec, Kind, Suite
 from im_bench.suites.seeds import seed_of
@@ -87,6 +88,8 @@ class Experiment:
             **training.model_dump(),
             **(extra or {}),
         }
+        if code := code_of(config):
+            config["code"] = code
         inputs = {"data": [self.data], **({"pseudo": [pseudo]} if pseudo else {})}
         return self._add("train", name, config, inputs)
 

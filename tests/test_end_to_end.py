@@ -134,7 +134,7 @@ def test_no_training_reads_test_images(finished: tuple[Path, Path]) -> None:
 def test_a_cell_predicts_images_of_any_size(finished: tuple[Path, Path], tmp_path: Path) -> None:
     suite, runs = finished
     image = suite.parent / "spots" / "images" / "00.png"
-    common = ("predict", "--suite", suite, "--runs", runs, "--out", tmp_path / "out")
+    common = ("predict", "--suite", suite, "--out", runs, "--to", tmp_path / "out")
     im_bench(*common, "--cell", "spots/0.5/im", image)
     shapes = {"mask": (40, 48), "overlay": (40, 48, 3), "inconsistency": (40, 48)}
     for name, shape in shapes.items():

@@ -128,7 +128,9 @@ def run(
     go_on = _command("only-missing" if policy == Policy.ALWAYS.value else None)
     tell(summary, console, go_on, _command("retry-failed"))
     if table:
-        show_table(plan, store, console)
+        show_table(plan, store, console)  # which warns of trainings, too
+    else:
+        show_warnings(plan, store, console)
     raise typer.Exit(summary.exit_code)
 
 
@@ -256,3 +258,11 @@ def show_table(plan: Plan, store: Store, console: Console) -> None:
     from im_bench.report.tables.rendering import render_terminal
 
     console.print(render_terminal(results_table(plan, store)))
+
+
+def show_warnings(plan: Plan, store: Store, console: Console) -> None:
+    """Print what the trainings of a plan warn of."""
+    from im_bench.report.results import CellResults
+
+    for warning in CellResults(plan, store).warnings():
+        console.print(warning, markup=False, highlight=False, soft_wrap=True)

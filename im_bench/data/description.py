@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import string
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
@@ -291,6 +291,18 @@ class DataDescription(_Fields):
                 f"data set {self.name}: root is {self.root}: write $$ for a plain dollar sign"
             ) from None
         return base / Path(expanded).expanduser()
+
+
+def label_values(space: Space, names: Sequence[str]) -> dict[int, str]:
+    """Return what label bytes stand for, by byte; in multi-label data by the bit of each class.
+
+    Args:
+        space: The label space.
+        names: The classes, as in :attr:`DataDescription.class_names`.
+    """
+    if space == "binary":
+        names = [BACKGROUND, *names]
+    return {1 << i if space == "multilabel" else i: name for i, name in enumerate(names)}
 
 
 def load_description(path: Path) -> tuple[DataDescription, Path]:

@@ -9,7 +9,6 @@ from functools import partial
 from pathlib import Path
 from typing import IO, Any, Literal
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -18,11 +17,11 @@ from im_bench.data.encodings import Labels
 from im_bench.data.fingerprint import content_fingerprint
 from im_bench.data.folder import DataFolder
 from im_bench.data.listing import Item
+from im_bench.data.network_input import Size, network_input, resize_labels, size_of
 from im_bench.data.splits import choose, choose_labelled
 from im_bench.errors import ImBenchError
 from im_bench.files import atomic_path, write_json
 
-Size = tuple[int, int]
 Progress = Callable[[int, int], None]
 
 
@@ -50,6 +49,7 @@ def pack(
         size: Width and height; None keeps the images' own, which must then be one.
         fit: ``resize`` images to ``size``, or ``pad`` them on the right and below, with black and
             ignored labels (multi-label: no class); then ``meta.json`` has their own ``sizes``.
+            There it is ``own`` where ``size`` is None.
         labelled: The share of training images that keep their labels, in (0, 1], or ``file`` for
             the names in the description's ``labelled`` file.
         seed: Seed of the choice of labelled images, and of the images that ``limit`` keeps.
@@ -77,15 +77,15 @@ def pack(
     names = {split: [item.name for item in items[split]] for split in SPLITS}
     meta: dict[str, Any] = {
         **_space(folder),
-        "size": list(size or _size(folder.read_image(items["train"][0]))),
+        "size": list(size or size_of(folder.read_image(items["train"][0]))),
+        "fit": fit if size else "own",
         "labelled": keeping,
         "names": names,
         "fingerprint": content_fingerprint(folder.description, folder.base),
     }
     total = sum(map(len, names.values()))
-    packed: Size = (meta["size"][0], meta["size"][1])
-    padded = fit == "pad"
-    read = partial(_read, folder, packed, size is not None and not padded, padded)
+    padded = meta["fit"] == "pad"
+    read = partial(_read, folder, meta)
     if padded:
         meta["sizes"] = {split: [] for split in SPLITS}
     try:
@@ -103,8 +103,8 @@ def pack(
                     _write_header(labels, shape)
                     for image, label in _map_in_turns(pool, read, items[split], 4 * threads):
                         if padded:
-                            meta["sizes"][split].append(list(_size(image)))
-                            image, label = _padded(image, label, packed, meta["space"])
+                            meta["sizes"][split].append(list(size_of(image)))
+                            image, label = _padded(image, label, meta)
                         # Not through a memory map: on a full disk that kills the process.
                         images.write(image.tobytes())
                         labels.write(label.tobytes())
@@ -174,45 +174,37 @@ def _labelled(
 
 
 def _read(
-    folder: DataFolder, size: Size, resize: bool, smaller: bool, item: Item
+    folder: DataFolder, meta: Mapping[str, Any], item: Item
 ) -> tuple[NDArray[np.uint8], Labels]:
-    """Return an item as (H, W, C) and (H, W) of the given size, or smaller where that may be."""
+    """Return an item as networks take it, (H, W, C) and (H, W).
+
+    Raises:
+        ImBenchError: It cannot be read, or does not fit into the arrays.
+    """
     image, label = folder.read_pair(item)
-    fits = all(own <= most for own, most in zip(_size(image), size, strict=True))
-    if _size(image) == size or (smaller and fits):
-        return image, label
-    if smaller:
+    given = network_input(image, meta)
+    own, size = size_of(given.pixels), tuple(meta["size"])
+    if meta["fit"] == "pad" and any(side > most for side, most in zip(own, size, strict=True)):
         raise ImBenchError(
-            f"{item.image}: is {_text(_size(image))} pixels, which do not fit into the suite's "
-            f"{_text(size)}: give a size that no image exceeds, or resize"
+            f"{item.image}: is {_text(own)} pixels, which do not fit into the suite's "
+            f"{_text(size)}: give a size that no image exceeds, or `fit: resize`"
         )
-    if not resize:
+    if meta["fit"] == "own" and own != size:
         raise ImBenchError(
-            f"{item.image}: is {_text(_size(image))} pixels but the first training image is "
+            f"{item.image}: is {_text(own)} pixels but the first training image is "
             f"{_text(size)}: give the suite a size to which all are resized"
         )
-    # INTER_NEAREST_EXACT samples pixel centres, as the image's interpolation does; INTER_NEAREST
-    # would shift labels by up to half a pixel against their image.
-    labels = cv2.resize(label, size, interpolation=cv2.INTER_NEAREST_EXACT)
-    return resize_image(image, size), labels
+    return given.pixels, resize_labels(label, own)
 
 
 def _padded(
-    image: NDArray[np.uint8], label: Labels, size: Size, space: str
+    image: NDArray[np.uint8], label: Labels, meta: Mapping[str, Any]
 ) -> tuple[NDArray[np.uint8], Labels]:
     """Return an item with padding on the right and below."""
-    right, below = (most - own for most, own in zip(size, _size(image), strict=True))
+    right, below = (most - own for most, own in zip(meta["size"], size_of(image), strict=True))
     edges = ((0, below), (0, right))
-    value = 0 if space == "multilabel" else IGNORED
+    value = 0 if meta["space"] == "multilabel" else IGNORED
     return np.pad(image, (*edges, (0, 0))), np.pad(label, edges, constant_values=value)
-
-
-def resize_image(image: NDArray[np.uint8], size: Size) -> NDArray[np.uint8]:
-    """Return an image (H, W, C) in another size (width, height), as networks are trained on it."""
-    shrinks = all(new <= old for new, old in zip(size, _size(image), strict=True))
-    resized = cv2.resize(image, size, interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
-    result: NDArray[np.uint8] = resized.reshape(size[1], size[0], image.shape[-1])
-    return result
 
 
 def _map_in_turns(
@@ -230,10 +222,6 @@ def _write_header(file: IO[bytes], shape: tuple[int, ...]) -> None:
     np.lib.format.write_array_header_1_0(
         file, {"descr": "|u1", "fortran_order": False, "shape": shape}
     )
-
-
-def _size(image: NDArray[np.uint8]) -> Size:
-    return image.shape[1], image.shape[0]
 
 
 def _text(size: Size) -> str:

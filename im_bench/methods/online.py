@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 from pydantic import BaseModel, ConfigDict
 
 from im_bench.methods.ranges import Choice, Range
+from im_bench.own_code import is_ours, source_hash
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -30,6 +31,9 @@ class OnlineMethod(BaseModel, ABC):
         masked_search: Likewise, for fields that count only with Inconsistency Masks on top.
         label_search: Of these, fields that decide which pseudo-labels are kept, and how they are
             corrected: they can be scored on the predictions of trained networks, without training.
+        version: Identifies the code of a method outside im-bench in the keys of its results, in the
+            place of a hash of its source files. Whoever declares it raises it with each change that
+            matters. Subclasses declare their own.
         companion: A second network: ``ema`` (a frozen average of the student), ``twin`` (trained
             as well, with a head that starts elsewhere) or ``none``.
         deployed: Which network is validated, kept and tested.
@@ -45,11 +49,24 @@ class OnlineMethod(BaseModel, ABC):
     search: ClassVar[Mapping[str, Range | Choice]] = {}
     masked_search: ClassVar[Mapping[str, Range | Choice]] = {}
     label_search: ClassVar[Mapping[str, Range | Choice]] = {}
+    version: ClassVar[str | int | None] = None
     companion: ClassVar[Literal["none", "ema", "twin"]] = "none"
     deployed: ClassVar[Literal["student", "companion"]] = "student"
     ema_buffers: ClassVar[bool] = True
 
     partner: Literal["none", "same", "other"] = "none"
+
+    @classmethod
+    def code(cls) -> dict[str, str]:
+        """Return what identifies the method's code, by module; empty for im-bench's own."""
+        own = [
+            each.__module__
+            for each in cls.__mro__
+            if issubclass(each, OnlineMethod) and not is_ours(each.__module__)
+        ]
+        if own and (version := vars(cls).get("version")) is not None:
+            return {cls.__module__: f"version {version}"}
+        return {module: source_hash(module) for module in own}
 
     @abstractmethod
     def losses(self, step: Step) -> Mapping[str, Tensor]:

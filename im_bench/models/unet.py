@@ -74,8 +74,20 @@ class UNet1x1(BaseModule):
             he_normal(self)
 
     def forward(self, x: Tensor) -> tuple[Tensor]:
-        """Return the decoder's last feature map, (B, 16 * width, H, W); see :meth:`encode`."""
-        return self.decode(self.encode(x))
+        """Return the decoder's last feature map, (B, 16 * width, H, W).
+
+        Sides that are no multiples of 16 are padded with zeros, on the right and below, and the map
+        is cut off there: what an image gives that is padded with black when it is packed.
+
+        Args:
+            x: Images (B, C, H, W) in 0..1.
+        """
+        height, width = x.shape[-2:]
+        right, below = -width % _DIVISOR, -height % _DIVISOR
+        if right or below:
+            x = F.pad(x, (0, right, 0, below))
+        (features,) = self.decode(self.encode(x))
+        return (features[..., :height, :width],)
 
     def encode(self, x: Tensor) -> tuple[Tensor, ...]:
         """Return the maps that the decoder reads: four skips, finest first, and the bottom.
@@ -89,8 +101,8 @@ class UNet1x1(BaseModule):
         height, width = x.shape[-2:]
         if height % _DIVISOR or width % _DIVISOR:
             raise ImBenchError(
-                f"the 1x1 U-Net needs image sides that are multiples of {_DIVISOR}, "
-                f"not {width}x{height}: change the suite's image size"
+                f"the 1x1 U-Net learns from images whose sides are multiples of {_DIVISOR}, not "
+                f"{width}x{height}: change the data set's `crop`, or without one its `size`"
             )
         x = self.stem(x)
         skips = []

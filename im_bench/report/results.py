@@ -57,6 +57,14 @@ class CellResults:
                 return State(status.value)
         return State.PLANNED
 
+    def warnings(self) -> list[str]:
+        """Return what the trainings behind the scores warn of, each with the cells and seeds."""
+        found: dict[str, list[str]] = {}
+        for (name, seed), outcome in self._outcomes.items():
+            if "warning" in outcome:
+                found.setdefault(outcome["warning"], []).append(f"{name}/s{seed}")
+        return [f"Warning: {', '.join(names)}: {text}." for text, names in found.items()]
+
     def _status(self, stage: Stage) -> Status:
         if stage.key not in self._known:
             self._known[stage.key] = self._store.status(stage)

@@ -22,6 +22,7 @@ from im_bench.runner.job import SCRATCH, Job, StageInterrupted
 from im_bench.runner.limits import TimeLimit
 from im_bench.runner.locks import Lock, LockedError
 from im_bench.runner.provenance import provenance
+from im_bench.training.own_code import check_unchanged
 
 DONE, FAILED, INTERRUPTED = 0, 1, os.EX_TEMPFAIL
 
@@ -114,8 +115,9 @@ class _Attempt:
         (folder.path / "progress.json").unlink(missing_ok=True)
         _tidy(folder.path)
         limit_threads(settings.threads)
-        origin = {**provenance(settings), "spent_before": spent}
+        origin = {**provenance(settings, spec.config.get("code", ())), "spent_before": spent}
         write_json(folder.path / f"provenance-{self.number}.json", origin)
+        check_unchanged(spec.config)
         stages = _root(folder.path, spec.slug)
         job = Job(
             folder=folder.path,

@@ -9,6 +9,7 @@ import shutil
 import socket
 import subprocess
 import sys
+from collections.abc import Collection
 from datetime import datetime, timezone
 from functools import cache
 from importlib import metadata
@@ -16,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from im_bench import __version__
+from im_bench.own_code import distribution_of, file_of
 from im_bench.runner.job import Settings
 
 #: Modules whose versions are recorded. The OpenMMLab ones come from several distributions.
@@ -29,8 +31,13 @@ DISTRIBUTIONS = {
 }
 
 
-def provenance(settings: Settings) -> dict[str, Any]:
-    """Return what is recorded at the start of an attempt."""
+def provenance(settings: Settings, own_code: Collection[str] = ()) -> dict[str, Any]:
+    """Return what is recorded at the start of an attempt.
+
+    Args:
+        settings: Of the attempt.
+        own_code: Modules outside im-bench that it runs.
+    """
     commit, dirty = code_state()
     return {
         "commit": commit,
@@ -41,6 +48,20 @@ def provenance(settings: Settings) -> dict[str, Any]:
         "threads": settings.threads,
         "command": sys.argv,
         "start": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        **({"own_code": {name: _own_code(name) for name in own_code}} if own_code else {}),
+    }
+
+
+def _own_code(module: str) -> dict[str, Any]:
+    """Return the distribution that brings a module, its version, and the commit of its checkout."""
+    distribution, file = distribution_of(module), file_of(module)
+    tracked = file is not None and _git(file.parent, "ls-files", "--error-unmatch", file.name)
+    commit, dirty = _commit(file.parent) if file is not None and tracked else (None, None)
+    return {
+        "distribution": distribution,
+        "version": distribution and metadata.version(distribution),
+        "commit": commit,
+        "dirty": dirty,
     }
 
 
@@ -52,17 +73,26 @@ def code_state() -> tuple[str | None, bool | None]:
     Both are None where im-bench is installed without its repository.
     """
     root = Path(__file__).resolve().parents[2]
-    if not (root / ".git").exists():
+    return _commit(root) if (root / ".git").exists() else (None, None)
+
+
+def _commit(folder: Path) -> tuple[str | None, bool | None]:
+    said = _git(folder, "describe", "--always", "--abbrev=40", "--exclude=*", "--dirty")
+    if said is None:
         return None, None
-    describe = ["git", "describe", "--always", "--abbrev=40", "--exclude=*", "--dirty"]
-    try:
-        done = subprocess.run(describe, cwd=root, capture_output=True, text=True, timeout=10)
-    except (OSError, subprocess.TimeoutExpired):
-        return None, None
-    if done.returncode:
-        return None, None
-    commit, _, dirty = done.stdout.strip().partition("-")
+    commit, _, dirty = said.partition("-")
     return commit, bool(dirty)
+
+
+def _git(folder: Path, *words: str) -> str | None:
+    """Return what git says in a folder; None where it fails."""
+    try:
+        done = subprocess.run(
+            ["git", *words], cwd=folder, capture_output=True, text=True, timeout=10
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return None if done.returncode else done.stdout.strip()
 
 
 @cache

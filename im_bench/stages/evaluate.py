@@ -44,6 +44,7 @@ def run(job: Job) -> dict[str, Any]:
                 "trained": len(trainings),
                 "iterations": trained["iterations"],
                 "val": trained["val"],
+                **({"warning": trained["warning"]} if "warning" in trained else {}),
                 **({"test": _tested(best, data, job)} if part == "test" else {}),
                 **{share: shares[share] for share in SHARES if share in shares},
             }
@@ -59,6 +60,7 @@ def run(job: Job) -> dict[str, Any]:
         "selected_generation": chosen["generation"],
         "selected": chosen["selected"],
         "val": chosen["val"],
+        **({"warning": chosen["warning"]} if "warning" in chosen else {}),
         **(
             {"test": chosen["test"], "test_images": len(meta["names"]["test"])}
             if part == "test"

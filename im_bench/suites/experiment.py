@@ -10,6 +10,7 @@ from im_bench.suites.resources import ANY, Resources
 from im_bench.suites.schema import DataSpec, Kind, Suite
 from im_bench.suites.seeds import seed_of
 from im_bench.training.description import OnlineTraining, SupervisedTraining, Training
+from im_bench.training.own_code import code_of
 
 _ON_CPU = Resources(gpus=0)
 
@@ -134,7 +135,8 @@ class Experiment:
 
     def _add_training(self, name: str, training: Training, pseudo: Stage | None) -> Stage:
         inputs = {"data": [self.data], **({"pseudo": [pseudo]} if pseudo else {})}
-        return self._add("train", name, training.model_dump(mode="json"), inputs)
+        config = training.model_dump(mode="json")
+        return self._add("train", name, {**config, "code": code_of(config)}, inputs)
 
     def pseudo_label(
         self, name: str, candidates: Sequence[Stage], config: Mapping[str, Any]

@@ -20,7 +20,7 @@ class Recipe:
 
 
 RECIPES = {
-    "data": Recipe("im_bench.stages.data:run", 1),
+    "data": Recipe("im_bench.stages.data:run", 2),
     "train": Recipe("im_bench.stages.train:run", 1),
     "pseudo-label": Recipe("im_bench.stages.pseudo_label:run", 2),
     "predict": Recipe("im_bench.stages.predict:run", 1),

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, PositiveInt, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PositiveInt, model_validator
 from typing_extensions import Self
 
 from im_bench.suites.resources import Resources
+from im_bench.yaml_files import FieldError
 
 Share = Annotated[float, Field(gt=0, le=1)]
 Size = tuple[Annotated[int, Field(ge=16)], Annotated[int, Field(ge=16)]]
@@ -197,7 +198,18 @@ class SynthSpec(Strict):
 
 
 Kind = Literal["data", "train", "pseudo-label", "predict", "evaluate"]
-Needs = dict[Kind, Resources]
+
+
+def _one_gpu(needs: dict[Kind, Resources]) -> dict[Kind, Resources]:
+    for kind, each in needs.items():
+        if (each.gpus or 0) > 1:
+            raise FieldError(
+                (kind, "gpus"), f"a stage uses one GPU at most, not {each.gpus:g}: write 1 or less"
+            )
+    return needs
+
+
+Needs = Annotated[dict[Kind, Resources], AfterValidator(_one_gpu)]
 
 
 class DataSpec(Strict):
@@ -205,9 +217,9 @@ class DataSpec(Strict):
 
     Attributes:
         synth: Draw it. Otherwise it is read from a folder.
-        folder: The folder of ``dataset.yaml``, or a YAML file that describes a data set. Relative
-            to the data root, or to the suite file if it begins with a dot. Default: the data set's
-            name.
+        folder: The folder of ``dataset.yaml``, or a YAML file that describes a data set. A relative
+            path is looked for beside the suite file, then below the data root. Default: the data
+            set's name, below the data root.
         size: Width and height that images are reduced to (or drawn in), or their own size.
         fit: ``resize`` images to ``size``, or ``pad`` them, on the right and below: then crops are
             cut from what is image, and images are evaluated at their own sizes, one at a time.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -33,25 +34,31 @@ def locate(name: str, spec: DataSpec, suite_file: Path, data_root: Path, cache: 
     Args:
         name: The data set's name in the suite.
         spec: Its entry there.
-        suite_file: The suite, to which paths that begin with a dot are relative.
-        data_root: Where prepared data sets lie.
+        suite_file: The suite. A relative ``folder`` is looked for beside it first.
+        data_root: Where prepared data sets lie, and where a relative ``folder`` is looked for next.
         cache: JSON file that remembers content hashes of unchanged files.
     """
     if spec.synth is not None:
         made = {"drawing": versions.SYNTH, "preparation": versions.PREPARATION}
         return Source({"synth": spec.synth.model_dump(), "versions": made})
-    wanted = spec.folder or name
-    base = suite_file.resolve().parent if wanted.startswith(".") else data_root
-    path = base / Path(wanted).expanduser()
-    description = path if path.suffix in (".yaml", ".yml") else path / "dataset.yaml"
-    if not description.is_file():
+    # A name alone is that of a prepared data set; a folder may lie beside the suite, too.
+    roots = [suite_file.resolve().parent, data_root] if spec.folder else [data_root]
+    wanted = Path(spec.folder or name).expanduser()
+    places = [_description(Path(os.path.normpath(root / wanted))) for root in roots]
+    description = next((place for place in places if place.is_file()), None)
+    if description is None:
+        tried = " nor ".join(dict.fromkeys(map(str, places)))
         return Source(
             {"missing": name},
-            missing=f"data set {name!r} is not at {description}: run `im-bench data prepare` "
-            "for it, or say with --data-root where it is",
+            missing=f"data set {name!r} is not at {tried}: run `im-bench data prepare` for it, "
+            "correct `folder` in the suite, or say with --data-root where it is",
         )
     try:
         identity = {"fingerprint": fingerprint(description, cache)}
     except ImBenchError as error:
         return Source({"missing": name}, missing=str(error))
     return Source(identity, {"description": str(description.absolute())})
+
+
+def _description(path: Path) -> Path:
+    return path if path.suffix in (".yaml", ".yml") else path / "dataset.yaml"

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 import statistics
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from im_bench.data.arrays import read_meta
 from im_bench.models.segmentor import deployed
 from im_bench.training.checkpoints import load_checkpoint
 from im_bench.training.config import build_config, resolve_device
@@ -17,6 +19,9 @@ from im_bench.training.hooks import BEST, FILE
 from im_bench.training.runner import TrainingRunner, run
 from im_bench.training.samples import write_samples, write_unlabelled_samples
 from im_bench.training.scalars import read_rows
+from im_bench.training.validation import ONLY_LABEL, one_label_warning
+
+log = logging.getLogger(__name__)
 
 
 def train_cell(
@@ -45,7 +50,8 @@ def train_cell(
     Returns:
         ``val`` (metrics of the best model), ``best_iteration``, ``iterations``, ``images`` (that
         the training drew from), ``images_per_second`` (median over the curve), ``final_loss``,
-        ``parameters``, and on a GPU ``peak_memory`` in bytes.
+        ``parameters``, on a GPU ``peak_memory`` in bytes, and a ``warning`` where the network
+        predicts one label only.
 
     Raises:
         ImBenchError: Something in the data or the config cannot be, or the loss is not finite.
@@ -58,6 +64,10 @@ def train_cell(
     write_samples(runner.model, runner.val_dataloader.dataset, folder / "samples")
     if pseudo_dir is not None:
         write_unlabelled_samples(runner.model, data_dir, folder / "samples")
+    label = outcome["val"].pop(ONLY_LABEL, None)
+    if label is not None:
+        outcome["warning"] = one_label_warning(label, read_meta(data_dir))
+        log.warning("%s", outcome["warning"])
     if where.type == "cuda":
         outcome["peak_memory"] = torch.cuda.max_memory_allocated(where)
     return outcome

@@ -93,7 +93,10 @@ def build_config(
             },
             "val_evaluator": [
                 metric_config(meta),
-                {"type": "LossMetric", "label_space": _label_space(training, meta)},
+                *(
+                    {"type": kind, "label_space": _label_space(training, meta)}
+                    for kind in ("LossMetric", "OnlyLabelMetric")
+                ),
             ],
             # What MMEngine's own do per step waits for the device; ours do not.
             "default_hooks": {

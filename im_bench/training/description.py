@@ -80,6 +80,7 @@ class _Training(TrainingSpec):
         budget: How long it lasts.
         monitor: The validation metric that chooses the best moment; None: the data's headline.
         evaluation: How images are passed through the network in validation and test.
+        code: What identifies the code outside im-bench that it runs, by module.
     """
 
     seed: int = Field(ge=0)
@@ -88,6 +89,7 @@ class _Training(TrainingSpec):
     budget: Annotated[EpochBudget | IterationBudget, Field(discriminator="kind")]
     monitor: str | None = None
     evaluation: EvaluationSpec = EvaluationSpec()
+    code: dict[str, str] = Field(default_factory=dict)
 
 
 class SupervisedTraining(_Training):

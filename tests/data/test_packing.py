@@ -57,6 +57,7 @@ def test_meta_tells_what_the_arrays_are(write_data: WriteData, tmp_path: Path) -
         "outputs": 3,
         "channels": 1,
         "size": [4, 2],
+        "fit": "resize",
         "cells": cells,
         "metric": "mcce",
         "names": {

@@ -71,7 +71,18 @@ def test_normalisation_follows_the_activation_and_skips_are_added() -> None:
 @pytest.mark.parametrize(("height", "width"), [(30, 32), (32, 40)])
 def test_a_size_that_does_not_fit_is_named(height: int, width: int) -> None:
     with pytest.raises(ImBenchError, match=f"multiples of 16, not {width}x{height}"):
-        UNet1x1(width=0.25)(torch.rand(1, 3, height, width))
+        UNet1x1(width=0.25).encode(torch.rand(1, 3, height, width))
+
+
+@pytest.mark.parametrize(("height", "width"), [(30, 32), (33, 47), (5, 1)])
+def test_any_image_is_predicted_as_if_it_were_padded_with_black(height: int, width: int) -> None:
+    model = network(0.25, 3, 2).eval()
+    image = torch.rand(1, 3, height, width)
+    black = torch.zeros(1, 3, 48, 48)
+    black[..., :height, :width] = image
+    black = black[..., : -(-height // 16) * 16, : -(-width // 16) * 16]
+    with torch.no_grad():
+        assert torch.equal(model(image), model(black)[..., :height, :width])
 
 
 @pytest.mark.parametrize("width", [0, 0.03, 0.51])

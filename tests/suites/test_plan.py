@@ -127,6 +127,10 @@ def test_unknown_choices(make: Make, chosen: dict[str, Any], sentence: str) -> N
         ({"seeds": [1, 1]}, "seeds must differ from each other"),
         ({"seeds": []}, "seeds: "),
         ({"training": {"batch": 0}}, "training.batch: "),
+        (
+            {"resources": {"train": {"gpus": 2}}},
+            "resources.train.gpus: a stage uses one GPU at most, not 2: write 1 or less",
+        ),
         ({"training": {"bach": 8}}, "unknown field 'bach': did you mean 'batch'?"),
         ({"methods": {"adlt": None}}, "unknown method 'adlt': did you mean 'aldt'?"),
         ({"methods": {"im": {"teacher": 2}}}, "unknown field 'teacher': did you mean 'teachers'?"),

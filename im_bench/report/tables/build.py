@@ -60,7 +60,11 @@ def results_table(plan: Plan, store: Store, references: References | None = None
     rows = (*own, *others.rows)
     ranked = marked({**entries, **others.entries}, rows, shown)
     rows = with_mean_ranks(rows, shown, ranked)
-    notes = (*results_notes(plan, store, shown, rows, comparison), *others.notes)
+    notes = (
+        *results.warnings(),
+        *results_notes(plan, store, shown, rows, comparison),
+        *others.notes,
+    )
     return ResultsTable(plan.name, tuple(shown), rows, ranked, notes)
 
 

@@ -35,8 +35,8 @@ class Machine:
     Args:
         gpus: How many GPUs there are; with none, stages run on CPUs whatever GPU they need.
         slots_per_gpu: Slots into which each is divided.
-        slots: Stages at a time in all, if each takes one slot. Default: the GPUs' slots, or the
-            cores where there is no GPU.
+        slots: Stages at a time in all, whatever each needs. Default: as many as the GPUs' slots, or
+            the cores where there is no GPU, have room for.
         cores: CPU cores.
         memory: GiB of main memory.
     """
@@ -56,6 +56,7 @@ class Machine:
         if not gpus:
             self._cpus = self._free_cpus = count * self.threads
         self._memory = self._free_memory = memory
+        self._free_stages = math.inf if slots is None else slots
         self._reserved: Task | None = None
         self._reserved_gpus: tuple[int, ...] = ()
 
@@ -74,7 +75,10 @@ class Machine:
         # What is given back in parts may lack the last digit of what was there.
         if cpus > self._free_cpus or memory > self._free_memory + TOLERANCE:
             return None
-        if self._reserved is not None and task != self._reserved and not self._reserved_gpus:
+        overtakes = self._reserved is not None and task != self._reserved
+        if overtakes and not self._reserved_gpus:
+            return None
+        if self._free_stages < (2 if overtakes else 1):  # one is kept for the reserved task
             return None
         chosen = self._choose(task, gpus, slots)
         return None if chosen is None else Place(chosen, slots, cpus, memory)
@@ -139,5 +143,6 @@ class Machine:
     def _add(self, place: Place, sign: int) -> None:
         for gpu in place.gpus:
             self._free_slots[gpu] += sign * min(place.slots, self._gpu_slots[gpu])
+        self._free_stages += sign
         self._free_cpus += sign * place.cpus
         self._free_memory += sign * place.memory

@@ -147,6 +147,17 @@ def test_the_footer_tells_the_protocol_and_the_origin(
     assert "isic: built-in" not in notes
 
 
+def test_the_footer_begins_with_what_trainings_warn_of(plan: Plan, store: Store) -> None:
+    (cell,) = [cell for cell in plan.cells if cell.name == "isic/0.1/ldt"]
+    for seed, key in cell.finals.items():
+        warning = {"warning": "every pixel is background: train longer"} if seed > 1 else {}
+        finish(store, plan, plan.graph[key], {**outcome_of("iou", [0.5]), **warning})
+    first, *_ = results_table(plan, store).notes
+    assert first == (
+        "Warning: isic/0.1/ldt/s2, isic/0.1/ldt/s3: every pixel is background: train longer."
+    )
+
+
 def test_generations_hold_scores_and_shares(plan: Plan, store: Store, score: Score) -> None:
     for seed, base in ((1, 0.5), (2, 0.6), (3, 0.7)):
         score("isic/0.1/im", seed, base, base + 0.1, shares=[0.25, 0.75])

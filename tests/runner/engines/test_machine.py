@@ -121,6 +121,26 @@ def test_on_cpus_everything_waits_for_what_was_overtaken() -> None:
     assert room.find(task()) is not None
 
 
+@pytest.mark.parametrize("gpus", [0, 1])
+def test_slots_count_all_stages_whatever_each_needs(gpus: int) -> None:
+    room = machine(gpus=gpus, per_gpu=1, slots=1, cores=2)
+    small = {"cpus": 1, "gpus": 0}
+    place = room.take(task(**small))
+    assert room.find(task(**small)) is None
+    room.release(place)
+    assert room.find(task(**small)) is not None
+
+
+def test_stages_on_cpus_leave_a_slot_to_what_waits_for_a_gpu() -> None:
+    room = machine(gpus=2, per_gpu=2, slots=4)
+    places = [room.take(task()) for _ in range(3)]
+    large = task("large", gpus=1)
+    room.reserve(large)
+    assert room.find(task(gpus=0)) is None
+    room.release(places[1])
+    assert room.find(large) is not None
+
+
 @given(
     gpus=st.integers(0, 4),
     per_gpu=st.integers(1, 5),
@@ -140,6 +160,7 @@ def test_on_cpus_everything_waits_for_what_was_overtaken() -> None:
 def test_nothing_is_given_twice_and_all_comes_back(gpus, per_gpu, slots, cores, wanted) -> None:
     room = machine(gpus, per_gpu, slots, cores, memory=16)
     empty = (list(room._free_slots), room._free_cpus, room._free_memory)
+    most = slots or len(wanted)
     held: list[Place] = []
     for share, cpus, memory, alone, release in wanted:
         if release and held:
@@ -150,6 +171,7 @@ def test_nothing_is_given_twice_and_all_comes_back(gpus, per_gpu, slots, cores, 
                 held.append(room.take(one))
         except ImBenchError:
             assert share > gpus
+        assert len(held) <= most
         assert min(room._free_slots, default=0) >= 0
         assert room._free_cpus >= 0
         assert room._free_memory >= -1e-9

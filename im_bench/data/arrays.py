@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from im_bench.data.description import Reading
 from im_bench.data.pseudo_labels import count_pseudo_labels, read_pseudo_labels
 from im_bench.errors import ImBenchError
 from im_bench.files import read_json
@@ -111,6 +112,14 @@ def read_meta(data_dir: Path) -> dict[str, Any]:
             f"{data_dir / 'meta.json'} cannot be read ({error}): run the data stage again"
         ) from None
     return meta
+
+
+def reading_of(meta: Mapping[str, Any]) -> Reading:
+    """Return how the images were read, and how others for the same networks have to be."""
+    said = dict(meta.get("reading", {}))
+    if said.get("scale") is not None:
+        said["scale"] = tuple(said["scale"])
+    return Reading(**said)
 
 
 def labelled_indices(meta: dict[str, Any], data_dir: Path) -> list[int]:

@@ -15,9 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from im_bench.data.description import BACKGROUND, IGNORED, SPLITS, DataDescription, Split
-from im_bench.data.encodings import WrongLabelError
 from im_bench.data.folder import DataFolder, require_same_size
-from im_bench.data.image_files import UnreadableImageError
+from im_bench.data.image_files import WrongLabelError
+from im_bench.data.image_headers import UnreadableImageError
 from im_bench.data.listing import Item
 from im_bench.data.splits import listed
 from im_bench.errors import ImBenchError

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from im_bench.data import image_files
 from im_bench.data.description import SPLITS, DataDescription, Split, load_description
-from im_bench.data.encodings import Labels, WrongLabelError, read_label
+from im_bench.data.encodings import Labels, read_label
+from im_bench.data.image_files import WrongLabelError
 from im_bench.data.listing import Item, Listing, list_pairs
 from im_bench.data.splits import divide, listed, read_names
 from im_bench.errors import ImBenchError
@@ -110,7 +111,9 @@ class DataFolder:
         Raises:
             UnreadableImageError: The file is missing, damaged, cut off or no image.
         """
-        return image_files.read_image(item.image, self.description.channels)
+        return image_files.read_image(
+            item.image, self.description.channels, self.description.reading
+        )
 
     def read_label(self, item: Item) -> Labels:
         """Read a label map: ``(H, W)`` label bytes.

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import IO, Any, Literal
@@ -128,6 +129,7 @@ def _space(folder: DataFolder) -> dict[str, Any]:
         "classes": list(description.class_names),
         "outputs": description.outputs,
         "channels": 1 if description.channels == "grey" else 3,
+        "reading": asdict(description.reading),
         "cells": description.cells and description.cells.model_dump(),
         "metric": description.metric,
     }

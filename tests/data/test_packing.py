@@ -65,6 +65,7 @@ def test_meta_tells_what_the_arrays_are(write_data: WriteData, tmp_path: Path) -
             "val": ["val-0", "val-1"],
             "test": ["test-0", "test-1"],
         },
+        "reading": {"scale": None, "page": None, "orientation": "apply", "alpha": "refuse"},
         "fingerprint": fingerprint(root),
     }
     assert load(out, "train", "images").shape == (4, 2, 4, 1)

@@ -11,6 +11,7 @@ from mmengine.config import Config
 
 from im_bench.data.arrays import images_per_batch, read_meta, training_images
 from im_bench.errors import ImBenchError
+from im_bench.training.momentum import norm_momentum
 
 # Keras' default, where torch has 1e-8.
 _ADAM_EPSILON = 1e-7
@@ -125,7 +126,7 @@ def model_config(config: Mapping[str, Any], meta: Mapping[str, Any]) -> dict[str
             "type": "UNet1x1",
             "in_channels": meta["channels"],
             "width": width,
-            "norm_momentum": float(model.get("norm_momentum", 0.01)),
+            "norm_momentum": _norm_momentum(config, meta),
         }
         heads: dict[str, Any] = {"decode_head": {"type": "UNet1x1Head", "width": width}}
     else:
@@ -210,6 +211,12 @@ def count_iterations(
 def monitored_metric(config: Mapping[str, Any], meta: Mapping[str, Any]) -> str:
     """Return the name of the validation metric that chooses the best moment of a training."""
     return str(config.get("monitor") or meta["metric"])
+
+
+def _norm_momentum(config: Mapping[str, Any], meta: Mapping[str, Any]) -> float:
+    given = config["model"].get("norm_momentum")
+    labelled = len(meta.get("labelled", ()))
+    return norm_momentum(given, config["budget"], int(config["batch"]), labelled)
 
 
 def _label_space(config: Mapping[str, Any], meta: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""How fast the U-Net's running statistics follow, where a suite does not say it. Loads no PyTorch."""
+"""How fast running statistics follow where a suite does not say it. Loads no PyTorch."""
 
 from __future__ import annotations
 

@@ -86,6 +86,7 @@ REDUCING = {
         "num_classes": 1,
     },
 }
+PAD = "pad-binary-whole"
 UNET = {"width": 0.25, "norm_momentum": 0.3}
 CELLS = [
     *(("resize", space, "whole") for space in SPACES),
@@ -146,9 +147,9 @@ class Finished:
     folder: Path
     plan: Plan
 
-    def outcome(self, data: str) -> dict[str, Any]:
+    def outcome(self, data: str, method: str = "ldt") -> dict[str, Any]:
         """Return what stands in the table for a data set."""
-        result = Store(self.folder / "runs").result(self._stage(data))
+        result = Store(self.folder / "runs").result(self._stage(data, method))
         assert result is not None
         outcome: dict[str, Any] = result["outcome"]
         return outcome
@@ -162,8 +163,8 @@ class Finished:
         """Return a data set as its owner has it."""
         return DataFolder.load(self.folder / str(self.plan.suite.data[data].folder))
 
-    def _stage(self, data: str) -> Stage:
-        return self.plan.graph[self.plan.cell(f"{data}/1.0/ldt").finals[1]]
+    def _stage(self, data: str, method: str = "ldt") -> Stage:
+        return self.plan.graph[self.plan.cell(f"{data}/1.0/{method}").finals[1]]
 
 
 @pytest.fixture(scope="module")
@@ -189,13 +190,14 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Finished:
         "budget": "equal",
         "budgets": {"equal": {"iterations": 16}},
         "training": {"batch": 4, "validations": 2, "learning_rate": 0.01},
-        "methods": {"ldt": {"members": 2}},
+        "methods": {"ldt": {"members": 1}, "pair": {"method": "ldt", "members": 2}},
         "data": data,
     }
     (folder / "tiny.yaml").write_text(yaml.safe_dump(suite))
     run = ("run", "--suite", "tiny.yaml", "--out", "runs", "--no-tracking", "--no-table")
     words = [sys.executable, "-m", "im_bench.cli.app", *run]
-    subprocess.run(words, cwd=folder, check=True, timeout=300)
+    for part in (("ldt",), ("pair", "--data", PAD)):
+        subprocess.run([*words, "--methods", *part], cwd=folder, check=True, timeout=300)
     return Finished(folder, make_plan(folder / "tiny.yaml", folder / "runs", folder))
 
 
@@ -206,8 +208,10 @@ def predict(
     """Predict with a cell in this process; return all that is said."""
     monkeypatch.setenv("COLUMNS", "80")
 
-    def run(data: str, to: Path, *arguments: str | Path, status: int = 0) -> str:
-        given = ("--cell", f"{data}/1.0/ldt", "--to", to, "--device", "cpu", *arguments)
+    def run(
+        data: str, to: Path, *arguments: str | Path, method: str = "ldt", status: int = 0
+    ) -> str:
+        given = ("--cell", f"{data}/1.0/{method}", "--to", to, "--device", "cpu", *arguments)
         own = ("--suite", finished.folder / "tiny.yaml", "--out", finished.folder / "runs")
         monkeypatch.setattr(sys, "argv", ["im-bench", "predict", *map(str, (*given, *own))])
         with pytest.raises(SystemExit) as end:
@@ -305,6 +309,12 @@ def test_a_legend_names_every_value(space: str, meta: list[str], values: Any) ->
     assert len(set(colours)) == len(colours)
 
 
+def test_samples_of_a_training_show_no_padding(finished: Finished) -> None:
+    training = next(finished.folder.glob("runs/stages/pad-binary-whole/**/samples"))
+    sizes = [Image.open(path).size for path in sorted(training.glob("*.png"))]
+    assert sizes == [(3 * width + 2 * 4, height) for width, height in SIZES[:3]]
+
+
 def test_images_larger_than_those_of_the_suite_keep_their_scale(
     predict: Predict, tmp_path: Path
 ) -> None:
@@ -312,7 +322,7 @@ def test_images_larger_than_those_of_the_suite_keep_their_scale(
     large = tmp_path / "large.png"
     pixels = np.random.default_rng(0).integers(0, 256, (70, 101, 3), dtype=np.uint8)
     Image.fromarray(pixels).save(large)
-    for name in ("pad-binary-whole", "pad-reserved-shift-logits", "own-reserved-whole"):
+    for name in (PAD, "pad-reserved-shift-logits", "own-reserved-whole"):
         predict(name, tmp_path / name, large)
         assert Image.open(tmp_path / name / "large-mask.png").size == (101, 70)
 
@@ -325,7 +335,7 @@ def test_a_folder_stands_for_the_images_in_it(
     source = finished.folder / "binary" / "images" / "test" / "te0.png"
     for name in ("b.png", "a.PNG", "notes.txt", ".hidden.png", "more/c.png"):
         (folder / name).write_bytes(source.read_bytes())
-    said = predict("pad-binary-whole", tmp_path / "to", folder, folder / "b.png")
+    said = predict(PAD, tmp_path / "to", folder, folder / "b.png")
     assert f"{folder / 'more'}, {folder / 'notes.txt'}" in said
     masks = sorted(path.name for path in (tmp_path / "to").glob("*-mask.png"))
     assert masks == ["a-mask.png", "b-mask.png"]
@@ -346,7 +356,7 @@ def test_nothing_is_overwritten_unasked(
     test, val = (finished.folder / "binary" / "images" / split for split in ("test", "val"))
     twin = tmp_path / "te0.jpg"
     Image.open(test / "te0.png").save(twin)
-    name, to = "pad-binary-whole", tmp_path / "to"
+    name, to = PAD, tmp_path / "to"
     assert "would be written to the same files" in predict(name, to, test, twin, status=2)
     assert "holds the images" in predict(name, val, val, status=2)
     assert not to.exists()
@@ -365,28 +375,35 @@ def test_an_image_that_cannot_be_read_costs_itself_only(
     photos = tmp_path / "photos"
     shutil.copytree(finished.folder / "binary" / "images" / "test", photos)
     (photos / "te2.png").write_bytes((photos / "te2.png").read_bytes()[:90])
-    said = predict("pad-binary-whole", tmp_path / "to", photos, status=1)
+    said = predict(PAD, tmp_path / "to", photos, status=1)
     assert f"not predicted: {photos / 'te2.png'}" in said
     assert len(list((tmp_path / "to").glob("*-mask.png"))) == 4
 
 
-@pytest.mark.parametrize(("teachers", "networks"), [((), 2), (("--teachers", "1"), 1)])
+@pytest.mark.parametrize(
+    ("method", "teachers", "networks", "told"),
+    [
+        ("ldt", (), 1, False),
+        ("pair", (), 2, False),
+        ("pair", ("--teachers", "1"), 1, False),
+        ("pair", ("--teachers", "3"), 2, True),
+    ],
+)
 def test_an_ensemble_adds_its_disagreement_and_changes_no_mask(
-    finished: Finished, predict: Predict, tmp_path: Path, teachers: tuple[str, ...], networks: int
+    finished: Finished,
+    predict: Predict,
+    tmp_path: Path,
+    method: str,
+    teachers: tuple[str, ...],
+    networks: int,
+    told: bool,
 ) -> None:
     images = finished.folder / "binary" / "images" / "test"
-    said = predict("pad-binary-whole", tmp_path, images, *teachers)
-    assert "fewer than" not in said
-    assert finished.outcome("pad-binary-whole")["selected"] in said
+    said = predict(PAD, tmp_path, images, *teachers, method=method)
+    scored = finished.outcome(PAD, method)["selected"]
+    assert scored in said
+    assert ("fewer than --teachers 3" in said) == told
     legend = read_json(tmp_path / LEGEND)
     assert len(legend["networks"]) == networks
-    assert legend["networks"][0] == finished.outcome("pad-binary-whole")["selected"]
+    assert legend["networks"][0] == scored
     assert bool(list(tmp_path.glob("*-inconsistency.png"))) == (networks > 1)
-
-
-def test_only_who_asks_for_more_networks_than_there_are_is_told(
-    finished: Finished, predict: Predict, tmp_path: Path
-) -> None:
-    image = finished.folder / "binary" / "images" / "test" / "te0.png"
-    said = predict("pad-binary-whole", tmp_path, image, "--teachers", "3")
-    assert "the cell has 2 network(s), fewer than --teachers 3" in said

@@ -58,6 +58,12 @@ SPACES: dict[str, dict[str, Any]] = {
         "channels": "grey",
     },
 }
+# Files that say themselves how they are read, or of which only the description says it.
+FILES: dict[str, dict[str, Any]] = {
+    "turned": SPACES["binary"],
+    "deep": {**SPACES["binary"], "channels": "grey", "scale": [0, 4095]},
+    "paged": {**SPACES["binary"], "page": 1},
+}
 SLIDE = {"mode": "slide", "window": 32, "stride": 20}
 EVALUATIONS: dict[str, dict[str, Any]] = {
     "whole": {},
@@ -99,13 +105,15 @@ CELLS = [
     ),
     ("pad", "reserved", "shift-logits"),
     ("own", "reserved", "whole"),
+    *(("pad", files, "whole") for files in FILES),
+    ("resize", "turned", "whole"),
 ]
 
 
 def write_data(folder: Path, space: str, one_size: bool = False) -> None:
     """Write images with a disc and a square each, of several sizes, and a description."""
     rng = np.random.default_rng(len(space))
-    fields = SPACES[space]
+    fields = (SPACES | FILES)[space]
     for split, count in {"train": 8, "val": 3, "test": 5}.items():
         for kind in ("images", "masks"):
             (folder / kind / split).mkdir(parents=True)
@@ -125,10 +133,36 @@ def write_data(folder: Path, space: str, one_size: bool = False) -> None:
             else:
                 mask = np.select([square, disc], [2, 1], 0)
                 mask[:3] = 9
-            name = f"{split[:2]}{index}.png"
-            Image.fromarray(image.astype(np.uint8)).save(folder / "images" / split / name)
-            Image.fromarray(mask.astype(np.uint8)).save(folder / "masks" / split / name)
+            name = f"{split[:2]}{index}"
+            save_image(folder / "images" / split / name, image.astype(np.uint8), space)
+            save_mask(folder / "masks" / split / name, mask.astype(np.uint8), space)
     (folder / "dataset.yaml").write_text(yaml.safe_dump({"name": space, **fields}))
+
+
+def save_image(path: Path, image: NDArray[np.uint8], files: str) -> None:
+    """Save an image in a format that programs read in different ways."""
+    if files == "turned":
+        exif = Image.Exif()
+        exif[0x0112] = 6  # to be turned clockwise, as people hold phones
+        turned = Image.fromarray(np.ascontiguousarray(np.rot90(image)))
+        turned.save(path.with_suffix(".jpg"), quality=95, exif=exif)
+    elif files == "deep":
+        deep = image.mean(axis=2) / 255 * 4095
+        Image.fromarray(deep.astype(np.uint16)).save(path.with_suffix(".tif"))
+    elif files == "paged":
+        pages = [Image.fromarray(each) for each in (255 - image, image)]
+        pages[0].save(path.with_suffix(".tif"), save_all=True, append_images=pages[1:])
+    else:
+        Image.fromarray(image).save(path.with_suffix(".png"))
+
+
+def save_mask(path: Path, mask: NDArray[np.uint8], files: str) -> None:
+    """Save the mask of such an image."""
+    pages = [Image.fromarray(mask)] * (2 if files == "paged" else 1)
+    if len(pages) > 1:
+        pages[0].save(path.with_suffix(".tif"), save_all=True, append_images=pages[1:])
+    else:
+        pages[0].save(path.with_suffix(".png"))
 
 
 def cell_name(fit: str, space: str, mode: str) -> str:
@@ -171,7 +205,7 @@ class Finished:
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Finished:
     """The suite, run once."""
     folder = tmp_path_factory.mktemp("predicted")
-    for space in SPACES:
+    for space in SPACES | FILES:
         write_data(folder / space, space)
     write_data(folder / "one-size", "reserved", one_size=True)
     data = {
@@ -247,9 +281,7 @@ def test_predict_gives_the_scores_of_the_table(
     # With `fit: resize` the table scores in the suite's size, against resized labels.
     size = ["--size", "suite"] if fit == "resize" else []
     predict(name, tmp_path, data.root / "images" / "test", *size)
-    masks = data.description.model_copy(
-        update={"encoding": "labels", "ignore": (), "threshold": 0, "palette": None}
-    )
+    masks = data.description.model_copy(update={"encoding": "labels", "ignore": (), "page": None})
     pairs = []
     for item in data.items("test"):
         # Read by the package itself, as masks that people describe.

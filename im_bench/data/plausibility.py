@@ -7,10 +7,11 @@ trainings on other people's data sets.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+
+from im_bench.data.doubts import Doubt
 
 Counts = NDArray[np.int64]
 """The number of pixels of each value, 256 numbers."""
@@ -34,21 +35,6 @@ DARK = 32
 #: Names or values in one sentence.
 MOST_SHOWN = 6
 _LOOK = ": look at the masks, and at how they are read"
-
-
-@dataclass(frozen=True)
-class Doubt:
-    """One thing that is hardly meant.
-
-    Attributes:
-        kind: What sort of thing, for grouping.
-        sentence: What it is, and what to do.
-        grave: Whether scores would mean little, so that it is said before each training.
-    """
-
-    kind: str
-    sentence: str
-    grave: bool = True
 
 
 def count_values(values: NDArray[np.uint8]) -> Counts:
@@ -166,7 +152,7 @@ def mask_value_doubts(counts: Mapping[int, int], threshold: int, name: str) -> l
         return []
     top, pixels = above[-1], sum(counts[value] for value in above)
     near_top = sum(counts[value] for value in above if value > 0.75 * top)
-    numbered = above == list(range(1, top + 1)) and top < 255  # noqa: PLR2004
+    numbered = above == list(range(1, top + 1)) and top < 255
     if numbered or (2 * near_top < pixels and len(above) < MANY_VALUES):
         sentence = (
             f"masks hold the values {_first(above)} besides 0, and all of them count as {name}: "

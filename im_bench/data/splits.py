@@ -35,7 +35,7 @@ def choose_labelled(names: Iterable[str], fraction: float, seed: int) -> list[st
         raise ImBenchError(f"a labelled share of {fraction} is impossible: give one in (0, 1]")
     names = list(names)
     if not names:
-        raise ImBenchError("there are no training images to choose labelled ones from")
+        raise ImBenchError("there are no training images with a mask to choose labelled ones from")
     return choose(names, max(1, round(len(names) * fraction)), seed)
 
 

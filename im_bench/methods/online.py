@@ -174,6 +174,7 @@ class OnlineMethod(Method):
             as well, with a head that starts elsewhere) or ``none``.
         deployed: Which network is validated, kept and tested.
         ema_buffers: Whether the average also covers buffers, such as BatchNorm statistics.
+        needs_unlabelled: Whether there is nothing to train where all images are labelled.
         members: Trainings; the best by validation is scored.
         partner: Whether each unlabelled image comes with a second weak view to paste from: of the
             ``same`` photograph, of an ``other`` one, or ``none``.
@@ -185,6 +186,7 @@ class OnlineMethod(Method):
     companion: ClassVar[Literal["none", "ema", "twin"]] = "none"
     deployed: ClassVar[Literal["student", "companion"]] = "student"
     ema_buffers: ClassVar[bool] = True
+    needs_unlabelled: ClassVar[bool] = True
 
     members: PositiveInt = 1
     partner: Literal["none", "same", "other"] = "none"

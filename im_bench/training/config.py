@@ -11,6 +11,7 @@ from mmengine.config import Config
 
 from im_bench.data.arrays import images_per_batch, read_meta, training_images
 from im_bench.errors import ImBenchError
+from im_bench.methods.registry import method_class
 from im_bench.training.momentum import norm_momentum
 
 # Keras' default, where torch has 1e-8.
@@ -185,9 +186,13 @@ def semi_supervised_config(config: Mapping[str, Any], meta: Mapping[str, Any]) -
 
 
 def epoch_length(config: Mapping[str, Any], meta: Mapping[str, Any]) -> int:
-    """Return the steps of an online method's pass over the unlabelled images."""
-    unlabelled = len(meta["names"]["train"]) - len(meta["labelled"])
-    return max(1, unlabelled // int(config["batch"]))
+    """Return the steps of an online method's pass over the unlabelled images.
+
+    Where there are none, it is one over the labelled ones.
+    """
+    labelled = len(meta["labelled"])
+    unlabelled = len(meta["names"]["train"]) - labelled
+    return max(1, (unlabelled or labelled) // int(config["batch"]))
 
 
 def count_iterations(
@@ -282,6 +287,11 @@ def _training_loader(
         "partner": config["method"].get("partner", "none"),
         "seed": int(config["seed"]),
     }
+    meta = read_meta(data_dir)
+    if len(meta["labelled"]) == len(meta["names"]["train"]):
+        # Without unlabelled images, only a method that needs none can be trained.
+        kind = method_class(config["method"]["name"])
+        dataset["unlabelled"] = getattr(kind, "needs_unlabelled", True)
     if config.get("crop"):
         dataset |= {"crop": list(config["crop"]), "ratio": list(config["scale"])}
     loader = _loader(dataset, int(config["batch"]), device)

@@ -9,7 +9,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from im_bench.data.arrays import ArrayDataset, extents, read_meta, unlabelled_indices
+from im_bench.data.arrays import (
+    ArrayDataset,
+    extents,
+    has_mask,
+    read_arrays,
+    read_meta,
+    unlabelled_indices,
+)
 from im_bench.data.pictures import as_rgb, colour, overlay, strip, write_png
 from im_bench.models.segmentor import LabelSpaceSegmentor
 
@@ -44,7 +51,7 @@ def write_unlabelled_samples(
     """Write what a student says of the first unlabelled images, as ``unlabelled-<k>.png``.
 
     They are those that :func:`im_bench.stages.pseudo_label.write_samples` shows as its teachers see
-    them: image, truth and prediction.
+    them: image, truth if it is known, and prediction.
 
     Args:
         model: Predicts.
@@ -53,13 +60,15 @@ def write_unlabelled_samples(
         count: At most so many.
     """
     meta = read_meta(data_dir)
-    dataset, filled = ArrayDataset(data_dir, "all"), extents(meta, "train")
+    images, labels = read_arrays(data_dir, "train")
+    filled, known = extents(meta, "train"), has_mask(meta)
     space, outputs = model.space.kind, model.space.outputs
     for k, row in enumerate(unlabelled_indices(meta, data_dir)[:count].tolist()):
-        part = (slice(None), *filled[row]) if filled else slice(None)
-        batch = {name: maps[part] for name, maps in dataset.__getitems__([row]).items()}
+        part = (slice(row, row + 1), *(filled[row] if filled else ()))
+        batch = {"inputs": images[part], "data_samples": labels[part]}
         image, truth, said = _predicted(model, batch)
-        panels = [as_rgb(image), *(colour(each, space, outputs) for each in (truth, said))]
+        shown = (truth, said) if known[row] else (said,)
+        panels = [as_rgb(image), *(colour(each, space, outputs) for each in shown)]
         write_png(folder / f"unlabelled-{k}.png", strip(panels))
 
 

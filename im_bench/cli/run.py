@@ -121,6 +121,8 @@ def run(
     if isinstance(options, PrintOptions):
         print_commands(plan, store)
         return
+    for warning in (one for warnings in plan.warnings.values() for one in warnings):
+        console.print(f"warning: {warning}", markup=False, highlight=False, soft_wrap=True)
     summary = run_cells(
         plan, store, options, Policy(policy), attempts, tracking, console, log_checkpoints
     )
@@ -234,7 +236,10 @@ def tell(summary: Summary, console: Console, go_on: str, again: str) -> None:
         say(f"left out: {name}: {sentence}")
     if summary.interrupted:
         say(f"stopped; nothing that was finished is lost. Continue with:\n  {go_on}")
-    elif summary.failed:
+        return
+    if summary.to_correct:
+        say(f"correct what is wrong there, then run again:\n  {go_on}")
+    if set(summary.failed) - summary.to_correct:
         say(f"try the failed ones again with:\n  {again}")
 
 

@@ -145,7 +145,7 @@ def check_folder(path: Path, threads: int | None = None) -> Report:
 
 
 def grouped(problems: Sequence[Problem], shown: int = 4) -> list[Problem]:
-    """Return one problem for all that differ in their file and their numbers only.
+    """Return one problem for all of one folder that differ in file and numbers only.
 
     Args:
         problems: In any order; groups come in the order of their first members.
@@ -158,7 +158,8 @@ def grouped(problems: Sequence[Problem], shown: int = 4) -> list[Problem]:
         for known in re.findall(r"\S*/\S*", sense):
             sense = sense.replace(known, "")
         sense = re.sub(r"[\[\]\d(),x]+|pixels?|colours?|values?|and \d+ more|\s+", "", sense)
-        where = problem.where.parent
+        where = problem.where if problem.where.is_dir() else problem.where.parent
+        sense = problem.sentence if problem.where.is_dir() else sense
         groups.setdefault((problem.kind, problem.warning, where, sense), []).append(problem)
     return [
         one
@@ -180,7 +181,8 @@ def _inspect(folder: DataFolder, survey: Survey, item: Item) -> _Finding:
     try:
         image = folder.read_image(item)
         size = (image.shape[1], image.shape[0])
-        digest = hashlib.sha256(str(image.shape).encode() + image.tobytes()).digest()
+        if image.min() != image.max():  # Pictures of nothing resemble each other.
+            digest = hashlib.sha256(str(image.shape).encode() + image.tobytes()).digest()
     except UnreadableImageError as error:
         problems.append(Problem("unreadable", item.image, str(error)))
     if item.masks:

@@ -135,31 +135,22 @@ def left_out_doubts(listings: Iterable[Listing]) -> list[Doubt]:
         other = [path for path in paths if path not in below and path not in notes]
         if below:
             count = sum(left_out[path] for path in below)
-            said = (
-                f"{folder}: {_files(count)} in sub-folders ({_names(below)}) are not read: move "
-                "them into the folder itself"
-            )
-            doubts.append(Doubt("left out", said))
+            said = f"{_files(count, below, 'in sub-folders')}: move them into the folder itself"
+            doubts.append(Doubt("left out", f"{folder}: {said}"))
         if other:
-            said = (
-                f"{folder}: {_files(len(other))} of other formats are not read ({_names(other)}): "
-                f"save them in one of {', '.join(sorted(SUFFIXES))}"
-            )
-            doubts.append(Doubt("left out", said))
+            said = f"{_files(len(other), other, 'of other formats')}: save them in one of"
+            doubts.append(Doubt("left out", f"{folder}: {said} {', '.join(sorted(SUFFIXES))}"))
         if notes:
-            said = (
-                f"{folder}: {_files(len(notes))} beside the images are not read ({_names(notes)})"
-            )
-            doubts.append(Doubt("left out", said, grave=False))
+            said = _files(len(notes), notes, "beside the images")
+            doubts.append(Doubt("left out", f"{folder}: {said}", grave=False))
     return doubts
 
 
-def _files(count: int) -> str:
-    return f"{count} file{'s' if count > 1 else ''}"
-
-
-def _names(paths: Collection[Path]) -> str:
-    return listed([path.name for path in paths], most=4)
+def _files(count: int, paths: Collection[Path], which: str) -> str:
+    """Return that so many files are not read, and where they are, or which."""
+    names = listed([path.name for path in paths], most=4)
+    said = "files are" if count > 1 else "file is"
+    return f"{count} {said} not read, {which} ({names})"
 
 
 def _mask_places(description: DataDescription, root: Path, folder: str) -> list[tuple[Path, str]]:

@@ -173,8 +173,8 @@ def mask_value_doubts(counts: Mapping[int, int], threshold: int, name: str) -> l
     numbered = above == list(range(1, top + 1)) and top < 255
     if numbered or (2 * near_top < pixels and len(above) < MANY_VALUES):
         sentence = (
-            f"masks hold the values {_first(above)} besides 0, and all of them count as {name}: "
-            "if some stand for something else, describe them as classes"
+            f"masks hold the values {_first(above)}, which all count as {name}: if some"
+            " of them stand for something else, describe them as classes"
         )
         return [Doubt("several values", sentence, grave=False)]
     sentence = (

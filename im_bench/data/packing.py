@@ -189,9 +189,7 @@ def _labelled(
     return kept
 
 
-def _read(
-    folder: DataFolder, meta: Mapping[str, Any], survey: Survey, item: Item
-) -> _Read:
+def _read(folder: DataFolder, meta: Mapping[str, Any], survey: Survey, item: Item) -> _Read:
     """Return an item as networks take it, (H, W, C) and (H, W), and what its files hold.
 
     Raises:

@@ -159,7 +159,7 @@ def other_sizes(layout: Layout, spec: DataSpec) -> str:
         if spec.fit == "pad" and wanted and (size[0] > wanted[0] or size[1] > wanted[1]):
             return (
                 f"{item.image}: is {text} pixels, which do not fit into the suite's "
-                f"{wanted[0]}x{wanted[1]}: give a size that no image exceeds, or resize"
+                f"{wanted[0]}x{wanted[1]}: give a size that no image exceeds, or `fit: resize`"
             )
         if spec.size is None:
             wanted = wanted or size

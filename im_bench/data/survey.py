@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from im_bench.data.description import BACKGROUND, IGNORED, VOID, DataDescription
 from im_bench.data.doubts import Doubt
 from im_bench.data.encodings import Labels
-from im_bench.data.image_files import read_raw
+from im_bench.data.image_files import inspect, read_mask
+from im_bench.data.image_headers import opened
 from im_bench.data.listing import Item
 from im_bench.data.plausibility import (
     PARTS,
@@ -40,6 +40,7 @@ class Facts:
         values: Number of pixels of each value that the file of the mask holds, where it should be
             one of two.
         light_zero: Whether the mask's palette shows value 0 lighter than all others.
+        turned: Whether the image has an orientation tag and its mask has none.
     """
 
     lowest: int
@@ -48,6 +49,7 @@ class Facts:
     border: Counts | None = None
     values: Mapping[int, int] | None = None
     light_zero: bool = False
+    turned: bool = False
 
 
 class Survey:
@@ -67,6 +69,7 @@ class Survey:
         self._images = Counter[str]()
         self._brightness: dict[str, tuple[int, int]] = {}
         self._light_zero: list[str] = []
+        self._turned: list[str] = []
 
     def look(self, item: Item, image: NDArray[np.uint8], label: Labels | None) -> Facts:
         """Return what an item holds; may be called by several threads at a time.
@@ -80,14 +83,14 @@ class Survey:
         if label is None or not item.masks:
             return Facts(lowest, highest)
         edges = np.concatenate([label[0], label[-1], label[:, 0], label[:, -1]])
-        facts = Facts(lowest, highest, count_values(label), count_values(edges))
+        turned = inspect(item.image).orientation > 1 and inspect(item.masks[0]).orientation == 1
+        facts = Facts(lowest, highest, count_values(label), count_values(edges), turned=turned)
         by_value = self._binary and self._description.encoding == "index"
         if not (by_value or self._description.encoding == "files") or self._description.threshold:
             return facts
         values = Counter[int]()
         for mask in item.masks:
-            raw = read_raw(mask)
-            raw = raw if raw.ndim == 2 else raw[..., 0]
+            raw = read_mask(mask, self._description.reading)
             if raw.dtype == np.uint8:
                 counts = count_values(raw.view(np.uint8))
                 values.update({int(v): int(counts[v]) for v in np.flatnonzero(counts)})
@@ -98,7 +101,7 @@ class Survey:
             if isinstance(value, int):
                 values.pop(value, None)
         light = by_value and _shows_zero_light(item, values)
-        return Facts(lowest, highest, facts.labels, facts.border, values, light)
+        return replace(facts, values=values, light_zero=light)
 
     def add(self, part: str | None, name: str, facts: Facts) -> None:
         """Add an item.
@@ -119,6 +122,8 @@ class Survey:
             self._empty[part].append(name)
         if facts.light_zero:
             self._light_zero.append(name)
+        if facts.turned:
+            self._turned.append(name)
 
     def doubts(self) -> list[Doubt]:
         """Return what of all that is hardly meant."""
@@ -146,6 +151,18 @@ class Survey:
         if self._binary:
             everywhere = sum(self.labels.values(), np.zeros(256, np.int64))
             doubts += inversion_doubts(everywhere, self._border, len(self._light_zero), names[0])
+        if self._turned and description.orientation == "apply":
+            several = len(self._turned) > 1
+            doubts.append(
+                Doubt(
+                    "orientation",
+                    f"{len(self._turned)} image{'s have' if several else ' has'} an orientation "
+                    f"tag and {'their masks have' if several else 'its mask has'} none "
+                    f"({listed(self._turned)}): images are turned upright; where masks show the "
+                    "pixels as they are stored, write `orientation: ignore`",
+                    grave=False,
+                )
+            )
         lowest, highest = (
             zip(*self._brightness.values(), strict=True) if self._brightness else ((), ())
         )
@@ -154,7 +171,7 @@ class Survey:
 
 def _shows_zero_light(item: Item, values: Mapping[int, int]) -> bool:
     """Return whether a palette shows background lighter than what counts as foreground."""
-    with Image.open(item.masks[0]) as image:
+    with opened(item.masks[0]) as image:
         palette = image.getpalette("RGB") if image.mode == "P" else None
     above = [value for value in values if value and 3 * value + 2 < len(palette or ())]
     if palette is None or not above:

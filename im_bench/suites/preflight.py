@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from im_bench.data.description import SPLITS
+from im_bench.data.description import SPLITS, DataDescription
 from im_bench.data.layout import Layout
 from im_bench.data.listing import Item
 from im_bench.errors import ImBenchError
@@ -113,6 +113,20 @@ def _needs_unlabelled(stage: Stage) -> bool:
     return issubclass(kind, OnlineMethod) and kind.needs_unlabelled
 
 
+def _size(path: Path, description: DataDescription) -> tuple[int, int]:
+    """Return width and height of the page that is read, upright if images are brought so."""
+    from im_bench.data.image_headers import facts_of, opened, page_frames
+
+    with opened(path) as image:
+        if description.page:
+            frames = page_frames(image)
+            image.seek(frames[min(description.page, len(frames) - 1)])
+        facts = facts_of(image)
+    width, height = facts.size
+    lies = facts.orientation > 4 and description.orientation == "apply"
+    return (height, width) if lies else (width, height)
+
+
 def size_problems(plan: Plan) -> dict[str, str]:
     """Return which image has a wrong size, by data set, of those that nothing else is wrong with.
 
@@ -143,17 +157,14 @@ def other_sizes(layout: Layout, spec: DataSpec) -> str:
     """
     if spec.size and spec.fit == "resize":
         return ""
-    from PIL import Image
-
     items: Collection[Item] = [item for split in SPLITS for item in layout.items(split)]
     if any(len(items) > most for most in spec.limit.values()):
         return ""  # Which ones are taken is drawn.
     wanted = spec.size
     for item in items:
         try:
-            with Image.open(item.image) as image:
-                size = image.size
-        except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
+            size = _size(item.image, layout.description)
+        except ImBenchError:
             continue  # Whatever reads it says why it cannot.
         text = "x".join(map(str, size))
         if spec.fit == "pad" and wanted and (size[0] > wanted[0] or size[1] > wanted[1]):

@@ -204,11 +204,11 @@ def test_masks_without_background_are_told(tmp_path: Path, values: tuple[int, in
     )
 
 
-def test_masks_in_an_alpha_channel_are_told(tmp_path: Path) -> None:
+def test_masks_whose_alpha_channel_is_dropped_are_told(tmp_path: Path) -> None:
     def alpha(mask: np.ndarray, *_: object) -> Image.Image:
         return Image.fromarray(np.dstack([np.full((32, 32, 3), 255, np.uint8), mask * 255]))
 
-    assert "none is background" in discs(tmp_path, alpha)[0]
+    assert "none is background" in discs(tmp_path, alpha, alpha="drop")[0]
 
 
 def test_grey_borders_are_told_by_values(tmp_path: Path) -> None:
@@ -290,3 +290,19 @@ def test_nothing_has_no_shares(write_data: WriteData) -> None:
     report = check_folder(root)
     assert report.shares == {}
     assert len(grouped(report.problems)) == 3  # One for each folder.
+
+
+def test_orientation_tags_of_images_alone_are_told(write_data: WriteData) -> None:
+    root = write_data(size=(8, 8))
+    exif = Image.Exif()
+    exif[0x0112] = 3
+    for image in root.glob("images/*/*.png"):
+        with Image.open(image) as picture:
+            picture.save(image.with_suffix(".jpg"), exif=exif)
+        image.unlink()
+    problem = only_problem(root)
+    assert problem.kind == "orientation"
+    assert "8 images have an orientation tag and their masks have none (test/" in problem.sentence
+    text = (root / "dataset.yaml").read_text(encoding="utf-8")
+    (root / "dataset.yaml").write_text(text + "orientation: ignore\n", encoding="utf-8")
+    assert check_folder(root).problems == ()

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from im_bench.data.arrays import images_per_batch, read_meta
+from im_bench.data.arrays import images_per_batch, read_meta, reading_of
 from im_bench.data.description import VOID, label_values
 from im_bench.data.image_files import read_image
 from im_bench.data.listing import SUFFIXES
@@ -162,7 +162,8 @@ def _batches(images: Iterable[Path], meta: Mapping[str, Any]) -> Iterator[Batch 
     batch: Batch = []
     for path in images:
         try:
-            image = read_image(path, "rgb" if meta["channels"] == 3 else "grey")
+            channels: Literal["rgb", "grey"] = "rgb" if meta["channels"] == 3 else "grey"
+            image = read_image(path, channels, reading_of(meta))
         except ImBenchError as error:
             if batch:
                 yield batch

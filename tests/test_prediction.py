@@ -58,6 +58,12 @@ SPACES: dict[str, dict[str, Any]] = {
         "channels": "grey",
     },
 }
+# Files that say themselves how they are read, or of which only the description says it.
+FILES: dict[str, dict[str, Any]] = {
+    "turned": SPACES["binary"],
+    "deep": {**SPACES["binary"], "channels": "grey", "scale": [0, 4095]},
+    "paged": {**SPACES["binary"], "page": 1},
+}
 SLIDE = {"mode": "slide", "window": 32, "stride": 20}
 EVALUATIONS: dict[str, dict[str, Any]] = {
     "whole": {},
@@ -86,6 +92,7 @@ REDUCING = {
         "num_classes": 1,
     },
 }
+PAD = "pad-binary-whole"
 UNET = {"width": 0.25, "norm_momentum": 0.3}
 CELLS = [
     *(("resize", space, "whole") for space in SPACES),
@@ -98,13 +105,15 @@ CELLS = [
     ),
     ("pad", "reserved", "shift-logits"),
     ("own", "reserved", "whole"),
+    *(("pad", files, "whole") for files in FILES),
+    ("resize", "turned", "whole"),
 ]
 
 
 def write_data(folder: Path, space: str, one_size: bool = False) -> None:
     """Write images with a disc and a square each, of several sizes, and a description."""
     rng = np.random.default_rng(len(space))
-    fields = SPACES[space]
+    fields = (SPACES | FILES)[space]
     for split, count in {"train": 8, "val": 3, "test": 5}.items():
         for kind in ("images", "masks"):
             (folder / kind / split).mkdir(parents=True)
@@ -124,10 +133,36 @@ def write_data(folder: Path, space: str, one_size: bool = False) -> None:
             else:
                 mask = np.select([square, disc], [2, 1], 0)
                 mask[:3] = 9
-            name = f"{split[:2]}{index}.png"
-            Image.fromarray(image.astype(np.uint8)).save(folder / "images" / split / name)
-            Image.fromarray(mask.astype(np.uint8)).save(folder / "masks" / split / name)
+            name = f"{split[:2]}{index}"
+            save_image(folder / "images" / split / name, image.astype(np.uint8), space)
+            save_mask(folder / "masks" / split / name, mask.astype(np.uint8), space)
     (folder / "dataset.yaml").write_text(yaml.safe_dump({"name": space, **fields}))
+
+
+def save_image(path: Path, image: NDArray[np.uint8], files: str) -> None:
+    """Save an image in a format that programs read in different ways."""
+    if files == "turned":
+        exif = Image.Exif()
+        exif[0x0112] = 6  # to be turned clockwise, as people hold phones
+        turned = Image.fromarray(np.ascontiguousarray(np.rot90(image)))
+        turned.save(path.with_suffix(".jpg"), quality=95, exif=exif)
+    elif files == "deep":
+        deep = image.mean(axis=2) / 255 * 4095
+        Image.fromarray(deep.astype(np.uint16)).save(path.with_suffix(".tif"))
+    elif files == "paged":
+        pages = [Image.fromarray(each) for each in (255 - image, image)]
+        pages[0].save(path.with_suffix(".tif"), save_all=True, append_images=pages[1:])
+    else:
+        Image.fromarray(image).save(path.with_suffix(".png"))
+
+
+def save_mask(path: Path, mask: NDArray[np.uint8], files: str) -> None:
+    """Save the mask of such an image."""
+    pages = [Image.fromarray(mask)] * (2 if files == "paged" else 1)
+    if len(pages) > 1:
+        pages[0].save(path.with_suffix(".tif"), save_all=True, append_images=pages[1:])
+    else:
+        pages[0].save(path.with_suffix(".png"))
 
 
 def cell_name(fit: str, space: str, mode: str) -> str:
@@ -146,9 +181,9 @@ class Finished:
     folder: Path
     plan: Plan
 
-    def outcome(self, data: str) -> dict[str, Any]:
+    def outcome(self, data: str, method: str = "ldt") -> dict[str, Any]:
         """Return what stands in the table for a data set."""
-        result = Store(self.folder / "runs").result(self._stage(data))
+        result = Store(self.folder / "runs").result(self._stage(data, method))
         assert result is not None
         outcome: dict[str, Any] = result["outcome"]
         return outcome
@@ -162,15 +197,15 @@ class Finished:
         """Return a data set as its owner has it."""
         return DataFolder.load(self.folder / str(self.plan.suite.data[data].folder))
 
-    def _stage(self, data: str) -> Stage:
-        return self.plan.graph[self.plan.cell(f"{data}/1.0/ldt").finals[1]]
+    def _stage(self, data: str, method: str = "ldt") -> Stage:
+        return self.plan.graph[self.plan.cell(f"{data}/1.0/{method}").finals[1]]
 
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Finished:
     """The suite, run once."""
     folder = tmp_path_factory.mktemp("predicted")
-    for space in SPACES:
+    for space in SPACES | FILES:
         write_data(folder / space, space)
     write_data(folder / "one-size", "reserved", one_size=True)
     data = {
@@ -189,13 +224,14 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Finished:
         "budget": "equal",
         "budgets": {"equal": {"iterations": 16}},
         "training": {"batch": 4, "validations": 2, "learning_rate": 0.01},
-        "methods": {"ldt": {"members": 2}},
+        "methods": {"ldt": {"members": 1}, "pair": {"method": "ldt", "members": 2}},
         "data": data,
     }
     (folder / "tiny.yaml").write_text(yaml.safe_dump(suite))
     run = ("run", "--suite", "tiny.yaml", "--out", "runs", "--no-tracking", "--no-table")
     words = [sys.executable, "-m", "im_bench.cli.app", *run]
-    subprocess.run(words, cwd=folder, check=True, timeout=300)
+    for part in (("ldt",), ("pair", "--data", PAD)):
+        subprocess.run([*words, "--methods", *part], cwd=folder, check=True, timeout=300)
     return Finished(folder, make_plan(folder / "tiny.yaml", folder / "runs", folder))
 
 
@@ -206,8 +242,10 @@ def predict(
     """Predict with a cell in this process; return all that is said."""
     monkeypatch.setenv("COLUMNS", "80")
 
-    def run(data: str, to: Path, *arguments: str | Path, status: int = 0) -> str:
-        given = ("--cell", f"{data}/1.0/ldt", "--to", to, "--device", "cpu", *arguments)
+    def run(
+        data: str, to: Path, *arguments: str | Path, method: str = "ldt", status: int = 0
+    ) -> str:
+        given = ("--cell", f"{data}/1.0/{method}", "--to", to, "--device", "cpu", *arguments)
         own = ("--suite", finished.folder / "tiny.yaml", "--out", finished.folder / "runs")
         monkeypatch.setattr(sys, "argv", ["im-bench", "predict", *map(str, (*given, *own))])
         with pytest.raises(SystemExit) as end:
@@ -243,9 +281,7 @@ def test_predict_gives_the_scores_of_the_table(
     # With `fit: resize` the table scores in the suite's size, against resized labels.
     size = ["--size", "suite"] if fit == "resize" else []
     predict(name, tmp_path, data.root / "images" / "test", *size)
-    masks = data.description.model_copy(
-        update={"encoding": "labels", "ignore": (), "threshold": 0, "palette": None}
-    )
+    masks = data.description.model_copy(update={"encoding": "labels", "ignore": (), "page": None})
     pairs = []
     for item in data.items("test"):
         # Read by the package itself, as masks that people describe.
@@ -305,6 +341,12 @@ def test_a_legend_names_every_value(space: str, meta: list[str], values: Any) ->
     assert len(set(colours)) == len(colours)
 
 
+def test_samples_of_a_training_show_no_padding(finished: Finished) -> None:
+    training = next(finished.folder.glob("runs/stages/pad-binary-whole/**/samples"))
+    sizes = [Image.open(path).size for path in sorted(training.glob("*.png"))]
+    assert sizes == [(3 * width + 2 * 4, height) for width, height in SIZES[:3]]
+
+
 def test_images_larger_than_those_of_the_suite_keep_their_scale(
     predict: Predict, tmp_path: Path
 ) -> None:
@@ -312,7 +354,7 @@ def test_images_larger_than_those_of_the_suite_keep_their_scale(
     large = tmp_path / "large.png"
     pixels = np.random.default_rng(0).integers(0, 256, (70, 101, 3), dtype=np.uint8)
     Image.fromarray(pixels).save(large)
-    for name in ("pad-binary-whole", "pad-reserved-shift-logits", "own-reserved-whole"):
+    for name in (PAD, "pad-reserved-shift-logits", "own-reserved-whole"):
         predict(name, tmp_path / name, large)
         assert Image.open(tmp_path / name / "large-mask.png").size == (101, 70)
 
@@ -325,7 +367,7 @@ def test_a_folder_stands_for_the_images_in_it(
     source = finished.folder / "binary" / "images" / "test" / "te0.png"
     for name in ("b.png", "a.PNG", "notes.txt", ".hidden.png", "more/c.png"):
         (folder / name).write_bytes(source.read_bytes())
-    said = predict("pad-binary-whole", tmp_path / "to", folder, folder / "b.png")
+    said = predict(PAD, tmp_path / "to", folder, folder / "b.png")
     assert f"{folder / 'more'}, {folder / 'notes.txt'}" in said
     masks = sorted(path.name for path in (tmp_path / "to").glob("*-mask.png"))
     assert masks == ["a-mask.png", "b-mask.png"]
@@ -346,7 +388,7 @@ def test_nothing_is_overwritten_unasked(
     test, val = (finished.folder / "binary" / "images" / split for split in ("test", "val"))
     twin = tmp_path / "te0.jpg"
     Image.open(test / "te0.png").save(twin)
-    name, to = "pad-binary-whole", tmp_path / "to"
+    name, to = PAD, tmp_path / "to"
     assert "would be written to the same files" in predict(name, to, test, twin, status=2)
     assert "holds the images" in predict(name, val, val, status=2)
     assert not to.exists()
@@ -365,28 +407,35 @@ def test_an_image_that_cannot_be_read_costs_itself_only(
     photos = tmp_path / "photos"
     shutil.copytree(finished.folder / "binary" / "images" / "test", photos)
     (photos / "te2.png").write_bytes((photos / "te2.png").read_bytes()[:90])
-    said = predict("pad-binary-whole", tmp_path / "to", photos, status=1)
+    said = predict(PAD, tmp_path / "to", photos, status=1)
     assert f"not predicted: {photos / 'te2.png'}" in said
     assert len(list((tmp_path / "to").glob("*-mask.png"))) == 4
 
 
-@pytest.mark.parametrize(("teachers", "networks"), [((), 2), (("--teachers", "1"), 1)])
+@pytest.mark.parametrize(
+    ("method", "teachers", "networks", "told"),
+    [
+        ("ldt", (), 1, False),
+        ("pair", (), 2, False),
+        ("pair", ("--teachers", "1"), 1, False),
+        ("pair", ("--teachers", "3"), 2, True),
+    ],
+)
 def test_an_ensemble_adds_its_disagreement_and_changes_no_mask(
-    finished: Finished, predict: Predict, tmp_path: Path, teachers: tuple[str, ...], networks: int
+    finished: Finished,
+    predict: Predict,
+    tmp_path: Path,
+    method: str,
+    teachers: tuple[str, ...],
+    networks: int,
+    told: bool,
 ) -> None:
     images = finished.folder / "binary" / "images" / "test"
-    said = predict("pad-binary-whole", tmp_path, images, *teachers)
-    assert "fewer than" not in said
-    assert finished.outcome("pad-binary-whole")["selected"] in said
+    said = predict(PAD, tmp_path, images, *teachers, method=method)
+    scored = finished.outcome(PAD, method)["selected"]
+    assert scored in said
+    assert ("fewer than --teachers 3" in said) == told
     legend = read_json(tmp_path / LEGEND)
     assert len(legend["networks"]) == networks
-    assert legend["networks"][0] == finished.outcome("pad-binary-whole")["selected"]
+    assert legend["networks"][0] == scored
     assert bool(list(tmp_path.glob("*-inconsistency.png"))) == (networks > 1)
-
-
-def test_only_who_asks_for_more_networks_than_there_are_is_told(
-    finished: Finished, predict: Predict, tmp_path: Path
-) -> None:
-    image = finished.folder / "binary" / "images" / "test" / "te0.png"
-    said = predict("pad-binary-whole", tmp_path, image, "--teachers", "3")
-    assert "the cell has 2 network(s), fewer than --teachers 3" in said

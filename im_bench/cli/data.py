@@ -102,7 +102,7 @@ def check(
     where: Annotated[str, typer.Argument(help="A folder, a dataset.yaml, or a name below --root.")],
     root: Annotated[Path | None, typer.Option(help="The folder of data sets.")] = None,
 ) -> None:
-    """Tell what is wrong with a data set; exit with 1 if anything is.
+    """Tell what is wrong with a data set, or hardly meant; exit with 1 if anything is wrong.
 
     Example: im-bench data check suim --root data
     """
@@ -177,15 +177,20 @@ def _tell_report(report: Report) -> None:
     from rich.console import Console
     from rich.table import Table
 
+    from im_bench.data.check import grouped
+
     console = Console()
-    counts = Table("split", "images")
-    for split, count in report.counts.items():
-        counts.add_row(split, str(count))
-    shares = Table("class", "share of pixels")
-    for name, share in report.shares.items():
-        shares.add_row(name, f"{share:.2%}")
-    console.print(counts, shares)
-    for problem in report.problems:
+    if report.counts:
+        counts = Table("split", "images")
+        for split, count in report.counts.items():
+            counts.add_row(split, str(count))
+        console.print(counts)
+    if report.shares:
+        shares = Table("class", "share of pixels")
+        for name, share in report.shares.items():
+            shares.add_row(name, f"{share:.2%}")
+        console.print(shares)
+    for problem in grouped(sorted(report.problems, key=lambda one: one.warning)):
         sign = "[yellow]warning[/]" if problem.warning else "[red]problem[/]"
         console.print(f"{sign}: ", end="")
         console.print(problem.sentence, markup=False, highlight=False, soft_wrap=True)

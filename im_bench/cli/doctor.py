@@ -85,10 +85,11 @@ def _findings(plan: Plan | None, data_root: Path, out: Path, engine: str) -> Ite
 
 
 def check_data(plan: Plan, data_root: Path) -> Iterator[Finding]:
-    """See which data sets of a plan are there."""
+    """See which data sets of a plan are there, and what `run` would refuse of them."""
     from im_bench.runner.doctor import Finding, Level
+    from im_bench.suites.preflight import size_problems
 
-    problems = {cell.data: cell.problem for cell in plan.cells}
+    sizes = size_problems(plan)
     places = {
         stage.slug.split("/")[0]: stage.paths.get("description")
         for stage in plan.graph
@@ -97,10 +98,16 @@ def check_data(plan: Plan, data_root: Path) -> Iterator[Finding]:
     for name, spec in plan.suite.data.items():
         if spec.synth is not None:
             yield Finding(Level.OK, f"data set {name}: built in, it is drawn")
-        elif problem := problems[name]:
-            said, _, _ = problem.partition(": run `im-bench data prepare`")
-            yield Finding(Level.PROBLEM, said, prepare_command(spec.folder or name, data_root))
-        else:
+            continue
+        problems = dict.fromkeys(c.problem for c in plan.cells if c.data == name and c.problem)
+        check = f"im-bench data check {shlex.quote(places[name] or '')}"
+        for problem in (*problems, *([sizes[name]] if name in sizes else ())):
+            said, absent, _ = problem.partition(": run `im-bench data prepare`")
+            mend = prepare_command(spec.folder or name, data_root) if absent else ""
+            yield Finding(Level.PROBLEM, said, mend or (check if places[name] else ""))
+        for warning in plan.warnings.get(name, ()):
+            yield Finding(Level.WARNING, f"data set {name}: {warning}", check)
+        if not (problems or name in sizes or plan.warnings.get(name)):
             yield Finding(Level.OK, f"data set {name}: {places[name]}")
 
 

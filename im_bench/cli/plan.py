@@ -59,6 +59,7 @@ def plan(
     from rich.console import Console
 
     from im_bench.runner.store import Status, Store
+    from im_bench.suites.preflight import size_problems
 
     if not cost and (slots or slots_per_gpu):
         raise ImBenchError("--slots and --slots-per-gpu say something with --cost only: add it")
@@ -83,8 +84,15 @@ def plan(
         title = f"{made.name}: {len(made.cells)} cells"
         print_rows(console, title, names, list(cell_rows(made, done)))
         console.print(kinds_table(made, done))
-    for problem in dict.fromkeys(cell.problem for cell in made.cells if cell.problem):
-        console.print(f"no data: {problem}", markup=False, highlight=False, soft_wrap=True)
+
+    def say(text: str) -> None:
+        console.print(text, markup=False, highlight=False, soft_wrap=True)
+
+    problems = [cell.problem for cell in made.cells if cell.problem]
+    for problem in dict.fromkeys((*problems, *size_problems(made).values())):
+        say(f"no data: {problem}")
+    for warning in (one for warnings in made.warnings.values() for one in warnings):
+        say(f"warning: {warning}")
 
 
 def cell_rows(plan: Plan, done: Collection[str]) -> Iterator[list[str]]:

@@ -80,6 +80,8 @@ def predict(
     final = plan.graph[found.finals[chosen[0]]]
     store = Store(out)
     result = store.result(final)
+    if result is None and found.problem:
+        raise ImBenchError(f"cell {found.name}: {found.problem}")
     if result is None:
         raise ImBenchError(
             f"cell {found.name} has no scores yet in {out}: run `im-bench run --suite {suite} "

@@ -121,12 +121,14 @@ def run(
     if isinstance(options, PrintOptions):
         print_commands(plan, store)
         return
+    for warning in (one for warnings in plan.warnings.values() for one in warnings):
+        console.print(f"warning: {warning}", markup=False, highlight=False, soft_wrap=True)
     summary = run_cells(
         plan, store, options, Policy(policy), attempts, tracking, console, log_checkpoints
     )
     # What "always" discarded is missing now; to discard again would lose what was redone.
     go_on = _command("only-missing" if policy == Policy.ALWAYS.value else None)
-    tell(summary, console, go_on, _command("retry-failed"))
+    tell(summary, console, go_on, _command("retry-failed"), corrected=go_on)
     if table:
         show_table(plan, store, console)  # which warns of trainings, too
     else:
@@ -213,7 +215,9 @@ def print_commands(plan: Plan, store: Store) -> None:
         sys.stdout.writelines(f"{command}\n" for command in commands)
 
 
-def tell(summary: Summary, console: Console, go_on: str, again: str) -> None:
+def tell(
+    summary: Summary, console: Console, go_on: str, again: str, corrected: str | None = None
+) -> None:
     """Say what went wrong, and how to go on.
 
     Args:
@@ -221,6 +225,7 @@ def tell(summary: Summary, console: Console, go_on: str, again: str) -> None:
         console: Where to say it.
         go_on: The command that goes on after a stop.
         again: The command that tries again what failed.
+        corrected: The command that goes on once wrong input is corrected; ``again`` by default.
     """
 
     def say(text: str) -> None:
@@ -234,7 +239,10 @@ def tell(summary: Summary, console: Console, go_on: str, again: str) -> None:
         say(f"left out: {name}: {sentence}")
     if summary.interrupted:
         say(f"stopped; nothing that was finished is lost. Continue with:\n  {go_on}")
-    elif summary.failed:
+        return
+    if summary.to_correct:
+        say(f"correct what is wrong there, then run again:\n  {corrected or again}")
+    if set(summary.failed) - summary.to_correct:
         say(f"try the failed ones again with:\n  {again}")
 
 

@@ -105,6 +105,11 @@ def _remarks(plan: Plan, store: Store, known: dict[str, Status]) -> Iterator[str
     for stage in store.existing(stage for stage in plan.graph if known[stage.key].value != "done"):
         if damage := store.folder(stage).damage:
             yield f"warning: {damage}"
+    for stage in plan.graph:
+        if not stage.inputs and known[stage.key].value == "done":
+            result = store.result(stage) or {"outcome": {}}
+            for warning in result["outcome"].get("warnings", ()):
+                yield f"warning: {warning}"
     for problem in dict.fromkeys(cell.problem for cell in plan.cells if cell.problem):
         yield f"no data: {problem}"
 

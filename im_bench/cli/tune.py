@@ -272,7 +272,7 @@ def searchable(
 def freeze(
     study: Annotated[str, typer.Argument(metavar="STUDY")],
     to: Annotated[
-        Path | None, typer.Option("--to", help="The folder. Default: mm_configs/tuned.")
+        Path | None, typer.Option("--to", help="The folder. Default: tuned, here.")
     ] = None,
     storage: StorageOption = None,
     out: OutOption = OUT,

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from im_bench.data.description import Reading
 from im_bench.data.pseudo_labels import count_pseudo_labels, read_pseudo_labels
 from im_bench.errors import ImBenchError
 from im_bench.files import read_json
@@ -47,7 +48,8 @@ class ArrayDataset(Dataset[Batch]):
         device: Where to hold the arrays. On the CPU a whole part stays memory-mapped.
 
     Raises:
-        ImBenchError: A file is missing or broken, the part is empty, or shapes do not agree.
+        ImBenchError: A file is missing or broken, the part is empty, shapes do not agree, or
+            ``all`` is asked for where training images have no mask.
     """
 
     def __init__(
@@ -62,6 +64,12 @@ class ArrayDataset(Dataset[Batch]):
         self.metainfo = {"classes": tuple(meta["classes"])}
         split = "train" if part in ("labelled", "all") else part
         images, labels = read_arrays(data_dir, split)
+        if part == "all" and not has_mask(meta).all():
+            raise ImBenchError(
+                f"data set {meta['name']!r}: {len(meta['unmasked'])} of {len(images)} training "
+                "images have no mask, and this method trains on the labels of all: leave it out, "
+                "or add the masks"
+            )
         all_images = images
         if part == "labelled":
             index = torch.as_tensor(labelled_indices(meta, data_dir), dtype=torch.int64)
@@ -113,6 +121,14 @@ def read_meta(data_dir: Path) -> dict[str, Any]:
     return meta
 
 
+def reading_of(meta: Mapping[str, Any]) -> Reading:
+    """Return how the images were read, and how others for the same networks have to be."""
+    said = dict(meta.get("reading", {}))
+    if said.get("scale") is not None:
+        said["scale"] = tuple(said["scale"])
+    return Reading(**said)
+
+
 def labelled_indices(meta: dict[str, Any], data_dir: Path) -> list[int]:
     """Return the positions of the labelled images among the training images.
 
@@ -127,6 +143,11 @@ def labelled_indices(meta: dict[str, Any], data_dir: Path) -> list[int]:
             "run the data stage again"
         )
     return [position[name] for name in meta["labelled"]]
+
+
+def has_mask(meta: Mapping[str, Any]) -> NDArray[np.bool_]:
+    """Return of which training images, labelled or not, the true labels are known, (N,)."""
+    return ~np.isin(meta["names"]["train"], meta.get("unmasked", []))
 
 
 def unlabelled_indices(meta: dict[str, Any], data_dir: Path) -> NDArray[np.int64]:

@@ -4,38 +4,25 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from im_bench.data.description import BACKGROUND, IGNORED, SPLITS, DataDescription, Split
-from im_bench.data.encodings import WrongLabelError
 from im_bench.data.folder import DataFolder, require_same_size
-from im_bench.data.image_files import UnreadableImageError
+from im_bench.data.image_files import WrongLabelError
+from im_bench.data.image_headers import UnreadableImageError
 from im_bench.data.listing import Item
+from im_bench.data.plausibility import count_classes
 from im_bench.data.splits import listed
+from im_bench.data.survey import Facts, Survey
 from im_bench.errors import ImBenchError
-
-ProblemKind = Literal[
-    "layout",
-    "missing mask",
-    "missing image",
-    "same name",
-    "empty split",
-    "unreadable",
-    "wrong label",
-    "other size",
-    "two splits",
-    "labelled",
-    "lossy mask",
-    "absent class",
-]
 
 
 @dataclass(frozen=True)
@@ -43,13 +30,13 @@ class Problem:
     """One thing that is wrong.
 
     Attributes:
-        kind: What sort of thing.
+        kind: What sort of thing, such as ``missing mask``.
         where: The file or folder.
         sentence: What is wrong and what to do; it names the place.
         warning: It may be meant so.
     """
 
-    kind: ProblemKind
+    kind: str
     where: Path
     sentence: str
     warning: bool = False
@@ -64,7 +51,7 @@ class Report:
         counts: Number of images of each split.
         sizes: Number of images of each size (width, height).
         shares: The share of all pixels that each class covers, ignored ones under ``ignored``;
-            multi-label shares overlap.
+            multi-label shares overlap. Nothing where no mask could be read.
     """
 
     problems: tuple[Problem, ...]
@@ -85,7 +72,7 @@ class _Finding:
     problems: tuple[Problem, ...]
     size: tuple[int, int] | None = None
     digest: bytes | None = None
-    histogram: NDArray[np.int64] | None = None
+    facts: Facts | None = None
 
 
 def check_folder(path: Path, threads: int | None = None) -> Report:
@@ -104,17 +91,30 @@ def check_folder(path: Path, threads: int | None = None) -> Report:
     except ImBenchError as error:
         return Report((Problem("layout", folder.base, str(error)),), {}, {}, {})
 
-    where = [(split, item) for split in SPLITS for item in pairs[split]]
+    where = [
+        (split, item)
+        for split in SPLITS
+        for item in (*pairs[split], *(folder.unmasked if split == "train" else ()))
+    ]
+    survey = Survey(folder.description)
     with ThreadPoolExecutor(threads or os.cpu_count()) as pool:
-        findings = list(pool.map(lambda entry: _inspect(folder, entry[1]), where))
+        findings = list(pool.map(lambda entry: _inspect(folder, survey, entry[1]), where))
 
+    try:
+        labelled = set(folder.labelled_names() or ())
+    except ImBenchError:
+        labelled = set()  # That is told below.
     sizes: Counter[tuple[int, int]] = Counter()
-    histograms = {split: np.zeros(256, dtype=np.int64) for split in SPLITS}
-    for (split, _), finding in zip(where, findings, strict=True):
+    counts = np.zeros(256, np.int64)
+    for (split, item), finding in zip(where, findings, strict=True):
         if finding.size is not None:
             sizes[finding.size] += 1
-        if finding.histogram is not None:
-            histograms[split] += finding.histogram
+        if finding.facts is not None:
+            part: str | None = split
+            if split == "train" and labelled:
+                part = "labelled" if item.name in labelled else None
+            survey.add(part, f"{split}/{item.name}", finding.facts)
+            counts += 0 if finding.facts.labels is None else finding.facts.labels
     problems = [
         *_unpaired(folder),
         *(
@@ -126,44 +126,92 @@ def check_folder(path: Path, threads: int | None = None) -> Report:
         *_in_two_splits(where, findings),
         *_wrong_labelled_names(folder),
         *_lossy_masks(folder, where),
-        *_absent_classes(folder, histograms["train"]),
+        *(
+            Problem(doubt.kind, root, doubt.sentence, warning=True)
+            for doubt in folder.doubts()
+            if doubt.kind == "left out"
+        ),
+        *(
+            Problem(doubt.kind, root, f"{root}: {doubt.sentence}", warning=True)
+            for doubt in survey.doubts()
+        ),
     ]
     return Report(
         tuple(problems),
-        {split: len(pairs[split]) for split in SPLITS},
+        {split: sum(one == split for one, _ in where) for split in SPLITS},
         dict(sizes),
-        _shares(folder.description, sum(histograms.values(), np.zeros(256, dtype=np.int64))),
+        _shares(folder.description, counts),
     )
 
 
-def _inspect(folder: DataFolder, item: Item) -> _Finding:
+def grouped(problems: Sequence[Problem], shown: int = 4) -> list[Problem]:
+    """Return one problem for all of one folder that differ in file and numbers only.
+
+    Args:
+        problems: In any order; groups come in the order of their first members.
+        shown: So many files of a group are named.
+    """
+    groups: dict[tuple[str, bool, Path, str], list[Problem]] = {}
+    for problem in problems:
+        # Of the sentence only its sense: no paths, numbers and lists of numbers.
+        sense = problem.sentence
+        for known in re.findall(r"\S*/\S*", sense):
+            sense = sense.replace(known, "")
+        sense = re.sub(r"[\[\]\d(),x]+|pixels?|colours?|values?|and \d+ more|\s+", "", sense)
+        where = problem.where if problem.where.is_dir() else problem.where.parent
+        sense = problem.sentence if problem.where.is_dir() else sense
+        groups.setdefault((problem.kind, problem.warning, where, sense), []).append(problem)
+    return [
+        one
+        if len(same) == 1
+        else replace(
+            one,
+            sentence=f"{one.sentence} (and {len(same) - 1} more such "
+            f"file{'s' if len(same) > 2 else ''}: "
+            f"{listed([each.where.name for each in same[1:]], shown)})",
+        )
+        for same in groups.values()
+        for one in same[:1]
+    ]
+
+
+def _inspect(folder: DataFolder, survey: Survey, item: Item) -> _Finding:
     problems: list[Problem] = []
-    image = label = size = digest = histogram = None
+    image = label = size = digest = facts = None
     try:
         image = folder.read_image(item)
         size = (image.shape[1], image.shape[0])
-        digest = hashlib.sha256(str(image.shape).encode() + image.tobytes()).digest()
+        if image.min() != image.max():  # Pictures of nothing resemble each other.
+            digest = hashlib.sha256(str(image.shape).encode() + image.tobytes()).digest()
     except UnreadableImageError as error:
         problems.append(Problem("unreadable", item.image, str(error)))
-    try:
-        label = folder.read_label(item)
-        histogram = np.bincount(label.ravel(), minlength=256)
-    except UnreadableImageError as error:
-        problems.append(Problem("unreadable", item.masks[0], str(error)))
-    except WrongLabelError as error:
-        problems.append(Problem("wrong label", item.masks[0], str(error)))
+    if item.masks:
+        try:
+            label = folder.read_label(item)
+        except UnreadableImageError as error:
+            problems.append(Problem("unreadable", item.masks[0], str(error)))
+        except WrongLabelError as error:
+            problems.append(Problem("wrong label", item.masks[0], str(error)))
     if image is not None and label is not None:
         try:
             require_same_size(item, image, label)
         except WrongLabelError as error:
             problems.append(Problem("other size", item.masks[0], str(error)))
-    return _Finding(tuple(problems), size, digest, histogram)
+    if image is not None and (label is not None or not item.masks):
+        facts = survey.look(item, image, label)
+    return _Finding(tuple(problems), size, digest, facts)
 
 
 def _unpaired(folder: DataFolder) -> Iterator[Problem]:
-    for listing in folder.listings.values():
+    for split, listing in folder.listings.items():
+        unlabelled = {item.image for item in listing.without_mask}
         for path in listing.images_without_mask:
-            yield Problem("missing mask", path, f"{path}: has no mask: add it, or remove the image")
+            if folder.may_lack_masks(split) and path in unlabelled:
+                told = "has no mask and counts as unlabelled"
+                yield Problem("missing mask", path, f"{path}: {told}", warning=True)
+            else:
+                told = "has no mask: add it, or remove the image"
+                yield Problem("missing mask", path, f"{path}: {told}")
         for path in listing.masks_without_image:
             yield Problem(
                 "missing image", path, f"{path}: has no image: add it, or remove the mask"
@@ -200,40 +248,29 @@ def _wrong_labelled_names(folder: DataFolder) -> Iterator[Problem]:
 
 
 def _lossy_masks(folder: DataFolder, where: Sequence[tuple[Split, Item]]) -> Iterator[Problem]:
-    lossy = [
-        mask for _, item in where for mask in item.masks if mask.suffix.lower() in (".jpg", ".jpeg")
-    ]
-    if lossy and folder.description.threshold == 0:
+    """Tell of JPEG masks whose values cannot tell it: what is above 0 is told by its values."""
+    if folder.description.encoding == "files" or folder.description.space == "binary":
+        return
+    suffixes = (".jpg", ".jpeg", ".jfif")
+    lossy = [mask for _, item in where for mask in item.masks if mask.suffix.lower() in suffixes]
+    if lossy:
         yield Problem(
             "lossy mask",
             lossy[0].parent,
             f"{lossy[0].parent}: {len(lossy)} masks are JPEG, whose values are blurred at borders: "
-            "save them as PNG, or give a threshold such as 127",
+            "save them as PNG",
             warning=True,
         )
 
 
-def _absent_classes(folder: DataFolder, train: NDArray[np.int64]) -> Iterator[Problem]:
-    shares = _shares(folder.description, train)
-    absent = [name for name in folder.description.classes if train.any() and not shares[name]]
-    if absent:
-        yield Problem(
-            "absent class",
-            folder.root,
-            f"{folder.root}: no training image shows {listed(absent)}",
-            warning=True,
-        )
-
-
-def _shares(description: DataDescription, histogram: NDArray[np.int64]) -> dict[str, float]:
+def _shares(description: DataDescription, counts: NDArray[np.int64]) -> dict[str, float]:
     """Return each class's share of the pixels, from the counts of the label bytes."""
-    total = int(histogram.sum()) or 1
-    values = np.arange(256)
-    names = description.class_names
-    if description.space == "multilabel":
-        counts = [histogram[(values >> bit & 1).astype(bool)].sum() for bit in range(len(names))]
-        return {name: int(count) / total for name, count in zip(names, counts, strict=True)}
+    total = int(counts.sum())
+    if not total:
+        return {}
+    multilabel, names = description.space == "multilabel", description.class_names
     if description.space == "binary":
         names = (BACKGROUND, *names)
-    shares = {name: int(histogram[value]) / total for value, name in enumerate(names)}
-    return {**shares, "ignored": int(histogram[IGNORED]) / total}
+    pixels = count_classes(counts, len(names), multilabel)
+    shares = {name: int(count) / total for name, count in zip(names, pixels, strict=True)}
+    return shares if multilabel else {**shares, "ignored": int(counts[IGNORED]) / total}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import string
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
@@ -80,6 +81,23 @@ class Cells(_Fields):
     position: int = Field(ge=0)
 
 
+@dataclass(frozen=True)
+class Reading:
+    """What a description says of how its files are read.
+
+    Attributes:
+        scale: The raw values that become 0 and 255, for images of more than 8 bits; or None.
+        page: Which page of files of several, from 0; None: they are refused.
+        orientation: Whether the orientation tags of cameras are applied, as viewers do.
+        alpha: ``drop``: colours alone count, whatever is transparent.
+    """
+
+    scale: tuple[float, float] | None = None
+    page: int | None = None
+    orientation: Literal["apply", "ignore"] = "apply"
+    alpha: Literal["refuse", "drop"] = "refuse"
+
+
 class DataDescription(_Fields):
     """A data set on disk; every field is told in ``docs/your-own-data.md``.
 
@@ -108,6 +126,11 @@ class DataDescription(_Fields):
         fractions: Splits to be drawn from the training images, or from the one folder.
         labelled: Text file, relative to the description, with the names of the training images
             that keep their labels, or None.
+        scale: The range of raw values that becomes 0..255, for images of more than 8 bits; files of
+            8 bits are left as they are.
+        page: Which page of files with several, from 0, of images and masks.
+        orientation: ``apply`` the orientation tags of images and masks, or ``ignore`` them.
+        alpha: ``refuse`` transparency that changes what is seen, or ``drop`` it.
         cells: The channels for counting cells, or None.
         metric: The headline metric; by default ``iou`` for binary data and ``miou`` otherwise, both
             means over images. ``iou_dataset`` and ``miou_dataset`` count the pixels of all images
@@ -130,6 +153,10 @@ class DataDescription(_Fields):
     splits: dict[Split, str] | None = None
     fractions: Fractions | None = None
     labelled: str | None = None
+    scale: tuple[float, float] | None = None
+    page: int | None = Field(default=None, ge=0)
+    orientation: Literal["apply", "ignore"] = "apply"
+    alpha: Literal["refuse", "drop"] = "refuse"
     cells: Cells | None = None
     metric: Metric
 
@@ -142,6 +169,11 @@ class DataDescription(_Fields):
     def outputs(self) -> int:
         """The number of output channels that a network needs."""
         return len(self.class_names)
+
+    @property
+    def reading(self) -> Reading:
+        """How image and mask files are read."""
+        return Reading(self.scale, self.page, self.orientation, self.alpha)
 
     @property
     def ignore_label(self) -> int | None:
@@ -168,6 +200,7 @@ class DataDescription(_Fields):
         self._check_classes()
         self._check_encoding()
         self._check_ignore()
+        self._check_scale()
         self._check_cells()
         self._check_layout()
         return self
@@ -229,6 +262,10 @@ class DataDescription(_Fields):
             if isinstance(value, tuple) != colours:
                 right = "a colour such as [255, 255, 255]" if colours else "a raw mask value"
                 raise FieldError(("ignore", index), f"{value} should be {right}")
+
+    def _check_scale(self) -> None:
+        if self.scale is not None and not self.scale[0] < self.scale[1]:
+            raise FieldError(("scale",), "the lower value stands first, as in [0, 4095]")
 
     def _check_cells(self) -> None:
         if self.metric == "mcce" and self.cells is None:

@@ -10,17 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from im_bench.data.description import BACKGROUND, IGNORED, Colour, DataDescription, Encoding
-from im_bench.data.image_files import read_image, read_raw
-from im_bench.errors import ImBenchError
+from im_bench.data.image_files import WrongLabelError, read_colours, read_mask
 
 Labels = NDArray[np.uint8]
 Decoder = Callable[[DataDescription, Sequence[Path]], Labels]
 
 _MOST_VALUES = 5
-
-
-class WrongLabelError(ImBenchError):
-    """A mask holds something that stands for no label."""
+_WRONG = -1
 
 
 def read_label(description: DataDescription, masks: Sequence[Path]) -> Labels:
@@ -46,21 +42,21 @@ def _read_labels(description: DataDescription, masks: Sequence[Path]) -> Labels:
         return _read_bits(description, masks)
     values = range(2 if description.space == "binary" else description.outputs)
     table = {value: value for value in (*values, IGNORED)}
-    return _translate(_single_channel(masks[0]), table, description, masks[0])
+    return _translate(_numbers(description, masks[0]), table, description, masks[0])
 
 
 def _read_bits(description: DataDescription, masks: Sequence[Path]) -> Labels:
     if description.space == "binary":
-        raw = _single_channel(masks[0])
+        raw = _numbers(description, masks[0])
         label = (raw & 1).astype(np.uint8)
         label[np.isin(raw, description.ignore)] = IGNORED
         return label
     table = {value: value for value in range(1 << description.outputs)}
-    return _translate(_single_channel(masks[0]), table, description, masks[0])
+    return _translate(_numbers(description, masks[0]), table, description, masks[0])
 
 
 def _read_index(description: DataDescription, masks: Sequence[Path]) -> Labels:
-    raw = _single_channel(masks[0])
+    raw = _numbers(description, masks[0])
     if description.space == "binary":
         label = _above(raw, description.threshold).astype(np.uint8)
         label[np.isin(raw, description.ignore)] = IGNORED
@@ -79,15 +75,15 @@ def _read_palette(description: DataDescription, masks: Sequence[Path]) -> Labels
         table.setdefault(_code(palette.get(BACKGROUND, (0, 0, 0))), 0)
     table |= {_code(colour): IGNORED for colour in description.ignore if isinstance(colour, tuple)}
 
-    pixels = read_image(masks[0], "rgb").astype(np.uint32)
+    pixels = read_colours(masks[0], description.reading).astype(np.uint32)
     codes = pixels[..., 0] << 16 | pixels[..., 1] << 8 | pixels[..., 2]
     known = np.array(sorted(table), dtype=np.uint32)
     position = np.minimum(np.searchsorted(known, codes), known.size - 1)
     wrong = known[position] != codes
     if wrong.any():
         unknown = {
-            str([int(code) >> 16, int(code) >> 8 & 255, int(code) & 255]): int(count)
-            for code, count in zip(*np.unique(codes[wrong], return_counts=True), strict=True)
+            str([int(code) >> 16, int(code) >> 8 & 255, int(code) & 255]): count
+            for code, count in _counts(codes[wrong]).items()
         }
         raise WrongLabelError(
             f"{masks[0]}: the palette lacks {_counted('colour', unknown)}: add it to the palette "
@@ -97,7 +93,7 @@ def _read_palette(description: DataDescription, masks: Sequence[Path]) -> Labels
 
 
 def _read_files(description: DataDescription, masks: Sequence[Path]) -> Labels:
-    raws = [_single_channel(mask) for mask in masks]
+    raws = [_numbers(description, mask) for mask in masks]
     for mask, raw in zip(masks, raws, strict=True):
         if raw.shape != raws[0].shape:
             raise WrongLabelError(
@@ -119,19 +115,17 @@ def _read_files(description: DataDescription, masks: Sequence[Path]) -> Labels:
     return label
 
 
-def _single_channel(path: Path) -> NDArray[Any]:
-    """Read ``(H, W)`` integers or booleans; extra channels may only repeat them, or be alpha."""
-    raw = read_raw(path)
-    if raw.dtype.kind not in "bui":
-        raise WrongLabelError(f"{path}: holds fractional numbers: save the mask as 8-bit PNG")
-    if raw.ndim == 2:
-        return raw
-    colours = raw if raw.shape[-1] == 3 else raw[..., :-1]
-    if (colours != colours[..., :1]).any():
-        raise WrongLabelError(
-            f"{path}: is a colour image: describe its colours with `encoding: palette`"
-        )
-    return colours[..., 0]
+def _numbers(description: DataDescription, path: Path) -> NDArray[Any]:
+    """Read ``(H, W)`` integers or booleans; those below 0 are ignored ones."""
+    raw = read_mask(path, description.reading)
+    if raw.dtype.kind == "i":
+        strange = raw[(raw < 0) & ~np.isin(raw, description.ignore)]
+        if strange.size:
+            raise WrongLabelError(
+                f"{path}: holds {_counted('value', _counts(strange))}: add negative values to "
+                "`ignore`, or correct the mask"
+            )
+    return raw
 
 
 def _above(raw: NDArray[Any], threshold: int) -> NDArray[np.bool_]:
@@ -144,23 +138,34 @@ def _translate(
 ) -> Labels:
     """Look raw values up in ``table``; the description's ignored ones become 255."""
     table = {**table, **{value: IGNORED for value in description.ignore if isinstance(value, int)}}
-    lookup = np.full(max(256, *(value + 1 for value in table)), -1, dtype=np.int16)
-    lookup[list(table)] = list(table.values())
-    if raw.dtype.itemsize == 1:
-        label = lookup[raw.astype(np.uint8)]
-    else:
-        inside = (raw >= 0) & (raw < lookup.size)
-        label = np.where(inside, lookup[np.where(inside, raw, 0)], np.int16(-1))
-    wrong = label < 0
+    values, position = _distinct(raw)
+    label = np.array([table.get(int(value), _WRONG) for value in values], np.int16)[position]
+    wrong = label == _WRONG
     if wrong.any():
-        values, counts = np.unique(raw[wrong], return_counts=True)
-        unknown = {str(value): int(count) for value, count in zip(values, counts, strict=True)}
         highest = max(value for value, byte in table.items() if byte != IGNORED)
         raise WrongLabelError(
-            f"{path}: holds {_counted('value', unknown)}, but the labels are 0 to {highest}: "
-            "correct the mask, or the classes or `ignore` of the description"
+            f"{path}: holds {_counted('value', _counts(raw[wrong]))}, but the labels are 0 to "
+            f"{highest}: correct the mask, or the classes or `ignore` of the description"
         )
-    return label.astype(np.uint8)
+    result: Labels = label.astype(np.uint8)
+    return result
+
+
+def _distinct(raw: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Return values that ``raw`` may hold, and each pixel's position among them."""
+    if raw.dtype.itemsize > 2:
+        values, position = np.unique(raw, return_inverse=True)
+        return values, position.reshape(raw.shape)
+    if raw.dtype == np.bool_:
+        return np.arange(2), raw.astype(np.uint8)
+    # Of two bytes at most there are few values: no pixels need be sorted.
+    unsigned = np.dtype(f"u{raw.dtype.itemsize}")
+    return np.arange(1 << 8 * unsigned.itemsize).astype(raw.dtype), raw.view(unsigned)
+
+
+def _counts(values: NDArray[Any]) -> dict[str, int]:
+    found, counts = np.unique(values, return_counts=True)
+    return {str(value): int(count) for value, count in zip(found, counts, strict=True)}
 
 
 def _counted(what: str, counts: Mapping[str, int]) -> str:

@@ -78,7 +78,8 @@ def _files(description: DataDescription, base: Path) -> Iterator[tuple[str, Path
     folders = description.split_folders or {"train": ""}
     for split in SPLITS:
         if split in folders:
-            for item in list_pairs(description, base, folders[split]).items:
+            listing = list_pairs(description, base, folders[split])
+            for item in (*listing.items, *(listing.without_mask if split == "train" else ())):
                 yield f"{split}/{item.name}/image", item.image
                 for index, mask in enumerate(item.masks):
                     yield f"{split}/{item.name}/mask-{index}", mask

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from im_bench.data.image_files import read_raw
+from im_bench.data.image_files import read_mask
 from im_bench.errors import ImBenchError
 from im_bench.files import atomic_path
 
@@ -56,7 +56,7 @@ def read_label_map(folder: Path, image: str, size: tuple[int, int]) -> NDArray[n
             f"image {image} has no pseudo-label {path}: let InconsistencyMaskHook make it by "
             "naming the folder as its cache_dir"
         )
-    labels = read_raw(path)
+    labels = read_mask(path)
     if labels.shape != size:
         raise ImBenchError(
             f"pseudo-label {path} is {labels.shape}, its image {size} (rows, columns): load "

@@ -14,7 +14,8 @@ from mmseg.registry import DATASETS
 from numpy.typing import NDArray
 
 from im_bench.data.description import IGNORED
-from im_bench.data.image_files import is_deep
+from im_bench.data.image_files import inspect
+from im_bench.data.image_headers import UnreadableImageError
 from im_bench.data.transforms import transforms_of
 from im_bench.errors import ImBenchError
 
@@ -96,10 +97,17 @@ def _warn_of_lost_bits(name: str, dataset: Any) -> None:
         if type(step) is mmcv.transforms.LoadImageFromFile and step.color_type == "color"
     ]
     path = Path(str(dataset.get_data_info(0)["img_path"])) if loads else None
-    if path is not None and is_deep(path):
+    if path is not None and _is_deep(path):
         print_log(
             f"{path} of the {name} data set has 16 bits per channel, of which LoadImageFromFile "
-            "keeps the upper 8: scale the images to 8 bits where these are too dark",
+            "keeps the upper 8: use LoadImage with its `scale` where these are too dark",
             logger="current",
             level=logging.WARNING,
         )
+
+
+def _is_deep(path: Path) -> bool:
+    try:
+        return inspect(path).bits > 8
+    except UnreadableImageError:
+        return False

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import IO, Any, Literal
@@ -19,10 +20,12 @@ from im_bench.data.folder import DataFolder
 from im_bench.data.listing import Item
 from im_bench.data.network_input import Size, network_input, resize_labels, size_of
 from im_bench.data.splits import choose, choose_labelled
+from im_bench.data.survey import Facts, Survey
 from im_bench.errors import ImBenchError
 from im_bench.files import atomic_path, write_json
 
 Progress = Callable[[int, int], None]
+_Read = tuple[NDArray[np.uint8], Labels, Facts]
 
 
 def pack(
@@ -36,6 +39,7 @@ def pack(
     threads: int = 1,
     progress: Progress | None = None,
     hold_out: float | None = None,
+    survey: Survey | None = None,
 ) -> dict[str, Any]:
     """Write a data set as arrays of one size; all of them or nothing.
 
@@ -50,13 +54,14 @@ def pack(
         fit: ``resize`` images to ``size``, or ``pad`` them on the right and below, with black and
             ignored labels (multi-label: no class); then ``meta.json`` has their own ``sizes``.
             There it is ``own`` where ``size`` is None.
-        labelled: The share of training images that keep their labels, in (0, 1], or ``file`` for
-            the names in the description's ``labelled`` file.
+        labelled: The share of training images with masks that keep their labels, in (0, 1], or
+            ``file`` for the names in the description's ``labelled`` file.
         seed: Seed of the choice of labelled images, and of the images that ``limit`` keeps.
         limit: The most images of a split.
         threads: Images that are read at a time.
         progress: Called with the number of images done, and of all.
         hold_out: Share of the labelled images, at least one, that become the validation images.
+        survey: Receives what was found in each image and mask.
 
     Returns:
         What ``meta.json`` holds.
@@ -69,23 +74,30 @@ def pack(
     items = {
         split: _limited(folder.items(split), (limit or {}).get(split), seed) for split in SPLITS
     }
-    keeping = _labelled(folder, [item.name for item in items["train"]], labelled, seed)
+    masked = [item.name for item in items["train"] if item.masks]
+    keeping = _labelled(folder, masked, labelled, seed)
     if hold_out is not None:
         keeping, held = _held_out(keeping, hold_out, seed)
         items["val"] = [item for item in items["train"] if item.name in held]
         items["train"] = [item for item in items["train"] if item.name not in held]
     names = {split: [item.name for item in items[split]] for split in SPLITS}
+    unmasked = [item.name for item in items["train"] if not item.masks]
     meta: dict[str, Any] = {
         **_space(folder),
         "size": list(size or size_of(folder.read_image(items["train"][0]))),
         "fit": fit if size else "own",
         "labelled": keeping,
         "names": names,
+        **({"unmasked": unmasked} if unmasked else {}),
         "fingerprint": content_fingerprint(folder.description, folder.base),
     }
     total = sum(map(len, names.values()))
     padded = meta["fit"] == "pad"
-    read = partial(_read, folder, meta)
+    survey = survey or Survey(folder.description)
+    read = partial(_read, folder, meta, survey)
+    parts: dict[str, str | None] = dict.fromkeys(names["train"]) | dict.fromkeys(
+        keeping, "labelled"
+    )
     if padded:
         meta["sizes"] = {split: [] for split in SPLITS}
     try:
@@ -101,7 +113,10 @@ def pack(
                     )
                     _write_header(images, (*shape, meta["channels"]))
                     _write_header(labels, shape)
-                    for image, label in _map_in_turns(pool, read, items[split], 4 * threads):
+                    turns = _map_in_turns(pool, read, items[split], 4 * threads)
+                    for name, (image, label, facts) in zip(names[split], turns, strict=True):
+                        part = parts[name] if split == "train" else split
+                        survey.add(part, f"{split}/{name}", facts)
                         if padded:
                             meta["sizes"][split].append(list(size_of(image)))
                             image, label = _padded(image, label, meta)
@@ -128,6 +143,7 @@ def _space(folder: DataFolder) -> dict[str, Any]:
         "classes": list(description.class_names),
         "outputs": description.outputs,
         "channels": 1 if description.channels == "grey" else 3,
+        "reading": asdict(description.reading),
         "cells": description.cells and description.cells.model_dump(),
         "metric": description.metric,
     }
@@ -173,15 +189,14 @@ def _labelled(
     return kept
 
 
-def _read(
-    folder: DataFolder, meta: Mapping[str, Any], item: Item
-) -> tuple[NDArray[np.uint8], Labels]:
-    """Return an item as networks take it, (H, W, C) and (H, W).
+def _read(folder: DataFolder, meta: Mapping[str, Any], survey: Survey, item: Item) -> _Read:
+    """Return an item as networks take it, (H, W, C) and (H, W), and what its files hold.
 
     Raises:
         ImBenchError: It cannot be read, or does not fit into the arrays.
     """
     image, label = folder.read_pair(item)
+    facts = survey.look(item, image, label)
     given = network_input(image, meta)
     own, size = size_of(given.pixels), tuple(meta["size"])
     if meta["fit"] == "pad" and any(side > most for side, most in zip(own, size, strict=True)):
@@ -194,7 +209,7 @@ def _read(
             f"{item.image}: is {_text(own)} pixels but the first training image is "
             f"{_text(size)}: give the suite a size to which all are resized"
         )
-    return given.pixels, resize_labels(label, own)
+    return given.pixels, resize_labels(label, own), facts
 
 
 def _padded(
@@ -209,10 +224,10 @@ def _padded(
 
 def _map_in_turns(
     pool: ThreadPoolExecutor,
-    function: Callable[[Item], tuple[NDArray[np.uint8], Labels]],
+    function: Callable[[Item], _Read],
     items: Sequence[Item],
     turn: int,
-) -> Iterator[tuple[NDArray[np.uint8], Labels]]:
+) -> Iterator[_Read]:
     """Map in order with at most ``turn`` results in memory."""
     for start in range(0, len(items), turn):
         yield from pool.map(function, items[start : start + turn])

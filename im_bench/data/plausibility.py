@@ -7,20 +7,21 @@ trainings on other people's data sets.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+
+from im_bench.data.doubts import Doubt
 
 Counts = NDArray[np.int64]
 """The number of pixels of each value, 256 numbers."""
 
 IGNORED = 255
 PARTS = {
-    "labelled": "the labelled images",
-    "train": "the training images",
-    "val": "the validation images",
-    "test": "the test images",
+    "labelled": "labelled",
+    "train": "training",
+    "val": "validation",
+    "test": "test",
 }
 """What the parts of a data set are called in sentences."""
 LEARNED_FROM = ("labelled", "train")
@@ -31,24 +32,12 @@ MOST_IGNORED = 0.95
 MANY_VALUES = 32
 #: Images whose brightest value is below this (of 255) look black.
 DARK = 32
+#: Shares of all pixels, and of those at borders, above which a class may be the background.
+INVERTED = (0.5, 0.9)
 #: Names or values in one sentence.
 MOST_SHOWN = 6
+_WHERE = "{where}"
 _LOOK = ": look at the masks, and at how they are read"
-
-
-@dataclass(frozen=True)
-class Doubt:
-    """One thing that is hardly meant.
-
-    Attributes:
-        kind: What sort of thing, for grouping.
-        sentence: What it is, and what to do.
-        grave: Whether scores would mean little, so that it is said before each training.
-    """
-
-    kind: str
-    sentence: str
-    grave: bool = True
 
 
 def count_values(values: NDArray[np.uint8]) -> Counts:
@@ -107,27 +96,39 @@ def label_doubts(
         ignored: The byte of pixels that do not count (not with bits).
         unexpected: Classes that need not occur, such as one that is reserved.
     """
+    found: dict[tuple[str, str], list[str]] = {}
+    for part, counts in parts.items():
+        if counts.any():
+            for kind, sentence in _part_doubts(counts, classes, multilabel, ignored, unexpected):
+                found.setdefault((kind, sentence), []).append(part)
     return [
-        doubt
-        for part, counts in parts.items()
-        if counts.any()
-        for doubt in _part_doubts(part, counts, classes, multilabel, ignored, unexpected)
+        Doubt(
+            kind,
+            sentence.replace(_WHERE, named_parts(where)),
+            grave=kind == "all ignored" or any(part in LEARNED_FROM for part in where),
+        )
+        for (kind, sentence), where in found.items()
     ]
 
 
+def named_parts(parts: Sequence[str]) -> str:
+    """Return what some parts are called: ``the labelled and test images``."""
+    *first, last = (PARTS.get(part, part) for part in parts)
+    return f"the {', '.join(first)}{' and ' if first else ''}{last} images"
+
+
 def _part_doubts(
-    part: str,
     counts: Counts,
     classes: Sequence[str],
     multilabel: bool,
     ignored: int,
     unexpected: Collection[str],
-) -> Iterator[Doubt]:
-    where, grave = PARTS.get(part, part), part in LEARNED_FROM
+) -> Iterator[tuple[str, str]]:
+    """Give kinds and sentences about one part, which is not named yet."""
     hidden = 0 if multilabel else int(counts[ignored])
     share, valid = hidden / int(counts.sum()), int(counts.sum()) - hidden
     if not valid:
-        yield Doubt("all ignored", f"all pixels of {where} are ignored{_LOOK}")
+        yield "all ignored", f"all pixels of {_WHERE} are ignored{_LOOK}"
         return
     found = {
         name: int(count)
@@ -139,15 +140,18 @@ def _part_doubts(
     absent = [name for name, count in found.items() if not count]
     full = [name for name, count in found.items() if count == valid and len(found) > 1]
     but = f" ({share:.1%} are ignored)" if hidden else ""
-    if full:
-        none = f", none is {_named(absent)}" if absent else ""
-        yield Doubt(
-            "one class", f"all pixels of {where} are {_named(full)}{none}{but}{_LOOK}", grave
+    if full and not multilabel:
+        yield (
+            "one class",
+            f"all pixels of {_WHERE} are {full[0]}, none is {_named(absent)}{but}{_LOOK}",
         )
-    elif absent:
-        yield Doubt("absent class", f"no pixel of {where} is {_named(absent)}{but}", grave)
-    elif share > MOST_IGNORED:
-        yield Doubt("mostly ignored", f"{share:.1%} of the pixels of {where} are ignored", grave)
+        return
+    if full:
+        yield "full class", f"all pixels of {_WHERE} are {_named(full)}{_LOOK}"
+    if absent:
+        yield "absent class", f"no pixel of {_WHERE} is {_named(absent)}{but}"
+    if share > MOST_IGNORED:
+        yield "mostly ignored", f"{share:.1%} of the pixels of {_WHERE} are ignored"
 
 
 def mask_value_doubts(counts: Mapping[int, int], threshold: int, name: str) -> list[Doubt]:
@@ -169,8 +173,8 @@ def mask_value_doubts(counts: Mapping[int, int], threshold: int, name: str) -> l
     numbered = above == list(range(1, top + 1)) and top < 255
     if numbered or (2 * near_top < pixels and len(above) < MANY_VALUES):
         sentence = (
-            f"masks hold the values {_first(above)} besides 0, and all of them count as {name}: "
-            "if some stand for something else, describe them as classes"
+            f"masks hold the values {_first(above)}, which all count as {name}: if some"
+            " of them stand for something else, describe them as classes"
         )
         return [Doubt("several values", sentence, grave=False)]
     sentence = (
@@ -181,25 +185,50 @@ def mask_value_doubts(counts: Mapping[int, int], threshold: int, name: str) -> l
     return [Doubt("between levels", sentence)]
 
 
-def brightness_doubts(lowest: Sequence[int], highest: Sequence[int]) -> list[Doubt]:
+def inversion_doubts(counts: Counts, border: Counts, light: int, name: str) -> list[Doubt]:
+    """Return whether binary masks may show the background instead of the class.
+
+    Args:
+        counts: Of the label bytes of all masks.
+        border: Of those at the borders of images.
+        light: Number of masks whose palette shows value 0 lighter than the class.
+        name: Of the class.
+    """
+    if light:
+        sentence = (
+            f"{light} mask{'s have' if light > 1 else ' has'} a palette that shows value 0 lighter "
+            f"than {name}: masks are read by number, so what looks white is background; if it is "
+            f"{name}, save masks without palette, or describe the colours with `encoding: palette`"
+        )
+        return [Doubt("inverted", sentence)]
+    share, at_border = (one[1] / max(1, one[0] + one[1]) for one in (counts, border))
+    if not counts[0] or share <= INVERTED[0] or at_border <= INVERTED[1]:
+        return []
+    sentence = (
+        f"{share:.1%} of all pixels and {at_border:.1%} of those at the borders of images are "
+        f"{name}: masks may be inverted"
+    )
+    return [Doubt("inverted", sentence, grave=False)]
+
+
+def brightness_doubts(
+    lowest: Sequence[int], highest: Sequence[int], names: Sequence[str]
+) -> list[Doubt]:
     """Return what is doubtful about the brightness of images.
 
     Args:
         lowest: The smallest value of each image, 0..255.
         highest: The largest value of each.
+        names: What each is called.
     """
-    flat = sum(low == high for low, high in zip(lowest, highest, strict=True))
-    if not highest:
-        return []
+    flat = [n for n, low, high in zip(names, lowest, highest, strict=True) if low == high]
     if flat:
-        which = "all" if flat == len(highest) else f"{flat} of {len(highest)}"
-        black = " (all black)" if max(highest) == 0 else ""
-        sentence = (
-            f"{which} images hold one value only{black}: look at them, and at how their format is "
-            "read"
-        )
-        return [Doubt("one value", sentence, grave=2 * flat > len(highest))]
-    if max(highest) < DARK:
+        every = len(flat) == len(names)
+        which = "all images hold" if every else f"{len(flat)} of {len(names)} images hold"
+        black = ", all of them black" if every and max(highest) == 0 else f" ({_named(flat)})"
+        sentence = f"{which} one value only{black}: look at them, and at how their format is read"
+        return [Doubt("one value", sentence, grave=2 * len(flat) > len(names))]
+    if highest and max(highest) < DARK:
         sentence = (
             f"no image is brighter than {max(highest)} of 255: their format may be read in the "
             "wrong range"

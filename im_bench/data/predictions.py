@@ -25,7 +25,7 @@ def new_predictions(folder: Path, shape: tuple[int, ...]) -> Iterator[Probabilit
 
     Args:
         folder: Receives ``probabilities.npy``.
-        shape: (K, N, C, H, W).
+        shape: (K, N, C, H, W). What is not filled stays 0.
     """
     with atomic_path(folder / PROBABILITIES) as temporary:
         array = np.lib.format.open_memmap(temporary, mode="w+", dtype=np.float16, shape=shape)

@@ -1,11 +1,14 @@
-"""Which images are for training, validation and test, and which keep their labels."""
+"""Which images are for training, validation and test, and which keep their labels.
+
+Loads numpy for a draw only: planning a suite reads names.
+"""
 
 from __future__ import annotations
 
+import codecs
+import unicodedata
 from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
-
-import numpy as np
 
 from im_bench.data.description import Fractions, Split
 from im_bench.errors import ImBenchError
@@ -32,7 +35,7 @@ def choose_labelled(names: Iterable[str], fraction: float, seed: int) -> list[st
         raise ImBenchError(f"a labelled share of {fraction} is impossible: give one in (0, 1]")
     names = list(names)
     if not names:
-        raise ImBenchError("there are no training images to choose labelled ones from")
+        raise ImBenchError("there are no training images with a mask to choose labelled ones from")
     return choose(names, max(1, round(len(names) * fraction)), seed)
 
 
@@ -69,21 +72,31 @@ def divide(names: Iterable[str], fractions: Fractions) -> dict[Split, list[str]]
 def read_names(path: Path) -> list[str]:
     """Read a text file with one name a line; blank lines and lines that start with # are skipped.
 
+    The text is UTF-8, or UTF-16 as Windows writes it; names come in Unicode's form NFC.
+
     Raises:
         ImBenchError: The file cannot be read, names nothing, or names something twice.
     """
     try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
+        raw = path.read_bytes()
+        utf_16 = raw.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+        lines = raw.decode("utf-16" if utf_16 else "utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
         raise ImBenchError(f"{path}: cannot be read: {reason}") from None
-    names = [name for line in lines if (name := line.strip()) and not name.startswith("#")]
+    stripped = (unicodedata.normalize("NFC", line.strip()) for line in lines)
+    names = [name for name in stripped if name and not name.startswith("#")]
     if not names:
         raise ImBenchError(f"{path}: names no image: write one name a line")
+    require_once(path, names)
+    return names
+
+
+def require_once(path: Path, names: Sequence[str]) -> None:
+    """Raise an `ImBenchError` where a list of names has one of them twice."""
     twice = repeated(names)
     if twice:
         raise ImBenchError(f"{path}: {listed(twice)} stand twice: remove one of each")
-    return names
 
 
 def repeated(names: Sequence[str]) -> list[str]:
@@ -113,5 +126,7 @@ def listed(names: Collection[str], most: int = 5) -> str:
 
 
 def _permuted(names: Iterable[str], seed: int) -> list[str]:
+    import numpy as np
+
     ordered = sorted(names)
     return [ordered[index] for index in np.random.default_rng(seed).permutation(len(ordered))]

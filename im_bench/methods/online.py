@@ -38,6 +38,7 @@ class OnlineMethod(BaseModel, ABC):
             as well, with a head that starts elsewhere) or ``none``.
         deployed: Which network is validated, kept and tested.
         ema_buffers: Whether the average also covers buffers, such as BatchNorm statistics.
+        needs_unlabelled: Whether there is nothing to train where all images are labelled.
         partner: Whether each unlabelled image comes with a second weak view to paste from: of the
             ``same`` photograph, of an ``other`` one, or ``none``.
     """
@@ -53,6 +54,7 @@ class OnlineMethod(BaseModel, ABC):
     companion: ClassVar[Literal["none", "ema", "twin"]] = "none"
     deployed: ClassVar[Literal["student", "companion"]] = "student"
     ema_buffers: ClassVar[bool] = True
+    needs_unlabelled: ClassVar[bool] = True
 
     partner: Literal["none", "same", "other"] = "none"
 

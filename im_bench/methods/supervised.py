@@ -31,6 +31,7 @@ class Supervised(OnlineMethod):
 
     title: ClassVar[str] = "Supervised only"
     source: ClassVar[str] = "LiheYoung/UniMatch, supervised.py; with masks arXiv 2401.14387"
+    needs_unlabelled: ClassVar[bool] = False
     masked_search: ClassVar = {"unlabelled_weight": Range(0.1, 3, True)}
 
     unlabelled_weight: NonNegativeFloat = 1.0

@@ -48,6 +48,7 @@ class Summary:
         present: Of these, the ones that needed no run.
         done: Slugs of those that were done during this run.
         failed: Sentence of each that failed, by slug.
+        to_correct: Slugs of those of them whose cause is wrong input.
         pruned: Why each of which the end is not awaited any more was stopped, by slug.
         skipped: Why each that depends on a failed one was not run, by slug.
         refused: Why each cell that cannot run was left out, by name.
@@ -58,6 +59,7 @@ class Summary:
     present: int = 0
     done: list[str] = field(default_factory=list)
     failed: dict[str, str] = field(default_factory=dict)
+    to_correct: set[str] = field(default_factory=set)
     pruned: dict[str, str] = field(default_factory=dict)
     skipped: dict[str, str] = field(default_factory=dict)
     refused: dict[str, str] = field(default_factory=dict)

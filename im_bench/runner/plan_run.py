@@ -168,6 +168,8 @@ class PlanRun:
                 self.present.add(stage.key)
                 self.summary.present += 1
                 self._tell(Happening.PRESENT, stage)
+                if stage.key in existing:
+                    self._pass_on(stage)
         new = [key for key in needed if key not in self.missing]
         for key in new:
             self.summary.pruned.pop(self.graph[key].slug, None)
@@ -238,8 +240,12 @@ class PlanRun:
         if damage := folder.damage:
             self._tell(Happening.WARNING, stage, damage)
         if not self.retry and folder.status is Status.FAILED:
-            before = folder.errors()[-1]["message"]
-            self._failed(stage, f"{before} (in an earlier run; --policy retry-failed tries again)")
+            before = _failure(folder.errors()[-1])
+            if before.cause is Cause.INPUT:
+                return  # Whoever runs again has corrected it, or is told anew.
+            self._failed(
+                stage, f"{before.message} (in an earlier run; --policy retry-failed tries again)"
+            )
 
     def _folder(self, key: str) -> StageFolder:
         stage = self.graph[key]
@@ -337,6 +343,8 @@ class PlanRun:
         crowded = failure.cause is Cause.MEMORY and not tried.alone
         again = crowded or (failure.cause.may_pass and tried.failures < self.retries.attempts)
         if asked or not again:
+            if failure.cause is Cause.INPUT:
+                self.summary.to_correct.add(stage.slug)
             self._failed(stage, failure.message)
             return
         tried.alone = tried.alone or crowded
@@ -375,11 +383,18 @@ class PlanRun:
         self.present.add(stage.key)
         self.summary.done.append(stage.slug)
         self._tell(Happening.DONE, stage)
+        self._pass_on(stage)
         for dependant in self.dependants.get(stage.key, ()):
             if dependant in self.missing:
                 self.missing[dependant].discard(stage.key)
                 if not self.missing[dependant]:
                     self._queue(self._folder(dependant))
+
+    def _pass_on(self, stage: Stage) -> None:
+        """Tell what a stage that needs no other has found doubtful."""
+        result = None if stage.inputs else self.store.result(stage)
+        for sentence in result["outcome"].get("warnings", ()) if result else ():
+            self._tell(Happening.WARNING, stage, sentence)
 
     def _failed(self, stage: Stage, sentence: str) -> None:
         if self.missing.pop(stage.key, None) is None:

@@ -10,6 +10,7 @@ from im_bench.data.description import load_description
 from im_bench.data.folder import DataFolder
 from im_bench.data.packing import pack
 from im_bench.data.prepare import prepare
+from im_bench.data.survey import Survey
 from im_bench.data.synth import synthesise
 from im_bench.errors import ImBenchError
 from im_bench.runner.job import SCRATCH, Job
@@ -19,7 +20,8 @@ def run(job: Job) -> dict[str, Any]:
     """Pack the data set that ``job.config["source"]`` identifies into ``arrays/``.
 
     Returns:
-        Counts of images per split and of labelled ones, and the fingerprint of what was read.
+        Counts of images per split and of labelled ones, the fingerprint of what was read, and as
+        ``warnings`` what of it is hardly meant.
 
     Raises:
         ImBenchError: The data set is wrong in any way, or is not the one that was planned.
@@ -47,6 +49,7 @@ def _pack(job: Job, path: Path) -> dict[str, Any]:
     size = job.config["size"]
     # Whatever a kill leaves of the arrays lies where it is removed once the stage is done.
     packed = job.folder / SCRATCH / "arrays"
+    survey = Survey(description)
     meta = pack(
         DataFolder(description, base),
         packed,
@@ -58,6 +61,7 @@ def _pack(job: Job, path: Path) -> dict[str, Any]:
         hold_out=job.config.get("hold_out"),
         threads=job.settings.threads,
         progress=job.progress,
+        survey=survey,
     )
     planned = job.config["source"].get("fingerprint", meta["fingerprint"])
     if meta["fingerprint"] != planned:
@@ -76,4 +80,7 @@ def _pack(job: Job, path: Path) -> dict[str, Any]:
         "classes": meta["classes"],
         "metric": meta["metric"],
         "fingerprint": meta["fingerprint"],
+        "warnings": [
+            f"data set {meta['name']}: {doubt.sentence}" for doubt in survey.doubts() if doubt.grave
+        ],
     }

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from im_bench.data.arrays import images_per_batch, read_meta
+from im_bench.data.arrays import extents, images_per_batch, read_meta
 from im_bench.data.predictions import describe_predictions, new_predictions
 from im_bench.errors import ImBenchError
 from im_bench.runner.job import Job, StageInterrupted
@@ -39,15 +39,19 @@ def run(job: Job) -> dict[str, Any]:
     folders = best_by_validation(candidates, meta["metric"], count)
     images = np.load(data / f"{PART}_images.npy", mmap_mode="r")
     shape = (count, len(images), meta["outputs"], *images.shape[1:3])
-    size = images_per_batch(meta, BATCH)
+    size, filled = images_per_batch(meta, BATCH), extents(meta, PART)
     with new_predictions(job.folder, shape) as probabilities:
+        if filled and meta["space"] == "multiclass":
+            probabilities[:, :, 0] = 1  # of padding, which is of no class otherwise
         for k, folder in enumerate(folders):
             model = load_model(folder, data, job.settings.device)
-            done = 0
-            for batch in predict_probabilities(model, images, size):
-                probabilities[k, done : done + len(batch)] = batch.half().cpu().numpy()
-                done += len(batch)
-                job.progress(k * len(images) + done, count * len(images))
+            for start in range(0, len(images), size):
+                rows = slice(start, start + size)
+                part = filled[start] if filled else ()
+                (said,) = predict_probabilities(model, images[(rows, *part)], size)
+                probabilities[(k, rows, slice(None), *part)] = said.half().cpu().numpy()
+                done = k * len(images) + start + len(said)
+                job.progress(done, count * len(images))
                 if job.stop_requested:
                     raise StageInterrupted
     networks = [folder.name for folder in folders]

@@ -22,7 +22,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from im_bench.data.arrays import extents, images_per_batch, read_meta, unlabelled_indices
+from im_bench.data.arrays import (
+    extents,
+    has_mask,
+    images_per_batch,
+    read_meta,
+    unlabelled_indices,
+)
 from im_bench.data.label_spaces import IGNORED, LabelSpace, label_space
 from im_bench.data.pictures import as_rgb, colour, strip, write_png
 from im_bench.data.pseudo_labels import write_pseudo_labels
@@ -61,6 +67,7 @@ def run(job: Job) -> dict[str, Any]:
     unlabelled = unlabelled_indices(meta, data)
     all_images = np.load(data / "train_images.npy", mmap_mode="r")
     all_labels = np.load(data / "train_labels.npy", mmap_mode="r")
+    known = has_mask(meta)
     kept = _Kept(meta["space"], all_labels.shape[1:])
     size, filled = images_per_batch(meta, BATCH), extents(meta, "train")
     for start in range(0, len(unlabelled), size):
@@ -70,10 +77,10 @@ def run(job: Job) -> dict[str, Any]:
         part = (slice(None), *filled[rows[0]]) if filled else slice(None)
         images, truth = torch.from_numpy(all_images[rows][part]), all_labels[rows][part]
         batch, predictions = label(images, teachers, job.config, meta)
-        kept.add(rows, batch, truth)
+        kept.add(rows, batch, truth, known[rows])
         if start < SAMPLES:
             folder = job.folder / "samples"
-            write_samples(folder, images, truth, predictions, batch, meta, first=start)
+            write_samples(folder, images, truth, known[rows], predictions, batch, meta, first=start)
         job.progress(start + len(rows), len(unlabelled))
     kept.save(job.folder, blank=job.config.get("block_input", False))
     return {
@@ -167,8 +174,21 @@ class _Kept:
         self._masks: list[NDArray[np.bool_]] = []
         self._pixels = self._clear = self._known = self._right = 0
 
-    def add(self, rows: NDArray[np.int64], batch: MaskedBatch, truth: NDArray[np.uint8]) -> None:
-        """Keep of a batch what passes the image filter."""
+    def add(
+        self,
+        rows: NDArray[np.int64],
+        batch: MaskedBatch,
+        truth: NDArray[np.uint8],
+        known: NDArray[np.bool_],
+    ) -> None:
+        """Keep of a batch what passes the image filter.
+
+        Args:
+            rows: Positions of the images among the training images.
+            batch: What their teachers say.
+            truth: Their label bytes.
+            known: Whose truth that is.
+        """
         keep = batch.keep.cpu().numpy()
         labels = batch.labels.cpu().numpy()[keep]
         inconsistent = batch.inconsistent.cpu().numpy()[keep]
@@ -183,9 +203,11 @@ class _Kept:
         clear = ~inconsistent
         self._pixels += clear.size
         self._clear += int(np.count_nonzero(clear))
-        known = clear if self._space == "multilabel" else clear & (truth[keep] != IGNORED)
-        self._known += int(np.count_nonzero(known))
-        self._right += int(np.count_nonzero(known & (labels == truth[keep])))
+        judged = clear & known[keep][:, None, None]
+        if self._space != "multilabel":
+            judged &= truth[keep] != IGNORED
+        self._known += int(np.count_nonzero(judged))
+        self._right += int(np.count_nonzero(judged & (labels == truth[keep])))
 
     def save(self, folder: Path, blank: bool) -> None:
         """Write them; ``blank`` says whether students see inconsistent pixels in black."""
@@ -212,6 +234,7 @@ def write_samples(
     folder: Path,
     images: Tensor,
     truth: NDArray[np.uint8],
+    known: NDArray[np.bool_],
     predictions: Tensor,
     batch: MaskedBatch,
     meta: Mapping[str, Any],
@@ -226,9 +249,8 @@ def write_samples(
     disputed = consensus(predictions, space).inconsistent.cpu().numpy()
     blanked = batch.images.movedim(1, -1).cpu().numpy()
     for i in range(min(SAMPLES - first, len(images))):
-        known = space == "multilabel" or bool((truth[i] != IGNORED).any())
         said = [*predictions[:, i].cpu().numpy(), batch.labels[i].cpu().numpy()]
-        said = [truth[i], *said] if known else said
+        said = [truth[i], *said] if known[i] else said
         coloured = [colour(each, space, outputs) for each in said]
         mask = as_rgb(disputed[i, ..., None].astype(np.uint8) * 255)
         panels = [as_rgb(images[i].numpy()), *coloured[:-1], mask, as_rgb(blanked[i]), coloured[-1]]

@@ -12,8 +12,9 @@ from im_bench.schedules.base import Schedule
 from im_bench.suites.experiment import Experiment, needs_of
 from im_bench.suites.graph import Graph, Stage
 from im_bench.suites.loading import load_suite
+from im_bench.suites.preflight import refusal
 from im_bench.suites.schema import BudgetName, Suite
-from im_bench.suites.sources import locate
+from im_bench.suites.sources import Source, locate
 
 
 @dataclass(frozen=True)
@@ -52,6 +53,7 @@ class Plan:
         budget: Which budget holds.
         cells: In the order of the suite: data sets, then methods.
         graph: The stages, each after those it requires.
+        warnings: What of the files of its data sets is hardly meant, by data set.
     """
 
     suite: Suite
@@ -59,6 +61,7 @@ class Plan:
     budget: BudgetName
     cells: list[Cell] = field(default_factory=list)
     graph: Graph = field(default_factory=Graph)
+    warnings: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
     @property
     def name(self) -> str:
@@ -168,7 +171,8 @@ def plan_cells(
     cells: list[Cell] = []
     for data_name in _chosen("data set", data, suite.data):
         spec = suite.data[data_name]
-        packed, missing = data_stage(plan, data_name, out, data_root)
+        packed, source = data_stage(plan, data_name, out, data_root)
+        plan.warnings[data_name] = source.warnings
         for name, method in methods.items():
             finals = {
                 seed: method.build(
@@ -177,12 +181,15 @@ def plan_cells(
                 for seed in (seeds or suite.seeds)
             }
             title = method.title_of(name)
-            cells.append(Cell(data_name, spec.split, name, title, finals, missing))
+            problem = source.missing
+            if source.census is not None:
+                problem = refusal(data_name, source.census, plan.closure(finals.values()))
+            cells.append(Cell(data_name, spec.split, name, title, finals, problem))
     plan.cells.extend(cells)
     return cells
 
 
-def data_stage(plan: Plan, name: str, out: Path, data_root: Path) -> tuple[Stage, str]:
+def data_stage(plan: Plan, name: str, out: Path, data_root: Path) -> tuple[Stage, Source]:
     """Add the stage that packs a data set to a plan.
 
     Args:
@@ -192,7 +199,7 @@ def data_stage(plan: Plan, name: str, out: Path, data_root: Path) -> tuple[Stage
         data_root: Where prepared data sets lie.
 
     Returns:
-        The stage, and why it cannot run or an empty string.
+        The stage, and where its data come from.
     """
     spec = plan.suite.data[name]
     source = locate(name, spec, plan.path, data_root, out / "file-hashes.json")
@@ -210,4 +217,4 @@ def data_stage(plan: Plan, name: str, out: Path, data_root: Path) -> tuple[Stage
         paths=source.paths,
         needs=needs_of("data", plan.suite, spec),
     )
-    return stage, source.missing
+    return stage, source

@@ -74,8 +74,9 @@ class ModelSpec(Strict):
 
     Attributes:
         width: Width factor of the 1x1 U-Net (original: 0.5 on ISIC 2018, 1 elsewhere).
-        norm_momentum: Share of the newest batch in the U-Net's running statistics (original: 0.01;
-            short trainings want 0.1).
+        norm_momentum: Share of the newest batch in the U-Net's running statistics (original: 0.01).
+            Default: by the length of a training on the labelled images, 0.01 from 1000 iterations
+            on, 10 / iterations in shorter ones, at most 0.1.
         backbone: Config of a registered backbone; with ``decode_head``, instead of the U-Net.
         decode_head: Config of a registered decode head.
         neck: Config of a neck between the two, or none.
@@ -86,7 +87,7 @@ class ModelSpec(Strict):
     """
 
     width: float = Field(default=1.0, gt=0)
-    norm_momentum: float = Field(default=0.01, gt=0, le=1)
+    norm_momentum: float | None = Field(default=None, gt=0, le=1)
     backbone: dict[str, Any] | None = None
     decode_head: dict[str, Any] | None = None
     neck: dict[str, Any] | None = None

@@ -9,7 +9,9 @@ from typing import Any
 
 from im_bench.data import versions
 from im_bench.data.fingerprint import fingerprint
+from im_bench.data.layout import Layout
 from im_bench.errors import ImBenchError
+from im_bench.suites.preflight import Census, drawn_census, take_census
 from im_bench.suites.schema import DataSpec
 
 
@@ -21,11 +23,15 @@ class Source:
         identity: What the key of the ``data`` stage contains.
         paths: Where the files lie; not part of the key.
         missing: Why it cannot be read and what to do, or an empty string.
+        census: Its training images, unless it cannot be read.
+        warnings: What of its files is hardly meant.
     """
 
     identity: dict[str, Any]
     paths: dict[str, str] = field(default_factory=dict)
     missing: str = ""
+    census: Census | None = None
+    warnings: tuple[str, ...] = ()
 
 
 def locate(name: str, spec: DataSpec, suite_file: Path, data_root: Path, cache: Path) -> Source:
@@ -40,7 +46,8 @@ def locate(name: str, spec: DataSpec, suite_file: Path, data_root: Path, cache: 
     """
     if spec.synth is not None:
         made = {"drawing": versions.SYNTH, "preparation": versions.PREPARATION}
-        return Source({"synth": spec.synth.model_dump(), "versions": made})
+        census = drawn_census(spec.synth.train, spec)
+        return Source({"synth": spec.synth.model_dump(), "versions": made}, census=census)
     # A name alone is that of a prepared data set; a folder may lie beside the suite, too.
     roots = [suite_file.resolve().parent, data_root] if spec.folder else [data_root]
     wanted = Path(spec.folder or name).expanduser()
@@ -57,7 +64,14 @@ def locate(name: str, spec: DataSpec, suite_file: Path, data_root: Path, cache: 
         identity = {"fingerprint": fingerprint(description, cache)}
     except ImBenchError as error:
         return Source({"missing": name}, missing=str(error))
-    return Source(identity, {"description": str(description.absolute())})
+    paths = {"description": str(description.absolute())}
+    try:
+        layout = Layout.load(description)
+        census = take_census(layout, spec)
+    except ImBenchError as error:
+        return Source(identity, paths, missing=str(error))
+    warnings = tuple(doubt.sentence for doubt in layout.doubts() if doubt.grave)
+    return Source(identity, paths, census=census, warnings=warnings)
 
 
 def _description(path: Path) -> Path:

@@ -12,8 +12,10 @@ from mmengine.config import Config
 
 from im_bench.data.arrays import images_per_batch, read_meta, training_images
 from im_bench.errors import ImBenchError
+from im_bench.methods.registry import method_class
 from im_bench.suites.schema import ModelSpec
 from im_bench.training.description import OnlineTraining, SupervisedTraining, Training
+from im_bench.training.momentum import norm_momentum
 
 # Keras' default, where torch has 1e-8.
 _ADAM_EPSILON = 1e-7
@@ -150,7 +152,7 @@ def segmentor_config(
             "type": "UNet1x1",
             "in_channels": meta["channels"],
             "width": model.width,
-            "norm_momentum": model.norm_momentum,
+            "norm_momentum": _norm_momentum(training, meta),
         }
         heads: dict[str, Any] = {"decode_head": {"type": "UNet1x1Head", "width": model.width}}
     else:
@@ -223,9 +225,13 @@ def custom_imports(training: Training) -> list[str]:
 
 
 def epoch_length(training: Training, meta: Mapping[str, Any]) -> int:
-    """Return the steps of an online method's pass over the unlabelled images."""
-    unlabelled = len(meta["names"]["train"]) - len(meta["labelled"])
-    return max(1, unlabelled // training.batch)
+    """Return the steps of an online method's pass over the unlabelled images.
+
+    Where there are none, it is one over the labelled ones.
+    """
+    labelled = len(meta["labelled"])
+    unlabelled = len(meta["names"]["train"]) - labelled
+    return max(1, (unlabelled or labelled) // training.batch)
 
 
 def count_iterations(training: Training, data_dir: Path, pseudo_dir: Path | None = None) -> int:
@@ -246,6 +252,11 @@ def count_iterations(training: Training, data_dir: Path, pseudo_dir: Path | None
 def monitored_metric(training: Training, meta: Mapping[str, Any]) -> str:
     """Return the name of the validation metric that chooses the best moment of a training."""
     return training.monitor or str(meta["metric"])
+
+
+def _norm_momentum(training: Training, meta: Mapping[str, Any]) -> float:
+    given, labelled = training.model.norm_momentum, len(meta.get("labelled", ()))
+    return norm_momentum(given, training.budget.model_dump(), training.batch, labelled)
 
 
 def _label_space(training: Training, meta: Mapping[str, Any]) -> dict[str, Any]:
@@ -300,6 +311,10 @@ def _training_loader(
         "partner": training.method.get("partner", "none"),
         "seed": training.seed,
     }
+    meta = read_meta(data_dir)
+    if len(meta["labelled"]) == len(meta["names"]["train"]):
+        # Without unlabelled images, only a method that needs none can be trained.
+        dataset["unlabelled"] = method_class(training.method["name"]).needs_unlabelled
     if training.crop:
         dataset |= {"crop": list(training.crop), "ratio": list(training.scale or ())}
     loader = _loader(dataset, training.batch, device)

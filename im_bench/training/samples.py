@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
-from im_bench.data.arrays import ArrayDataset, read_meta, unlabelled_indices
+from im_bench.data.arrays import (
+    ArrayDataset,
+    extents,
+    has_mask,
+    read_arrays,
+    read_meta,
+    unlabelled_indices,
+)
 from im_bench.data.pictures import as_rgb, colour, overlay, strip, write_png
 from im_bench.models.segmentor import LabelSpaceSegmentor
 
@@ -25,12 +33,10 @@ def write_samples(
         count: At most so many.
     """
     count = min(count, len(dataset))
-    indices = [index * len(dataset) // count for index in range(count)]
-    batch = dataset.__getitems__(indices)
     space, outputs = model.space.kind, model.space.outputs
-    images, labels = batch["inputs"].cpu().numpy(), batch["data_samples"].cpu().numpy()
-    predictions = _predictions(model, batch)
-    for index, image, truth, predicted in zip(indices, images, labels, predictions, strict=True):
+    for index in (index * len(dataset) // count for index in range(count)):
+        # One at a time, as the data set gives images without their padding.
+        image, truth, predicted = _predicted(model, dataset.__getitems__([index]))
         panels = [
             as_rgb(image),
             overlay(image, truth, space, outputs),
@@ -45,7 +51,7 @@ def write_unlabelled_samples(
     """Write what a student says of the first unlabelled images, as ``unlabelled-<k>.png``.
 
     They are those that :func:`im_bench.stages.pseudo_label.write_samples` shows as its teachers see
-    them: image, truth and prediction.
+    them: image, truth if it is known, and prediction.
 
     Args:
         model: Predicts.
@@ -53,19 +59,25 @@ def write_unlabelled_samples(
         folder: Receives the pictures.
         count: At most so many.
     """
-    rows = unlabelled_indices(read_meta(data_dir), data_dir)[:count]
-    batch = ArrayDataset(data_dir, "all").__getitems__(rows.tolist())
+    meta = read_meta(data_dir)
+    images, labels = read_arrays(data_dir, "train")
+    filled, known = extents(meta, "train"), has_mask(meta)
     space, outputs = model.space.kind, model.space.outputs
-    images, labels = batch["inputs"].numpy(), batch["data_samples"].numpy()
-    predictions = _predictions(model, batch)
-    for k, (image, truth, said) in enumerate(zip(images, labels, predictions, strict=True)):
-        panels = [as_rgb(image), *(colour(each, space, outputs) for each in (truth, said))]
+    for k, row in enumerate(unlabelled_indices(meta, data_dir)[:count].tolist()):
+        part = (slice(row, row + 1), *(filled[row] if filled else ()))
+        batch = {"inputs": images[part], "data_samples": labels[part]}
+        image, truth, said = _predicted(model, batch)
+        shown = (truth, said) if known[row] else (said,)
+        panels = [as_rgb(image), *(colour(each, space, outputs) for each in shown)]
         write_png(folder / f"unlabelled-{k}.png", strip(panels))
 
 
-def _predictions(model: LabelSpaceSegmentor, batch: dict[str, Tensor]) -> list[Any]:
-    """Return the predicted label map of each image of a batch."""
+def _predicted(
+    model: LabelSpaceSegmentor, batch: dict[str, Tensor]
+) -> tuple[NDArray[np.uint8], NDArray[np.uint8], NDArray[np.uint8]]:
+    """Return the image (H, W, C) of a batch of one, its true and its predicted label map (H, W)."""
     model.eval()
     with torch.inference_mode():
-        samples = model.val_step(batch)
-    return [sample.pred_sem_seg.data[0].cpu().numpy() for sample in samples]
+        (sample,) = model.val_step(batch)
+    image, truth = (batch[name][0].cpu().numpy() for name in ("inputs", "data_samples"))
+    return image, truth, sample.pred_sem_seg.data[0].cpu().numpy()

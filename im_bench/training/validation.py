@@ -93,6 +93,5 @@ def one_label_warning(label: float, meta: Mapping[str, Any]) -> str:
     ]
     return (
         f"every pixel of all {len(meta['names']['val'])} validation images is predicted as "
-        f"{' and '.join(names) or 'no class'}: train longer, change the learning rate, or raise "
-        "`norm_momentum`"
+        f"{' and '.join(names) or 'no class'}: train longer, or change the learning rate"
     )

@@ -28,8 +28,8 @@ from im_bench.yaml_files import load_document
 if TYPE_CHECKING:
     from optuna.study import Study
 
-#: Where frozen values lie, as configs of MMEngine.
-FROZEN = Path(__file__).resolve().parents[2] / "mm_configs" / "tuned"
+#: Where frozen values lie, as configs of MMEngine: in the working folder.
+FROZEN = Path("tuned")
 
 
 class Tuned(BaseModel):
@@ -199,7 +199,8 @@ def find_tuned(name: str, storage: str) -> Tuned:
     """Return the values of a study: of a file, frozen under its name, or as the study stands.
 
     Args:
-        name: A path that ends in ``.yaml``, or a study's name.
+        name: A path that ends in ``.yaml``, or a study's name. A frozen one is looked for in
+            :data:`FROZEN`.
         storage: Where studies are kept.
 
     Raises:
@@ -213,7 +214,8 @@ def find_tuned(name: str, storage: str) -> Tuned:
     if "://" not in storage and not Path(storage).is_file():
         known = [path.stem for path in FROZEN.glob("*.yaml")]
         raise ImBenchError(
-            f"{unknown_name('frozen study', name, known)}; and there is no journal {storage}"
+            f"{unknown_name('frozen study', name, known)} in {FROZEN.absolute()}; and there is no "
+            f"journal {storage}"
         )
     return tuned_of(load_study(open_storage(storage), name))
 

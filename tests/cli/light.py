@@ -20,7 +20,8 @@ def run(job: Job) -> dict[str, Any]:
     """Wait in steps, and return what an ``evaluate`` stage would."""
     fail = os.environ.get("LIGHT_FAIL")
     if fail and fail in str(job.folder):
-        raise ImBenchError("the masks are upside down: turn them")
+        bug = os.environ.get("LIGHT_FAIL_HOW") == "bug"
+        raise (RuntimeError if bug else ImBenchError)("the masks are upside down: turn them")
     for step in range(20):
         if job.stop_requested:
             raise StageInterrupted

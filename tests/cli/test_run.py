@@ -39,7 +39,7 @@ def test_runs_a_suite_and_ends_with_the_table(light: Command) -> None:
     assert "1 of 2" in never.stdout
 
 
-def test_failures_are_told_with_the_command_that_tries_again(light: Command) -> None:
+def test_failures_are_told_with_the_command_that_goes_on(light: Command) -> None:
     part = ("run", "--data", "lesions", "--seeds", "1", "--policy", "only-missing", *LIGHT)
     done = light(*part, LIGHT_FAIL="im/g1-labels")
     assert done.returncode == 1
@@ -48,9 +48,22 @@ def test_failures_are_told_with_the_command_that_tries_again(light: Command) -> 
     )
     assert "skipped: 6 stages" in done.stdout
     assert "Labelled only (LDT)" in done.stdout
+    assert "retry-failed" not in done.stdout
+    lines = iter(done.stdout.splitlines())
+    assert "correct what is wrong there, then run again:" in lines
+    assert next(lines).strip().startswith("im-bench run --data lesions")
+    assert light(*part).returncode == 0
+
+
+def test_failures_that_nobody_can_correct_are_tried_again_on_demand(light: Command) -> None:
+    part = ("run", "--data", "lesions", "--seeds", "1", "--policy", "only-missing", *LIGHT)
+    broken = {"LIGHT_FAIL": "im/g1-labels", "LIGHT_FAIL_HOW": "bug"}
+    done = light(*part, "--attempts", "1", **broken)
+    assert "failed: lesions/0.1/s1/im/g1-labels: RuntimeError: the masks" in done.stdout
     retry = next(line for line in done.stdout.splitlines() if line.endswith("retry-failed"))
     assert retry.strip().startswith("im-bench run --data lesions")
     assert "only-missing" not in retry
+    assert "correct what is wrong" not in done.stdout
     assert light(*part).returncode == 1
     assert light(*part[: -len(LIGHT) - 2], "--policy=retry-failed", *LIGHT).returncode == 0
 

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from im_bench.data.description import DataDescription
-from im_bench.data.encodings import WrongLabelError, read_label
+from im_bench.data.encodings import read_label
+from im_bench.data.image_files import WrongLabelError
 
 from .conftest import save
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from im_bench.data.encodings import WrongLabelError
 from im_bench.data.folder import DataFolder
+from im_bench.data.image_files import WrongLabelError
 from im_bench.errors import ImBenchError
 
 from .conftest import WriteData, save

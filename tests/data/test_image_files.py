@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from im_bench.data.image_files import UnreadableImageError, is_deep, read_image, read_raw
+from im_bench.data.image_files import inspect, read_image, read_mask
+from im_bench.data.image_headers import UnreadableImageError
 
 from .conftest import save
 
@@ -15,12 +16,10 @@ RGB = np.arange(24, dtype=np.uint8).reshape(2, 4, 3)
 
 
 def test_rgb_is_read_exactly(tmp_path: Path) -> None:
-    path = save(tmp_path / "a.png", RGB)
-    assert (read_image(path, "rgb") == RGB).all()
-    assert (read_raw(path) == RGB).all()
+    assert (read_image(save(tmp_path / "a.png", RGB), "rgb") == RGB).all()
 
 
-def test_alpha_is_dropped(tmp_path: Path) -> None:
+def test_alpha_that_is_the_same_everywhere_is_dropped(tmp_path: Path) -> None:
     path = save(tmp_path / "a.png", np.dstack([RGB, np.full((2, 4), 7, dtype=np.uint8)]))
     assert (read_image(path, "rgb") == RGB).all()
 
@@ -29,18 +28,6 @@ def test_grey_becomes_three_equal_channels_and_back(tmp_path: Path) -> None:
     path = save(tmp_path / "a.png", RGB[..., 0])
     assert (read_image(path, "rgb") == RGB[..., :1]).all()
     assert (read_image(path, "grey") == RGB[..., :1]).all()
-
-
-def test_sixteen_bits_are_scaled_and_not_clipped(tmp_path: Path) -> None:
-    path = save(tmp_path / "a.png", np.array([[0, 255, 256, 65535]], dtype=np.uint16))
-    assert read_image(path, "grey")[..., 0].tolist() == [[0, 0, 1, 255]]
-
-
-def test_orientation_tags_are_not_applied(tmp_path: Path) -> None:
-    exif = Image.Exif()
-    exif[0x0112] = 6
-    Image.fromarray(RGB).save(tmp_path / "a.png", exif=exif)
-    assert read_image(tmp_path / "a.png", "rgb").shape == RGB.shape
 
 
 @pytest.mark.parametrize("suffix", ["png", "jpg", "bmp", "tif", "webp"])
@@ -56,10 +43,13 @@ def test_damaged_files_are_told(tmp_path: Path, suffix: str) -> None:
 
 def test_missing_and_foreign_files_are_told(tmp_path: Path) -> None:
     with pytest.raises(UnreadableImageError, match="does not exist"):
-        read_raw(tmp_path / "none.png")
+        read_mask(tmp_path / "none.png")
+    with pytest.raises(UnreadableImageError, match="is a folder"):
+        read_mask(tmp_path)
     (tmp_path / "text.png").write_text("hello")
-    with pytest.raises(UnreadableImageError, match="no readable image"):
-        read_raw(tmp_path / "text.png")
+    for read in (read_mask, inspect):
+        with pytest.raises(UnreadableImageError, match="no readable image"):
+            read(tmp_path / "text.png")
 
 
 @pytest.mark.parametrize("suffix", ["png", "tif"])
@@ -68,11 +58,26 @@ def test_16_bits_are_recognised(suffix: str, shape: tuple[int, ...], tmp_path: P
     for kind in (np.uint8, np.uint16):
         path = tmp_path / f"{kind.__name__}.{suffix}"
         assert cv2.imwrite(str(path), np.ones(shape, kind))
-        assert is_deep(path) == (kind is np.uint16)
+        facts = inspect(path)
+        assert (facts.dtype, facts.size, facts.is_plain) == (
+            kind.__name__,
+            (4, 2),
+            kind is np.uint8,
+        )
 
 
-def test_what_is_no_image_has_no_bits(tmp_path: Path) -> None:
-    path = tmp_path / "a.png"
-    path.write_bytes(b"no image")
-    assert not is_deep(path)
-    assert not is_deep(tmp_path / "none.png")
+def test_headers_of_png_files_are_read_without_their_pixels(tmp_path: Path) -> None:
+    path = save(tmp_path / "a.png", RGB)
+    content = path.read_bytes()
+    cut = content.index(b"IDAT") + 6
+    path.write_bytes(content[:cut])
+    assert inspect(path).size == (4, 2)
+
+
+def test_size_is_as_stored_and_orientation_beside_it(tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    for suffix in ("png", "jpg", "tif", "webp"):
+        Image.fromarray(RGB).save(tmp_path / f"a.{suffix}", exif=exif)
+        facts = inspect(tmp_path / f"a.{suffix}")
+        assert (facts.size, facts.orientation, facts.is_plain) == ((4, 2), 6, False)

@@ -9,11 +9,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from im_bench.data.arrays import read_meta
+from im_bench.data.arrays import ArrayDataset, has_mask, read_meta
 from im_bench.data.fingerprint import fingerprint
 from im_bench.data.folder import DataFolder
 from im_bench.data.packing import _held_out, pack
 from im_bench.data.splits import choose_labelled
+from im_bench.data.survey import Survey
 from im_bench.errors import ImBenchError
 
 from .conftest import WriteData, save
@@ -65,6 +66,7 @@ def test_meta_tells_what_the_arrays_are(write_data: WriteData, tmp_path: Path) -
             "val": ["val-0", "val-1"],
             "test": ["test-0", "test-1"],
         },
+        "reading": {"scale": None, "page": None, "orientation": "apply", "alpha": "refuse"},
         "fingerprint": fingerprint(root),
     }
     assert load(out, "train", "images").shape == (4, 2, 4, 1)
@@ -241,3 +243,40 @@ def test_holding_out_all_labelled_images_is_refused(write_data: WriteData, tmp_p
     with pytest.raises(ImBenchError, match="leaves none to learn from"):
         pack(folder, tmp_path / "arrays", labelled=0.25, hold_out=0.2)
     assert not (tmp_path / "arrays").exists()
+
+
+def test_images_without_masks_are_unlabelled(write_data: WriteData, tmp_path: Path) -> None:
+    for space, classes, encoding in (("binary", ["a"], "index"), ("multilabel", ["a"], "bits")):
+        root = write_data({"train": 6, "val": 1, "test": 1}, space=space, classes=classes,
+                          encoding=encoding)  # fmt: skip
+        for index in (1, 4):
+            (root / f"masks/train/train-{index}.png").unlink()
+        survey = Survey(DataFolder.load(root).description)
+        out = tmp_path / "arrays"
+        meta = pack(DataFolder.load(root), out, labelled=0.5, survey=survey)
+        assert meta["unmasked"] == ["train-1", "train-4"]
+        assert len(meta["labelled"]) == 2
+        assert set(meta["labelled"]).isdisjoint(meta["unmasked"])
+        assert has_mask(meta).tolist() == [True, False, True, True, False, True]
+        blank = load(out, "train", "labels")[[1, 4]]
+        assert (blank == (255 if space == "binary" else 0)).all()
+        assert not survey.doubts()
+        meta = pack(DataFolder.load(root), out, labelled=1.0)
+        assert len(meta["labelled"]) == 4
+        with pytest.raises(ImBenchError, match="2 of 6 training images have no mask"):
+            ArrayDataset(out, "all")
+        assert len(ArrayDataset(out, "labelled")) == 4
+
+
+def test_the_labels_that_are_learned_from_are_looked_at(
+    write_data: WriteData, tmp_path: Path
+) -> None:
+    root = write_data(labelled="l.txt")
+    (root / "l.txt").write_text("train-0\ntrain-2", encoding="utf-8")
+    for index in (0, 2):
+        save(root / f"masks/train/train-{index}.png", np.zeros((6, 8), np.uint8))
+    survey = Survey(DataFolder.load(root).description)
+    pack(DataFolder.load(root), tmp_path / "arrays", labelled="file", survey=survey)
+    (doubt,) = survey.doubts()
+    assert "all pixels of the labelled images are background, none is spot" in doubt.sentence
+    assert doubt.grave

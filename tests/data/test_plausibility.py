@@ -8,6 +8,7 @@ from im_bench.data.plausibility import (
     brightness_doubts,
     count_classes,
     count_values,
+    inversion_doubts,
     label_doubts,
     labels_of_no_class,
     mask_value_doubts,
@@ -123,13 +124,23 @@ def test_numbered_things_are_told_less_gravely() -> None:
 
 
 def test_flat_and_dark_images_are_told() -> None:
-    assert not brightness_doubts([0, 3], [200, 255])
-    assert not brightness_doubts([], [])
-    (doubt,) = brightness_doubts([0, 0], [0, 0])
-    assert doubt.sentence.startswith("all images hold one value only (all black)")
+    assert not brightness_doubts([0, 3], [200, 255], ["a", "b"])
+    assert not brightness_doubts([], [], [])
+    (doubt,) = brightness_doubts([0, 0], [0, 0], ["a", "b"])
+    assert doubt.sentence.startswith("all images hold one value only, all of them black")
     assert doubt.grave
-    (doubt,) = brightness_doubts([0, 0, 9], [0, 255, 80])
-    assert doubt.sentence.startswith("1 of 3 images")
+    (doubt,) = brightness_doubts([0, 0, 9], [0, 255, 80], ["a", "b", "c"])
+    assert doubt.sentence.startswith("1 of 3 images hold one value only (a)")
     assert not doubt.grave
-    (doubt,) = brightness_doubts([0, 1], [15, 14])
+    (doubt,) = brightness_doubts([0, 1], [15, 14], ["a", "b"])
     assert "brighter than 15 of 255" in doubt.sentence
+
+
+def test_what_looks_like_the_background_is_told() -> None:
+    plain = counts(v0=90, v1=10)
+    assert not inversion_doubts(plain, counts(v0=20), 0, "disc")
+    (doubt,) = inversion_doubts(plain, counts(v0=20), 3, "disc")
+    assert "3 masks have a palette that shows value 0 lighter than disc" in doubt.sentence
+    (doubt,) = inversion_doubts(counts(v0=10, v1=90), counts(v0=1, v1=19), 0, "disc")
+    assert "90.0% of all pixels and 95.0% of those at the borders" in doubt.sentence
+    assert not inversion_doubts(counts(v0=10, v1=90), counts(v0=9, v1=9), 0, "disc")

@@ -109,16 +109,31 @@ def test_a_failure_stays_with_those_that_need_it(store: Store, run: Run, tmp_pat
     }
     assert [store.status(s) for s in (bad, next_)] == [Status.FAILED, Status.PLANNED]
 
+    assert summary.to_correct == {"bad"}
+
+    cure.touch()
+    summary, events = run(plan)
+    assert starts(events) == ["bad", "next", "last"], "wrong input is read again once corrected"
+    assert summary.exit_code == 0
+    result = store.result(bad)
+    assert result is not None
+    assert (result["attempts"], result["restarts"]) == (2, 0)
+
+
+def test_what_is_no_wrong_input_is_tried_again_on_demand_only(run: Run, tmp_path: Path) -> None:
+    graph = Graph()
+    cure = tmp_path / "cure"
+    bad = graph.add("fail", "bad", {"how": "bug", "unless": str(cure)})
+    plan = plan_of(graph, {"a": bad})
+    summary, _ = run(plan)
+    assert not summary.to_correct
     cure.touch()
     summary, events = run(plan)
     assert starts(events) == []
     assert "--policy retry-failed" in summary.failed["bad"]
     summary, events = run(plan, Policy.RETRY_FAILED)
-    assert starts(events) == ["bad", "next", "last"]
+    assert starts(events) == ["bad"]
     assert summary.exit_code == 0
-    result = store.result(bad)
-    assert result is not None
-    assert (result["attempts"], result["restarts"]) == (2, 0)
 
 
 def test_a_killed_stage_says_so(store: Store, run: Run) -> None:

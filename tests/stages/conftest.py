@@ -53,7 +53,7 @@ def make_job(tmp_path: Path) -> MakeJob:
         np.save(arrays / "train_images.npy", rng.integers(1, 256, (5, 8, 8, 3), dtype=np.uint8))
         np.save(arrays / "train_labels.npy", np.zeros((5, 8, 8), np.uint8))
         folder = tmp_path / "stages" / "own"
-        folder.mkdir()
+        folder.mkdir(exist_ok=True)
         data = {"data": [arrays.parent], **inputs}
         return Job(folder, config, data, Settings(device="cpu"))
 

@@ -11,7 +11,7 @@ from torch import Tensor
 from im_bench.data.arrays import read_meta
 from im_bench.data.predictions import FORMAT, PROBABILITIES, read_predictions
 from im_bench.errors import ImBenchError
-from im_bench.files import read_json
+from im_bench.files import read_json, write_json
 from im_bench.runner.job import Job, StageInterrupted
 from im_bench.stages import predict
 
@@ -68,6 +68,22 @@ def test_the_best_come_first_with_what_they_say_of_validation_images(job: Job) -
     bright = torch.from_numpy(np.load(arrays(job) / "val_images.npy"))[:, None, ..., 0] / 255
     for said, factor in zip(left, (1.0, 0.5), strict=True):
         assert (said == (bright * factor).half().numpy()).all()
+
+
+@pytest.mark.parametrize("space", ["binary", "multiclass"])
+def test_padding_is_not_predicted(job: Job, space: str) -> None:
+    """As in the evaluation, where padded images are read without their padding."""
+    sizes = [[8, 8], [5, 8], [8, 3], [1, 1], [7, 6]]
+    meta: dict[str, Any] = read_json(arrays(job) / "meta.json")
+    write_json(arrays(job) / "meta.json", {**meta, "space": space, "sizes": {"val": sizes}})
+    predict.run(job)
+    left = read_predictions(job.folder, meta, "val")
+    bright = np.load(arrays(job) / "val_images.npy")[..., 0] / 255
+    nothing = 1 if space == "multiclass" else 0
+    for index, (width, height) in enumerate(sizes):
+        expected = np.full((8, 8), nothing, np.float16)
+        expected[:height, :width] = bright[index, :height, :width]
+        assert left[0, index, 0] == pytest.approx(expected, abs=1e-3)
 
 
 def test_a_stage_that_is_stopped_leaves_nothing_and_can_be_run_again(

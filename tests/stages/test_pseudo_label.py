@@ -106,6 +106,24 @@ def test_masks_are_where_the_best_two_differ(
     assert cv2.imread(str(strips[0])).shape == (8, 8 * len(panels) + 4 * (len(panels) - 1), 3)
 
 
+@pytest.mark.parametrize("space", ["binary", "multilabel"])
+def test_labels_are_judged_where_the_truth_is_known(
+    finished_training: FinishedTraining,
+    make_job: MakeJob,
+    monkeypatch: pytest.MonkeyPatch,
+    space: str,
+) -> None:
+    fields = {"space": space, "outputs": 1, "unmasked": ["a", "e"]}
+    outcome, _ = run(ME, finished_training, make_job, monkeypatch, **fields)
+    one, _ = run(ME, finished_training, make_job, monkeypatch, **{**fields, "unmasked": ["e"]})
+    assert outcome["label_accuracy"] == one["label_accuracy"] > 0  # All have the same truth.
+    none, _ = run(
+        ME, finished_training, make_job, monkeypatch, **{**fields, "unmasked": ["a", "c", "e"]}
+    )
+    assert "label_accuracy" not in none
+    assert none["images_kept"] == 1
+
+
 def test_padding_is_neither_labelled_nor_counted(
     finished_training: FinishedTraining, make_job: MakeJob, monkeypatch: pytest.MonkeyPatch
 ) -> None:

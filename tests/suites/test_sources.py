@@ -20,7 +20,7 @@ def test_a_description_that_is_a_link_belongs_to_the_folder_of_the_link(tmp_path
     )
     (folder / "dataset.yaml").symlink_to(store / "1f2e.yaml")
     source = locate("spots", DataSpec(), tmp_path / "suite.yaml", tmp_path / "data", tmp_path / "c")
-    assert not source.missing
+    assert source.missing == "data set spots: train has no images"
     assert fingerprint(Path(source.paths["description"])) == source.identity["fingerprint"]
 
 

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -86,6 +87,37 @@ def test_the_headline_is_monitored_unless_said(data_dir: Path) -> None:
     meta = json.loads((data_dir / "meta.json").read_text())
     assert monitored_metric(train_config(), meta) == "iou"
     assert monitored_metric(train_config(monitor="loss"), meta) == "loss"
+
+
+@pytest.mark.parametrize(
+    ("budget", "share"),
+    [
+        ({"kind": "equal", "iterations": 20}, 0.1),
+        ({"kind": "equal", "iterations": 200}, 0.05),
+        ({"kind": "equal", "iterations": 600}, 1 / 60),
+        ({"kind": "equal", "iterations": 1000}, 0.01),
+        ({"kind": "equal", "iterations": 90_000}, 0.01),
+        ({"kind": "paper", "epochs": 100}, 0.05),  # of 8 labelled images, 4 a batch
+    ],
+)
+def test_short_trainings_forget_the_initial_statistics_in_time(
+    data_dir: Path, tmp_path: Path, budget: dict[str, Any], share: float
+) -> None:
+    def momentum(**fields: Any) -> float:
+        config = train_config(budget=budget, model={"width": 0.25}, **fields)
+        built = build_config(config, data_dir, tmp_path)
+        return float(built.model.backbone.norm_momentum)
+
+    assert momentum() == pytest.approx(share)
+    # LDT, FDT, ME and IM have the same, so that it is no difference between methods.
+    assert momentum(part="all", copies=10) == momentum()
+
+
+def test_a_momentum_that_a_suite_gives_holds(data_dir: Path) -> None:
+    budget = {"kind": "equal", "iterations": 20}
+    config = train_config(budget=budget, model={"width": 0.25, "norm_momentum": 0.01})
+    built = build_config(config, data_dir, Path("x"))
+    assert built.model.backbone.norm_momentum == 0.01
 
 
 @pytest.mark.parametrize("name", ["tpu0", "cuda:99", "nonsense"])

@@ -87,6 +87,16 @@ def test_frozen_values_are_read_as_they_were_written(study: optuna.Study, tmp_pa
     assert find_tuned(study.study_name, str(tmp_path / "studies.journal")) == tuned
 
 
+def test_values_are_frozen_in_the_working_folder_and_found_there(
+    study: optuna.Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    tuned = tuned_of(study)
+
+    assert freeze(tuned).absolute() == tmp_path / "tuned" / f"{tuned.study}.yaml"
+    assert find_tuned(tuned.study, str(tmp_path / "no.journal")) == tuned
+
+
 def test_a_frozen_file_is_a_config_that_another_can_build_upon(
     study: optuna.Study, tmp_path: Path
 ) -> None:

@@ -88,7 +88,7 @@ def generations_table(plan: Plan, store: Store) -> GenerationsTable:
         if rounds:
             rows += _generation_rows(cell, columns[cell.data], results, rounds)
     most = max((len(row.entries) for row in rows), default=0)
-    return GenerationsTable(plan.name, most, tuple(rows), generation_notes(plan))
+    return GenerationsTable(plan.name, most, tuple(rows), generation_notes(plan, store))
 
 
 def _rounds(plan: Plan, cell: Cell) -> int:

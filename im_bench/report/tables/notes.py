@@ -13,6 +13,7 @@ from im_bench.report.tables.matching import Comparison, protocol_of
 from im_bench.runner.store import Store
 from im_bench.suites.graph import Stage
 from im_bench.suites.plan import Plan
+from im_bench.training.momentum import ORIGINAL, norm_momentum
 
 
 def results_notes(
@@ -33,6 +34,7 @@ def results_notes(
             _budget(plan),
             _selection(plan),
             _evaluation(plan, columns),
+            _momentum(plan, store, columns),
             _generations(plan),
             _seeds(plan),
             _labels(columns),
@@ -51,7 +53,7 @@ def results_notes(
     )
 
 
-def generation_notes(plan: Plan) -> tuple[str, ...]:
+def generation_notes(plan: Plan, store: Store) -> tuple[str, ...]:
     """Return the footer of a table of generations."""
     return tuple(
         note
@@ -60,6 +62,7 @@ def generation_notes(plan: Plan) -> tuple[str, ...]:
             "Test: the best training of each generation by validation."
             if plan.suite.scores == "test"
             else _selection(plan),
+            _momentum(plan, store, list(columns_of(plan, {}).values())),
             _generations(plan),
             _seeds(plan),
             "Shares are of the unlabelled training images: images kept, pixels kept of these, and "
@@ -79,6 +82,7 @@ def protocol_notes(plan: Plan, store: Store) -> tuple[str, ...]:
             _budget(plan),
             _selection(plan),
             _evaluation(plan, columns),
+            _momentum(plan, store, columns),
             _generations(plan),
             _labels(columns),
             *plan.suite.notes,
@@ -126,6 +130,30 @@ def _evaluation(plan: Plan, columns: Sequence[Column]) -> str:
     for column in columns:
         data.setdefault(plan.suite.data[column.data].evaluation.text, []).append(column.data)
     return f"Evaluation: {_list(f'{how} ({_names(who, columns)})' for how, who in data.items())}."
+
+
+def _momentum(plan: Plan, store: Store, columns: Sequence[Column]) -> str:
+    """Say where the U-Net's batch normalisation is not the original's, which changes scores."""
+    suite = plan.suite
+    length = suite.budgets.paper if plan.budget == "paper" else suite.budgets.equal
+    budget = {"kind": plan.budget, **length.model_dump()}
+    packed = {stage.slug.partition("/")[0]: stage for stage in plan.graph if stage.kind == "data"}
+    found: dict[str, list[str]] = {}
+    for column in columns:
+        model = suite.data[column.data].model
+        result = store.result(packed[column.data]) or {}
+        labelled = result.get("outcome", {}).get("labelled")
+        unknown = model.norm_momentum is None and plan.budget == "paper" and labelled is None
+        if unknown or model.backbone is not None:
+            continue
+        value = norm_momentum(model.norm_momentum, budget, suite.training.batch, labelled or 0)
+        if value != ORIGINAL:
+            why = " by the number of iterations" if model.norm_momentum is None else ""
+            found.setdefault(f"{value:.2g}{why}", []).append(column.data)
+    if not found:
+        return ""
+    said = _list(f"{value} ({_names(who, columns)})" for value, who in found.items())
+    return f"Batch normalisation of the U-Net: momentum {said}; the original's is {ORIGINAL}."
 
 
 def _generations(plan: Plan) -> str:

@@ -136,6 +136,7 @@ def test_the_footer_tells_the_protocol_and_the_origin(
         "150 iterations for every training",
         "test images are read once",
         "Of several generations, the last",
+        "U-Net: momentum 0.067 by the number of iterations (isic, cells); the original's is 0.01",
         "seeds 1, 2, 3",
         "10% (isic, cells)",
         "cells: built-in",

@@ -9,8 +9,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from im_bench.data.description import BACKGROUND, IGNORED, Colour, DataDescription, Encoding
-from im_bench.data.image_files import WrongLabelError, read_colours, read_mask
+from im_bench.data.description import (
+    BACKGROUND,
+    IGNORED,
+    Colour,
+    DataDescription,
+    Encoding,
+    Reading,
+)
+from im_bench.data.image_files import PLAIN, WrongLabelError, read_colours, read_mask
 
 Labels = NDArray[np.uint8]
 Decoder = Callable[[DataDescription, Sequence[Path]], Labels]
@@ -37,12 +44,32 @@ def read_label(description: DataDescription, masks: Sequence[Path]) -> Labels:
     return _DECODERS[description.encoding](description, masks)
 
 
+def read_label_bytes(path: Path, ignore: Sequence[int], reading: Reading = PLAIN) -> Labels:
+    """Read a mask of any integers as label bytes, without a description.
+
+    Args:
+        path: The mask.
+        ignore: Stored values that become 255.
+        reading: How the file is read.
+
+    Returns:
+        ``(H, W)`` of 0..255.
+
+    Raises:
+        UnreadableImageError: The file cannot be read.
+        WrongLabelError: It is a colour image, or a value is neither a byte nor in ``ignore``.
+    """
+    return _translate(
+        read_mask(path, reading), {value: value for value in range(256)}, ignore, path
+    )
+
+
 def _read_labels(description: DataDescription, masks: Sequence[Path]) -> Labels:
     if description.space == "multilabel":
         return _read_bits(description, masks)
     values = range(2 if description.space == "binary" else description.outputs)
     table = {value: value for value in (*values, IGNORED)}
-    return _translate(_numbers(description, masks[0]), table, description, masks[0])
+    return _translate(_numbers(description, masks[0]), table, description.ignore, masks[0])
 
 
 def _read_bits(description: DataDescription, masks: Sequence[Path]) -> Labels:
@@ -52,7 +79,7 @@ def _read_bits(description: DataDescription, masks: Sequence[Path]) -> Labels:
         label[np.isin(raw, description.ignore)] = IGNORED
         return label
     table = {value: value for value in range(1 << description.outputs)}
-    return _translate(_numbers(description, masks[0]), table, description, masks[0])
+    return _translate(_numbers(description, masks[0]), table, description.ignore, masks[0])
 
 
 def _read_index(description: DataDescription, masks: Sequence[Path]) -> Labels:
@@ -63,7 +90,7 @@ def _read_index(description: DataDescription, masks: Sequence[Path]) -> Labels:
         return label
     first = int(description.reserve_zero)
     table = {value: value + first for value in range(len(description.classes))}
-    return _translate(raw, table, description, masks[0])
+    return _translate(raw, table, description.ignore, masks[0])
 
 
 def _read_palette(description: DataDescription, masks: Sequence[Path]) -> Labels:
@@ -134,12 +161,11 @@ def _above(raw: NDArray[Any], threshold: int) -> NDArray[np.bool_]:
 
 
 def _translate(
-    raw: NDArray[Any], table: Mapping[int, int], description: DataDescription, path: Path
+    raw: NDArray[Any], table: Mapping[int, int], ignore: Sequence[int | Colour], path: Path
 ) -> Labels:
-    """Look raw values up in ``table``; the description's ignored ones become 255."""
-    table = {**table, **{value: IGNORED for value in description.ignore if isinstance(value, int)}}
-    values, position = _distinct(raw)
-    label = np.array([table.get(int(value), _WRONG) for value in values], np.int16)[position]
+    """Look raw values up in ``table``; ignored ones become 255."""
+    table = {**table, **{value: IGNORED for value in ignore if isinstance(value, int)}}
+    label = _looked_up(raw, table)
     wrong = label == _WRONG
     if wrong.any():
         highest = max(value for value, byte in table.items() if byte != IGNORED)
@@ -151,16 +177,24 @@ def _translate(
     return result
 
 
-def _distinct(raw: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
-    """Return values that ``raw`` may hold, and each pixel's position among them."""
+def _looked_up(raw: NDArray[Any], table: Mapping[int, int]) -> NDArray[Any]:
+    """Return ``table``'s bytes in place of raw values of any width and sign, or _WRONG."""
+    if raw.dtype == np.bool_:
+        raw = raw.view(np.uint8)
     if raw.dtype.itemsize > 2:
         values, position = np.unique(raw, return_inverse=True)
-        return values, position.reshape(raw.shape)
-    if raw.dtype == np.bool_:
-        return np.arange(2), raw.astype(np.uint8)
-    # Of two bytes at most there are few values: no pixels need be sorted.
+        found = np.array([table.get(int(value), _WRONG) for value in values], np.int16)
+        return found[position].reshape(raw.shape)
+    # Of one or two bytes all values are listed, which is faster than sorting pixels. Negative ones
+    # stand at the end, where Python's negative index and the bytes without sign both find them.
     unsigned = np.dtype(f"u{raw.dtype.itemsize}")
-    return np.arange(1 << 8 * unsigned.itemsize).astype(raw.dtype), raw.view(unsigned)
+    lookup = np.full(1 << 8 * unsigned.itemsize, _WRONG, np.int16)
+    limits = np.iinfo(raw.dtype)
+    for value, byte in table.items():
+        if limits.min <= value <= limits.max:
+            lookup[value] = byte
+    looked_up: NDArray[Any] = lookup[raw.view(unsigned)]
+    return looked_up
 
 
 def _counts(values: NDArray[Any]) -> dict[str, int]:

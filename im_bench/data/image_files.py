@@ -216,7 +216,7 @@ def _decoded_by_pillow(
     elif not turned and reading.orientation == "apply":
         pixels = _UPRIGHT[orientation](pixels)
     key = image.info.get("transparency")
-    keyed = facts.mode in ("1", "L", "RGB", "I;16") and pixels.shape[-1] != 4
+    keyed = facts.mode in ("1", "L", "RGB", "I;16") and pixels.shape[2:] != (4,)
     if as_picture and facts.has_alpha and keyed:
         pixels = _with_alpha(pixels, key, facts)
     return _Decoded(np.ascontiguousarray(pixels), facts)
@@ -227,6 +227,9 @@ def _stored(pixels: Pixels, facts: ImageFacts, as_picture: bool) -> Pixels:
     if facts.highest is not None and (facts.dtype == "uint16" or not as_picture):
         most = 65535 if facts.dtype == "uint16" else 255
         return np.rint(pixels * (facts.highest / most)).astype(facts.dtype)
+    if pixels.dtype == np.bool_:
+        truth: Pixels = pixels.view(np.uint8) != 0  # Pillow stores true as 255, NumPy as 1.
+        return truth
     if facts.mode == "L" and facts.bits < 8 and not as_picture:
         return pixels // (255 // ((1 << facts.bits) - 1))
     # Pillow keeps signed bytes as unsigned ones, and 32 unsigned bits as signed ones.
@@ -311,7 +314,7 @@ def _eight_bits(
         )
     if reading.scale is not None:
         low, high = reading.scale
-        scaled = ((pixels.astype(np.float64) - low) * (255 / (high - low))).clip(0, 255)
+        scaled = ((pixels.astype(np.float64) - low) * 255 / (high - low)).clip(0, 255)
         eight: NDArray[np.uint8] = np.rint(scaled).astype(np.uint8)
         return eight
     if pixels.dtype == np.uint16 and not (pixels % 257).any():

@@ -4,6 +4,7 @@ Importing this package (``custom_imports`` of a config) registers what a supervi
 learn from unlabelled images as well: the hook, the loss, the data set and its sampler.
 """
 
+from im_bench.data.loading import LoadImage, LoadLabels
 from im_bench.data.transforms import LoadPseudoLabels
 from im_bench.plugin.data import LabelledAndUnlabelled, LabelledUnlabelledSampler
 from im_bench.plugin.hook import InconsistencyMaskHook
@@ -19,6 +20,8 @@ __all__ = [
     "InconsistencyMaskedLoss",
     "LabelledAndUnlabelled",
     "LabelledUnlabelledSampler",
+    "LoadImage",
+    "LoadLabels",
     "LoadPseudoLabels",
     "SnapshotTeachers",
     "TeacherEnsemble",

@@ -234,7 +234,7 @@ def _without_annotations(
     pseudo = {"type": "LoadPseudoLabels", "cache_dir": cache_dir}
     result = [dict(step) for step in steps]
     for index, step in enumerate(result):
-        if "LoadAnnotations" in str(step["type"]):
+        if any(name in str(step["type"]) for name in ("LoadAnnotations", "LoadLabels")):
             result[index] = pseudo
             return result
     if any("LoadPseudoLabels" in str(step["type"]) for step in result):

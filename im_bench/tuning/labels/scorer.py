@@ -21,7 +21,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from im_bench.data.arrays import images_per_batch
+from im_bench.data.arrays import extents, images_per_batch
 from im_bench.data.label_spaces import label_space
 from im_bench.errors import ImBenchError
 from im_bench.evaluation.cells import redraw_position_bits
@@ -64,12 +64,12 @@ _NO_MASK = Mask(1, MaskOptions())  # one teacher agrees with itself
 class LabelScorer:
     """Scores trials on the predictions of K networks for N images.
 
-    Beside the predictions it needs K + 4 bytes per pixel, and for each mask that it remembers 24 C
+    Beside the predictions it needs K + 5 bytes per pixel, and for each mask that it remembers 24 C
     bytes per confidence that can occur; images are taken in batches.
 
     Args:
         probabilities: float16 (K, N, C, H, W), the best network first; may be memory-mapped.
-        truth: Label bytes (N, H, W).
+        truth: Label bytes (N, H, W) of the validation images.
         meta: The data set's ``meta.json``.
         labels: Whether the teachers' ``consensus`` is the label, grown where the mask is eroded
             and with cells redrawn, as in the stage ``pseudo-label``; or what the best network says
@@ -95,6 +95,11 @@ class LabelScorer:
         self._truth = torch.from_numpy(np.array(truth)).to(device)
         size = images_per_batch(dict(meta), BATCH)
         self._batches = [slice(i, i + size) for i in range(0, len(truth), size)]
+        self._scored = self._space.valid(self._truth)
+        for image, filled in zip(self._scored, extents(meta, "val") or (), strict=False):
+            inside = torch.zeros_like(image)
+            inside[filled] = True
+            image &= inside  # padding has no pixels, not even where a label space ignores none
         self._said, self._own, self._level = self._read(probabilities)
         self._levels = Levels(self._level)
         self._refuse_impossible()
@@ -177,7 +182,7 @@ class LabelScorer:
         return said, own, level
 
     def _refuse_impossible(self) -> None:
-        name, valid = self._meta["name"], self._space.valid(self._truth)
+        name, valid = self._meta["name"], self._scored
         if not valid.any():
             raise ImBenchError(
                 f"no pixel of the validation images of data set {name!r} has a label, so that "
@@ -215,7 +220,6 @@ class LabelScorer:
         truth = self._truth[rows]
         predictions = self._said[:teachers, rows]
         agreed, disputed = consensus(predictions, self._kind)
-        valid = self._space.valid(truth)
         pixels: dict[bool, Pixels] = {}
         consistent: dict[tuple[int, int], Tensor] = {}
         passing: dict[str, Tensor] = {}
@@ -228,7 +232,7 @@ class LabelScorer:
                 pixels[grown] = Pixels(self._space, self._levels, self._level[rows], labels, truth)
             if sides not in consistent:
                 mask_of_sides = dilate(erode(disputed, options.erode), options.dilate)
-                consistent[sides] = valid & ~mask_of_sides
+                consistent[sides] = self._scored[rows] & ~mask_of_sides
             if options.image_filter not in passing:
                 passing[options.image_filter] = kept_images(
                     agreed, disputed, predictions, self._kind, options.image_filter

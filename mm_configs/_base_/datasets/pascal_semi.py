@@ -28,8 +28,8 @@ ann_files = {
 mean_colour = (104, 116, 124)  # BGR, as images are loaded
 
 # A recipe puts its weak view behind these.
-load_labelled = [dict(type="LoadImageFromFile"), dict(type="LoadAnnotations")]
-load_unlabelled = [dict(type="LoadImageFromFile"), dict(type="BlankAnnotations")]
+load_labelled = [dict(type="LoadImage"), dict(type="LoadLabels")]
+load_unlabelled = [dict(type="LoadImage"), dict(type="BlankAnnotations")]
 
 images = dict(
     type="PascalVOCDataset",

@@ -40,6 +40,23 @@ def test_scores_are_those_of_counting_image_by_image(
     assert len(set(scores)) > 30, "the trials differ in what they keep"
 
 
+@pytest.mark.parametrize("space", ["binary", "multiclass", "multilabel"])
+def test_padding_counts_nowhere(space: str) -> None:
+    probabilities, truth, meta = make_data(space)
+    count, side, wide = len(truth), truth.shape[1], truth.shape[1] + 8
+    padded = np.zeros((*probabilities.shape[:3], wide, wide), np.float16)
+    if space == "multiclass":
+        padded[:, :, 0] = 1
+    padded[..., :side, :side] = probabilities
+    value = 0 if space == "multilabel" else 255
+    more = np.full((count, wide, wide), value, np.uint8)
+    more[:, :side, :side] = truth
+    sized = {**meta, "size": [wide, wide], "sizes": {"val": [[side, side]] * count}}
+    trials = [Knobs(threshold, 2, 0, 0, "none") for threshold in (0.0, 0.6, 0.9)]
+    without = LabelScorer(probabilities, truth, meta, "own").score(trials)
+    assert LabelScorer(padded, more, sized, "own").score(trials) == without
+
+
 @pytest.mark.parametrize("remembered", [scorer_module.REMEMBERED, 2])
 def test_scores_do_not_depend_on_what_was_scored_before(
     remembered: int, monkeypatch: pytest.MonkeyPatch

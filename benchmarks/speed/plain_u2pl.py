@@ -128,8 +128,9 @@ class PlainU2PL(Transcription):
     def _read(network: Any, head: nn.Module, images: Tensor) -> tuple[Tensor, Tensor]:
         """Return logits and representation at the network's resolution."""
         decode_head = network.decode_head
-        embedding = decode_head.fusion(decode_head.joined(network.backbone(images)))
-        return decode_head.cls_seg(embedding), head(embedding, images.shape[-2:])
+        joined = decode_head.joined(network.backbone(images))
+        logits = decode_head.cls_seg(decode_head.fusion(joined))
+        return logits, head(joined, images.shape[-2:])
 
     def _unlabelled(self, logits: Tensor, target: Tensor, teacher_logits: Tensor) -> Tensor:
         with torch.no_grad():

@@ -6,6 +6,7 @@ Configs do so by ``custom_imports``, so that they also work with other programs 
 import im_bench.data.semi
 import im_bench.data.tickets
 import im_bench.data.transforms
+import im_bench.evaluation.metrics
 import im_bench.models.deeplabv3plus
 import im_bench.models.dinov2
 import im_bench.models.dpt

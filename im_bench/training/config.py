@@ -14,7 +14,8 @@ from im_bench.errors import ImBenchError
 from im_bench.methods.registry import method_class
 from im_bench.training.momentum import norm_momentum
 
-# Keras' default, where torch has 1e-8.
+# Keras' default, where torch has 1e-8. Keras adds it to the root of the second moment as it is, torch
+# to the bias-corrected root, so that it is smaller here in the first steps. No score shows that.
 _ADAM_EPSILON = 1e-7
 # Processes that cut crops for a GPU.
 _WORKERS = 4
@@ -202,7 +203,7 @@ def count_iterations(
 
     ``equal`` budgets say it. ``paper`` budgets count epochs of ``images * copies // batch`` steps,
     at least one, as the original does; an online method's epoch is one pass over the unlabelled
-    images.
+    images. All batches are whole: of 24 images Keras draws 16 and 8 in turn, here each step has 16.
     """
     budget = config["budget"]
     if budget["kind"] == "equal":

@@ -15,7 +15,7 @@ from im_bench.methods.registry import method_class
 from im_bench.training.momentum import norm_momentum
 
 # Keras' default, where torch has 1e-8. Keras adds it to the root of the second moment as it is,
-# torch to the bias-corrected root, so that it counts less here in the first steps. No score shows it.
+# torch to the bias-corrected root, so that it counts less here in the first steps.
 _ADAM_EPSILON = 1e-7
 # Processes that cut crops for a GPU.
 _WORKERS = 4

@@ -27,7 +27,7 @@ Draw = Callable[[int, int], Tensor]
 
 
 class PlainU2PL(Transcription):
-    """One step of U2PL in its first epoch; the losses are those summed.
+    """One step of U2PL in the middle of its training; the losses are those summed.
 
     Args:
         network: The student.
@@ -41,6 +41,9 @@ class PlainU2PL(Transcription):
 
     queries, negatives, temperature = 256, 50, 0.5
     low_rank, high_rank = 3, 20
+    # Percentiles of the entropy with half of the epochs left: 100 - 20 / 2, 20 / 2, 100 - 20 / 2.
+    drop, low, high = 90.0, 10.0, 90.0
+    auxiliary_weight = 0.4
 
     def __init__(
         self,
@@ -92,17 +95,20 @@ class PlainU2PL(Transcription):
             weak, label = torch.stack(mixed), torch.stack(labels)
 
         everything = torch.cat([images, weak])
-        small, features = self._read(self.network, self.head, everything)
+        maps = self.network.backbone(everything)
+        small, features = self._read(self.network, self.head, maps)
+        auxiliary = resized(self.network.auxiliary_head(maps)[:count], size)
         labelled, unlabelled = (resized(each, size) for each in small.split(count))
         self.teacher.train()
         self.teacher_head.train()
         with torch.no_grad():
             teacher_small, teacher_features = self._read(
-                self.teacher, self.teacher_head, everything
+                self.teacher, self.teacher_head, self.teacher.backbone(everything)
             )
             teacher_logits = resized(teacher_small[count:], size)
         return {
-            "labelled": ohem(labelled, truth, self.min_kept),
+            "labelled": ohem(labelled, truth, self.min_kept)
+            + self.auxiliary_weight * ohem(auxiliary, truth, self.min_kept),
             "unlabelled": self._unlabelled(unlabelled, label.clone(), teacher_logits),
             "contrastive": self.contrastive_weight
             * self._contrastive(
@@ -125,17 +131,17 @@ class PlainU2PL(Transcription):
                     mine.data = 0.99 * mine.data + (1 - 0.99) * other.data
 
     @staticmethod
-    def _read(network: Any, head: nn.Module, images: Tensor) -> tuple[Tensor, Tensor]:
-        """Return logits and representation at the network's resolution."""
-        decode_head = network.decode_head
-        embedding = decode_head.fusion(decode_head.joined(network.backbone(images)))
-        return decode_head.cls_seg(embedding), head(embedding, images.shape[-2:])
+    def _read(network: Any, head: nn.Module, maps: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+        """Return logits and representation of the backbone's maps, at stride 4."""
+        joined = network.decode_head.joined(maps)
+        logits = network.decode_head.cls_seg(network.decode_head.fusion(joined))
+        return logits, head.layers(joined)
 
     def _unlabelled(self, logits: Tensor, target: Tensor, teacher_logits: Tensor) -> Tensor:
         with torch.no_grad():
             probabilities = teacher_logits.softmax(1)
             entropy = -(probabilities * (probabilities + 1e-10).log()).sum(1)
-            limit = np.percentile(entropy[target != 255].numpy().flatten(), 80.0)
+            limit = np.percentile(entropy[target != 255].numpy().flatten(), self.drop)
             target[(entropy >= limit) & (target != 255)] = 255
             weight = target.numel() / (target != 255).sum()
         return weight * F.cross_entropy(logits, target, ignore_index=255)
@@ -164,8 +170,8 @@ class PlainU2PL(Transcription):
             probabilities = teacher_logits.softmax(1)
             entropy = -(probabilities * (probabilities + 1e-10).log()).sum(1)
             valid = label != 255
-            low = entropy.le(np.percentile(entropy[valid].numpy().flatten(), 20.0)) & valid
-            high = entropy.ge(np.percentile(entropy[valid].numpy().flatten(), 80.0)) & valid
+            low = entropy.le(np.percentile(entropy[valid].numpy().flatten(), self.low)) & valid
+            high = entropy.ge(np.percentile(entropy[valid].numpy().flatten(), self.high)) & valid
             reliable, unreliable = (
                 F.interpolate(
                     torch.cat([truth != 255, each]).float().unsqueeze(1), size, mode="nearest"

@@ -2,10 +2,11 @@
 
     python benchmarks/speed/semi_step.py
 
-Both sides train DeepLabV3+ with ResNet-50 (UniMatch's, 19 classes, random weights, float32) on the
-same weak crops, which are in memory already. Strong views, normalisation, forward and backward
-passes, the optimiser's step and the averages count on both sides. ``plain`` is the transcription
-(``plain_unimatch.py``, ``plain_u2pl.py``), ``ours`` what a training calls in each iteration.
+Both sides train DeepLabV3+ with ResNet-50 (UniMatch's and U2PL's own, 19 classes, random weights,
+float32) on the same weak crops, which are in memory already, as in the middle of a training. Strong
+views, normalisation, forward and backward passes, the optimiser's step and the averages count on
+both sides. ``plain`` is the transcription (``plain_unimatch.py``, ``plain_u2pl.py``), ``ours`` what
+a training calls in each iteration.
 
 First both get the same images, boxes, strong views and draws: their losses must be the same. Then
 they are timed in turns with their own views, one thread each, in processes of their own because the

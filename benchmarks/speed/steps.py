@@ -25,12 +25,13 @@ from im_bench.semi.preprocessor import SemiPreprocessor
 from im_bench.semi.step import Clock
 from im_bench.training.semi_supervised import SemiSupervisedSegmentor
 
-CONFIG = Path(__file__).parents[2] / "mm_configs/_base_/models/deeplabv3plus_r50_unimatch.py"
+MODELS = Path(__file__).parents[2] / "mm_configs/_base_/models"
 METHODS: dict[str, dict[str, Any]] = {
     "unimatch": {"name": "unimatch", "threshold": 0.0},
     "u2pl": {"name": "u2pl"},
 }
-EPOCH, EPOCHS = 10_000, 200
+# The middle of a training: U2PL's supervised epochs, and that with a copy for a teacher, are over.
+EPOCH, EPOCHS, FIRST = 10_000, 200, 100 * 10_000
 SGD: dict[str, Any] = {"lr": 1e-4, "momentum": 0.9, "weight_decay": 1e-4}
 
 
@@ -47,13 +48,14 @@ class Setting(NamedTuple):
         return round(200_000 / (2 * 801**2) * self.batch * self.crop**2)
 
 
-def segmentor_config() -> dict[str, Any]:
-    """Return the network's config, without weights to download."""
-    config = Config.fromfile(CONFIG).model
+def segmentor_config(method: str) -> dict[str, Any]:
+    """Return the config of the network of a method's code base, without weights to download."""
+    config = Config.fromfile(MODELS / f"deeplabv3plus_r50_{method}.py").model
     config.backbone.init_cfg = None
     config.pop("data_preprocessor")
-    for part in (config.backbone, config.decode_head):
-        part.norm_cfg = {"type": "BN", "requires_grad": True}
+    for part in ("backbone", "decode_head", "auxiliary_head"):
+        if part in config:
+            config[part].norm_cfg = {"type": "BN", "requires_grad": True}
     result: dict[str, Any] = config.to_dict()
     return result
 
@@ -63,7 +65,7 @@ def build_model(setting: Setting) -> SemiSupervisedSegmentor:
     MMLogger.get_current_instance().setLevel("ERROR")  # else it lists all weights
     torch.manual_seed(0)
     model = SemiSupervisedSegmentor(
-        segmentor=segmentor_config(),
+        segmentor=segmentor_config(setting.method),
         method=METHODS[setting.method],
         label_space={"kind": "multiclass", "outputs": CLASSES},
         labelled_loss={"type": "OhemCrossEntropyLoss", "min_kept": setting.min_kept},
@@ -107,7 +109,7 @@ class Ours:
         self.partner = getattr(self.model.method, "partner", "none") != "none"
         optimiser = torch.optim.SGD(self.model.parameters(), fused=True, **SGD)
         self.wrapper = OptimWrapper(optimiser)
-        self.iteration = 0
+        self.iteration = FIRST
 
     def data(self) -> dict[str, Any]:
         """Return a batch as the data loader gives it."""
@@ -139,7 +141,7 @@ class Ours:
     def losses(self) -> dict[str, float]:
         """Return the losses of the next step without making it."""
         model = self.model
-        model.clock = Clock(0, EPOCHS * EPOCH, EPOCH)
+        model.clock = Clock(FIRST, EPOCHS * EPOCH, EPOCH)
         found = model(**model.data_preprocessor(self.data(), True), mode="loss")
         return {
             name.removesuffix(".loss"): loss.item()

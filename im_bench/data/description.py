@@ -17,7 +17,15 @@ from im_bench.yaml_files import FieldError, load_model
 Split = Literal["train", "val", "test"]
 Space = Literal["binary", "multiclass", "multilabel"]
 Encoding = Literal["labels", "index", "palette", "bits", "files"]
-Metric = Literal["iou", "iou_dataset", "miou", "miou_dataset", "mcce"]
+Metric = Literal[
+    "iou",
+    "iou_dataset",
+    "miou",
+    "miou_dataset",
+    "miou_dataset_mmseg",
+    "miou_dataset_unimatch",
+    "mcce",
+]
 Byte = Annotated[int, Field(ge=0, le=255)]
 Colour = tuple[Byte, Byte, Byte]
 Share = Annotated[float, Field(gt=0, lt=1)]
@@ -38,7 +46,7 @@ _ENCODINGS: Mapping[Space, tuple[Encoding, ...]] = {
 }
 _METRICS: Mapping[Space, tuple[Metric, ...]] = {
     "binary": ("iou", "iou_dataset"),
-    "multiclass": ("miou", "miou_dataset"),
+    "multiclass": ("miou", "miou_dataset", "miou_dataset_mmseg", "miou_dataset_unimatch"),
     "multilabel": ("miou", "mcce"),
 }
 _MOST_CLASSES: Mapping[Space, int] = {"binary": 1, "multiclass": IGNORED, "multilabel": 8}
@@ -134,7 +142,8 @@ class DataDescription(_Fields):
         cells: The channels for counting cells, or None.
         metric: The headline metric; by default ``iou`` for binary data and ``miou`` otherwise, both
             means over images. ``iou_dataset`` and ``miou_dataset`` count the pixels of all images
-            together, as a volume of slices is scored.
+            together, as a volume of slices is scored; ``miou_dataset_mmseg`` and
+            ``miou_dataset_unimatch`` differ from it in classes that no ground truth has.
     """
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")

@@ -1,7 +1,7 @@
 """Weak views: labels of unlabelled images, and the random scale and crop, as transforms.
 
-Only the part of an image that a crop shows is resized: the result is that of resizing the whole
-image, at a fraction of the time.
+With Pillow only the part of an image that a crop shows is resized: the result is that of resizing
+the whole image, at a fraction of the time.
 """
 
 from __future__ import annotations
@@ -9,8 +9,9 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple, get_args
 
+import cv2
 import numpy as np
 from mmcv.transforms import BaseTransform
 from mmseg.registry import TRANSFORMS
@@ -19,10 +20,14 @@ from PIL import Image
 
 from im_bench.data.description import IGNORED
 from im_bench.data.label_maps import UNDECIDED, read_label_map
-from im_bench.errors import ImBenchError
+from im_bench.errors import ImBenchError, unknown_name
 
 Pixels = NDArray[np.uint8]
 Size = tuple[int, int]
+Backend = Literal["pillow", "cv2"]
+"""Who resizes, in MMCV's words. Pillow smoothes where it shrinks, as UniMatch and iMAS do. OpenCV
+takes two neighbours a side at any scale, as CPS does, and U2PL with PyTorch; small images are
+sharper then, and noisier. Of labels Pillow takes the pixel at the centre, OpenCV at the corner."""
 
 
 class ScaleCrop(NamedTuple):
@@ -35,6 +40,7 @@ class ScaleCrop(NamedTuple):
         left: Column of the resized image at which the view begins.
         top: Row of the resized image at which the view begins.
         flip: Whether the view is mirrored, its padding included.
+        backend: Who resizes.
     """
 
     source: Size
@@ -43,6 +49,7 @@ class ScaleCrop(NamedTuple):
     left: int
     top: int
     flip: bool
+    backend: Backend = "pillow"
 
     @property
     def shown(self) -> Size:
@@ -50,7 +57,12 @@ class ScaleCrop(NamedTuple):
         return min(self.crop[0], self.resized[0]), min(self.crop[1], self.resized[1])
 
     def image(self, image: Pixels, pad: float | Sequence[float] = 0) -> Pixels:
-        """Return the view of an image (H, W, C): bilinear, anti-aliased where it shrinks."""
+        """Return the view of an image (H, W, C): bilinear, with Pillow anti-aliased."""
+        if self.backend == "cv2":
+            whole = cv2.resize(image, self.resized, interpolation=cv2.INTER_LINEAR)
+            width, height = self.shown
+            shown = whole[self.top : self.top + height, self.left : self.left + width]
+            return self._placed(shown.reshape(height, width, -1), pad)
         (left, right, x_box), (top, bottom, y_box) = self._region(0), self._region(1)
         box = (x_box[0], y_box[0], x_box[1], y_box[1])
         region = image[top:bottom, left:right]
@@ -88,8 +100,12 @@ class ScaleCrop(NamedTuple):
 
     def _nearest(self, axis: int) -> NDArray[np.int64]:
         start = (self.left, self.top)[axis]
-        centres = np.arange(start, start + self.shown[axis]) + 0.5
-        index: NDArray[np.int64] = (centres * self.source[axis] / self.resized[axis]).astype(int)
+        places = np.arange(start, start + self.shown[axis])
+        if self.backend == "cv2":
+            return places * self.source[axis] // self.resized[axis]
+        index: NDArray[np.int64] = ((places + 0.5) * self.source[axis] / self.resized[axis]).astype(
+            int
+        )
         return index
 
     def _placed(self, shown: NDArray[Any], pad: float | Sequence[float]) -> NDArray[Any]:
@@ -108,6 +124,7 @@ def draw_scale_crop(
     crop: Size,
     ratio: tuple[float, float] = (0.5, 2.0),
     flip: float = 0.5,
+    backend: Backend = "pillow",
 ) -> ScaleCrop:
     """Draw as the UniMatch family does (``dataset/transform.py``).
 
@@ -120,6 +137,7 @@ def draw_scale_crop(
         crop: Size of the view.
         ratio: Range of the scale.
         flip: Probability of a mirrored view.
+        backend: Who resizes.
     """
     longer = max(source)
     scale = rng.integers(int(longer * ratio[0]), int(longer * ratio[1]), endpoint=True) / longer
@@ -128,7 +146,7 @@ def draw_scale_crop(
         int(rng.integers(0, max(0, side - shown), endpoint=True))
         for side, shown in zip((width, height), crop, strict=True)
     )
-    return ScaleCrop(source, (width, height), crop, left, top, bool(rng.random() < flip))
+    return ScaleCrop(source, (width, height), crop, left, top, bool(rng.random() < flip), backend)
 
 
 @TRANSFORMS.register_module()
@@ -144,9 +162,10 @@ class RandomScaleCrop(BaseTransform):
         image_pad: Value of padded pixels: one for all channels, or one each.
         label_pad: Value of padded pixels in maps.
         flip: Probability of a horizontal flip.
+        backend: Who resizes, ``pillow`` or ``cv2``: with or without anti-aliasing.
 
     Raises:
-        ImBenchError: A size or the range cannot be.
+        ImBenchError: A size or the range cannot be, or the backend is unknown.
     """
 
     def __init__(
@@ -156,8 +175,12 @@ class RandomScaleCrop(BaseTransform):
         image_pad: float | Sequence[float] = 0,
         label_pad: int = IGNORED,
         flip: float = 0.5,
+        backend: Backend = "pillow",
     ) -> None:
         self.crop, self.ratio = check_crop(crop, ratio)
+        if backend not in get_args(Backend):
+            raise unknown_name("backend", str(backend), get_args(Backend))
+        self.backend = backend
         self.image_pad = image_pad
         self.label_pad = label_pad
         self.flip = flip
@@ -166,7 +189,7 @@ class RandomScaleCrop(BaseTransform):
         """Return ``results`` with the view in place of the image."""
         height, width = results["img"].shape[:2]
         rng = np.random.default_rng(np.random.randint(2**31))
-        draw = draw_scale_crop(rng, (width, height), self.crop, self.ratio, self.flip)
+        draw = draw_scale_crop(rng, (width, height), self.crop, self.ratio, self.flip, self.backend)
         results["img"] = draw.image(results["img"], self.image_pad)
         for key in results.get("seg_fields", []):
             results[key] = draw.map(results[key], self.label_pad)

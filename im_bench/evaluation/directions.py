@@ -11,6 +11,8 @@ HIGHER_IS_BETTER = {
     "dice_dataset": True,
     "miou": True,
     "miou_dataset": True,
+    "miou_dataset_mmseg": True,
+    "miou_dataset_unimatch": True,
     "miou_ad": True,
     "pixel_accuracy": True,
     "soft_miou": True,

@@ -11,16 +11,17 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import groupby
-from typing import Any, get_args
+from typing import Any
 
 import numpy as np
 import torch
 from mmengine.evaluator import BaseMetric
+from mmseg.evaluation import IoUMetric
 from mmseg.registry import METRICS
 from numpy.typing import NDArray
 from torch import Tensor
 
-from im_bench.errors import ImBenchError, unknown_name
+from im_bench.errors import ImBenchError
 from im_bench.evaluation import overlap
 from im_bench.evaluation.cells import (
     CellCounts,
@@ -30,7 +31,7 @@ from im_bench.evaluation.cells import (
     redraw_position_bits,
     redraw_positions_for_counting,
 )
-from im_bench.evaluation.overlap import Absent, Counts
+from im_bench.evaluation.overlap import Counts
 
 Sample = Mapping[str, Any]
 ImageCounts = NDArray[np.float64]
@@ -138,31 +139,19 @@ class MulticlassMetric(OverlapMetric):
     * ``miou``: mean over images of the mean IoU over the classes of the image's ground truth
       (class 0 included). Not the mIoU of the Cityscapes benchmark, which is the next one.
     * ``miou_dataset``, ``iou_<class>``: of the confusion matrix of all images, as Cityscapes and
-      Pascal are reported. Classes that no ground truth has have no ``iou_<class>``.
+      Pascal are reported. Classes that no ground truth has have no ``iou_<class>`` and are left out
+      of the mean.
+    * ``miou_dataset_mmseg``: the same, but such a class counts as 0 if it is predicted anywhere, as
+      in MMSegmentation's ``IoUMetric``.
+    * ``miou_dataset_unimatch``: the same, but such a class always counts as 0, as in the
+      evaluations of UniMatch and U2PL.
     * ``pixel_accuracy``: mean over images.
     * ``soft_miou``: where samples bring ``seg_probabilities.data``, ``(C, H, W)``: mean over
       classes of the IoU of probabilities, over all images. (The original averages it over batches
       of validation, so that it depends on their size.)
 
-    Args:
-        classes: As for :class:`OverlapMetric`.
-        absent: What becomes of classes that no ground truth has in ``miou_dataset``: left out
-            (``skip``), or averaged as 0 (``zero``), as the evaluations of UniMatch and U2PL do.
-        **kwargs: Of :class:`OverlapMetric`.
-
-    Raises:
-        ImBenchError: ``absent`` is neither.
-
     Source: original implementation, ``benchmark_multiclass``.
     """
-
-    def __init__(
-        self, classes: Sequence[str] | None = None, *, absent: Absent = "skip", **kwargs: Any
-    ) -> None:
-        super().__init__(classes, **kwargs)
-        if absent not in get_args(Absent):
-            raise unknown_name("treatment of absent classes", absent, get_args(Absent))
-        self.absent = absent
 
     def count(self, predicted: Tensor, truth: Tensor) -> Counts:
         """Count each class."""
@@ -184,7 +173,7 @@ class MulticlassMetric(OverlapMetric):
         metrics = {
             "miou": self.mean(self.rounded(overlap.image_miou(counts))),
             "pixel_accuracy": self.mean(self.rounded(overlap.pixel_accuracy(counts))),
-            "miou_dataset": float(overlap.dataset_miou(counts, self.absent)),
+            **_dataset_mious(counts),
         }
         for name, value in zip(self.classes, ious.tolist(), strict=True):
             if value == value:
@@ -193,6 +182,39 @@ class MulticlassMetric(OverlapMetric):
         if soft:
             metrics["soft_miou"] = float(overlap.soft_miou(_joined(soft)))
         return metrics
+
+
+@METRICS.register_module()
+class NamedIoUMetric(IoUMetric):
+    """MMSegmentation's ``IoUMetric``, which gives other definitions of the mIoU beside its own.
+
+    They bear the names that they have in suites: ``miou_dataset``, ``miou_dataset_mmseg`` (which is
+    its ``mIoU``) and ``miou_dataset_unimatch``; see :class:`MulticlassMetric`. All are in per cent
+    with two decimals, as ``mIoU`` is.
+
+    Args:
+        kwargs: As for ``IoUMetric``.
+    """
+
+    def compute_metrics(self, results: list[tuple[Tensor, Tensor, Tensor, Tensor]]) -> Any:
+        """Return the metrics by name."""
+        metrics = super().compute_metrics(results)
+        if not self.format_only:
+            intersection, _, predicted, truth = (
+                torch.stack(areas).double() for areas in zip(*results, strict=True)
+            )
+            mious = _dataset_mious(Counts(intersection, predicted, truth))
+            metrics |= {name: round(100 * value, 2) for name, value in mious.items()}
+        return metrics
+
+
+def _dataset_mious(counts: Counts) -> dict[str, float]:
+    """Return the mIoU over all images together by the names of its definitions."""
+    return {
+        "miou_dataset": float(overlap.dataset_miou(counts)),
+        "miou_dataset_mmseg": float(overlap.dataset_miou(counts, "skip-unseen")),
+        "miou_dataset_unimatch": float(overlap.dataset_miou(counts, "zero")),
+    }
 
 
 @METRICS.register_module()

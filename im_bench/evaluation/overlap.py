@@ -15,7 +15,7 @@ from torch import Tensor
 from im_bench.errors import ImBenchError
 
 IGNORED = 255
-Absent = Literal["skip", "zero"]
+Absent = Literal["skip", "skip-unseen", "zero"]
 EPSILON = 1e-7  # of the original's union: an image without prediction and truth scores 0
 
 
@@ -183,14 +183,22 @@ def dataset_iou(counts: Counts) -> Tensor:
 def dataset_miou(counts: Counts, absent: Absent = "skip") -> Tensor:
     """Return the mean over classes of the IoU over all images together, a float64 scalar in 0..1.
 
+    Definitions differ in the classes that no ground truth has, for which any predicted pixel is
+    wrong.
+
     Args:
         counts: Of all images.
-        absent: What becomes of classes that no ground truth has: left out (``skip``), or averaged
-            as 0 (``zero``), as the evaluations of UniMatch and U2PL do.
+        absent: What becomes of these classes. ``skip``: they are left out. ``skip-unseen``: those
+            that are predicted count as 0, the others are left out, as MMSegmentation's
+            ``IoUMetric`` does. ``zero``: all count as 0, as in the evaluations of UniMatch, U2PL
+            and CorrMatch.
     """
     ious = dataset_iou(counts)
-    mean = ious.nan_to_num(0.0).mean() if absent == "zero" else ious.nanmean()
-    return mean.nan_to_num(0.0)  # without any ground truth
+    if absent == "zero":
+        ious = ious.nan_to_num(0.0)
+    elif absent == "skip-unseen":
+        ious = ious.masked_fill(ious.isnan() & (counts.total().predicted[0] > 0), 0.0)
+    return ious.nanmean().nan_to_num(0.0)  # without any ground truth
 
 
 def soft_miou(counts: Counts) -> Tensor:

@@ -133,7 +133,7 @@ class U2PL(OnlineMethod):
     def state(self, student: nn.Module, space: LabelSpace) -> dict[str, nn.Module]:
         """Return the student's and the teacher's representation heads, and the memory."""
         head = representation.RepresentationHead(
-            representation.classifier_channels(student), self.features
+            representation.joined_channels(student), self.features
         )
         groups, classes = space.categorical(torch.zeros(1, space.outputs, 1, 1)).shape[:2]
         capacity = [self.capacity_first, *[self.capacity] * (classes - 1)] * groups

@@ -1,4 +1,4 @@
-"""The decoder of DeepLabV3+ as semi-supervised segmentation uses it."""
+"""The decoder of DeepLabV3+ as semi-supervised segmentation uses it, and its auxiliary head."""
 
 from __future__ import annotations
 
@@ -8,15 +8,44 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from mmcv.cnn import ConvModule
+from mmseg.models.decode_heads import FCNHead
 from mmseg.models.decode_heads.decode_head import BaseDecodeHead
 from mmseg.registry import MODELS
 from torch import Tensor, nn
 
 Activation = dict[str, Any]
+Config = dict[str, Any] | list[dict[str, Any]]
+
+
+class _Layer(ConvModule):
+    """A ``ConvModule`` that leaves its first weights to the head.
+
+    MMCV's own draws them anew, wider, wherever MMEngine finds it as a direct child of a module.
+    """
+
+    def init_weights(self) -> None:
+        """Keep the weights."""
+
+
+class _PyTorchStart(BaseDecodeHead):
+    """A head whose convolutions start as PyTorch draws them, unless ``init_cfg`` says otherwise.
+
+    That is uniform in ±1/sqrt(fan in), of standard deviation 1/sqrt(3 fan in), for weights, and
+    uniform in ±1/sqrt(fan in) for biases: the original implementations of UniMatch, U2PL and iMAS
+    draw nothing themselves. MMCV's layers and MMSegmentation's classifier start otherwise.
+    """
+
+    def init_weights(self) -> None:
+        """Draw the first weights."""
+        super().init_weights()
+        if self.init_cfg is None:
+            for layer in self.modules():
+                if isinstance(layer, nn.Conv2d):
+                    layer.reset_parameters()
 
 
 @MODELS.register_module()
-class DeepLabV3PlusHead(BaseDecodeHead):
+class DeepLabV3PlusHead(_PyTorchStart):
     """A pyramid of dilated convolutions, joined with a finer map, and two 3x3 convolutions.
 
     In contrast to MMSegmentation's ``DepthwiseSeparableASPPHead`` no convolution is separable. The
@@ -40,6 +69,9 @@ class DeepLabV3PlusHead(BaseDecodeHead):
             3x3 convolutions, in training.
         aspp_act_cfg: Activation in the pyramid and its projection; default: ``act_cfg``.
         align_corners: How maps and logits are resized.
+        init_cfg: MMEngine's; default: the convolutions start as PyTorch draws them, which is how
+            those of UniMatch, U2PL and iMAS do. CPS and FPL draw theirs from a normal distribution:
+            ``dict(type="Kaiming", layer="Conv2d", mode="fan_in")``.
         kwargs: As for any head of MMSegmentation, ``num_classes`` above all.
 
     Source: original implementations of UniMatch, ``deeplabv3plus.py``, and U2PL, ``decoder.py``.
@@ -56,6 +88,7 @@ class DeepLabV3PlusHead(BaseDecodeHead):
         dropout_ratio: float = 0.0,
         aspp_act_cfg: Activation | None = None,
         align_corners: bool = True,
+        init_cfg: Config | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(
@@ -63,6 +96,7 @@ class DeepLabV3PlusHead(BaseDecodeHead):
             channels,
             dropout_ratio=dropout_ratio,
             align_corners=align_corners,
+            init_cfg=init_cfg,
             **kwargs,
         )
 
@@ -99,9 +133,12 @@ class DeepLabV3PlusHead(BaseDecodeHead):
         return logits
 
     def joined(self, inputs: Sequence[Tensor]) -> Tensor:
-        """Return the pyramid's projection and the reduced fine map, (B, channels, h, w) together.
+        """Return the pyramid's projection and the reduced fine map, which ``fusion`` reads.
 
         U2PL's head for representations branches off here.
+
+        Returns:
+            (B, channels + c1_channels, h, w).
         """
         fine, coarse = self.c1_reduction(inputs[0]), self._transform_inputs(inputs)
         pyramid = [branch(coarse) for branch in self.branches]
@@ -114,9 +151,9 @@ class DeepLabV3PlusHead(BaseDecodeHead):
 
     def _conv(
         self, before: int, after: int, kernel: int, act_cfg: Activation, dilation: int = 1
-    ) -> ConvModule:
+    ) -> _Layer:
         """Return a convolution that keeps the size, with normalisation and activation."""
-        return ConvModule(
+        return _Layer(
             before,
             after,
             kernel,
@@ -125,3 +162,18 @@ class DeepLabV3PlusHead(BaseDecodeHead):
             norm_cfg=self.norm_cfg,
             act_cfg=act_cfg,
         )
+
+
+@MODELS.register_module()
+class AuxiliaryHead(_PyTorchStart, FCNHead):
+    """MMSegmentation's ``FCNHead``, whose convolutions start as PyTorch draws them.
+
+    Args:
+        init_cfg: MMEngine's; default: see above.
+        kwargs: As for ``FCNHead``.
+
+    Source: original implementations of U2PL and iMAS, ``decoder.py``, ``Aux_Module``.
+    """
+
+    def __init__(self, init_cfg: Config | None = None, **kwargs: Any) -> None:
+        super().__init__(init_cfg=init_cfg, **kwargs)

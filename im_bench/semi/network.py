@@ -52,19 +52,19 @@ class Network:
         """Return float32 logits (B, C, *size)."""
         return self.resize(self._logits(features), size)
 
-    def decode_with_embedding(self, features: Features) -> tuple[Tensor, Tensor]:
-        """Return logits and the map that they are computed from, both at their own resolution.
+    def decode_with_joined(self, features: Features) -> tuple[Tensor, Tensor]:
+        """Return logits and the input of :attr:`classifying`, both at their own resolution.
 
         Returns:
-            float32 (B, C, h, w), and (B, D, h, w): the input of the head's last convolution.
+            float32 (B, C, h, w), and (B, D, h, w).
         """
-        embedding: list[Tensor] = []
-        hook = self.classifier.register_forward_pre_hook(
-            lambda _, inputs: embedding.append(inputs[0])
+        joined: list[Tensor] = []
+        hook = self.classifying.register_forward_pre_hook(
+            lambda _, inputs: joined.append(inputs[0])
         )
         with hook:
             logits = self._logits(features).float()
-        return logits, embedding[-1]
+        return logits, joined[-1]
 
     @contextmanager
     def contexts(self) -> Iterator[list[Tensor]]:
@@ -130,6 +130,22 @@ class Network:
     def perturb(features: Features, drop: float) -> Features:
         """Return feature maps of which whole channels are dropped, the others scaled up."""
         return tuple(F.dropout2d(each, drop) for each in features)
+
+    @property
+    def classifying(self) -> nn.Module:
+        """The first layers that only the classification has: what branches off reads their input.
+
+        In DeepLabV3+ they begin where the pyramid's projection and the finer map are joined: at
+        ``fusion`` (:class:`DeepLabV3PlusHead`) or ``sep_bottleneck`` (MMSegmentation's separable
+        head). A head that does not join maps once, such as those of U-Net and DPT, which join one
+        at each scale, has nothing of the kind but its last convolution.
+
+        Raises:
+            ImBenchError: The decode head has no such convolution either.
+        """
+        head = self.segmentor.decode_head
+        layers = getattr(head, "fusion", None) or getattr(head, "sep_bottleneck", None)
+        return layers if isinstance(layers, nn.Sequential) else self.classifier
 
     @property
     def classifier(self) -> nn.Conv2d:

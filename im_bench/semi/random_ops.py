@@ -1,8 +1,7 @@
 """The strong view of iMAS: a few operations of RandAugment, drawn anew for each image of a batch.
 
-The operations are those of PIL's ``ImageOps``, ``ImageEnhance`` and ``GaussianBlur``. Those that
-are tables of 256 levels round the image to levels; the others work on the numbers as they are,
-where PIL rounds after each.
+The operations are those of PIL's ``ImageOps``, ``ImageEnhance`` and ``GaussianBlur``. Each ends on
+the 8-bit levels, as there; see :mod:`im_bench.semi.strong_views`.
 """
 
 from __future__ import annotations
@@ -12,7 +11,16 @@ from enum import IntEnum
 import torch
 from torch import Tensor
 
-from im_bench.semi.strong_views import choose, gaussian_blur, in_parts, mix, shift_hue, wanted
+from im_bench.semi.strong_views import (
+    choose,
+    cut_to_levels,
+    gaussian_blur,
+    in_parts,
+    mix,
+    shift_hue,
+    to_levels,
+    wanted,
+)
 
 _FACTOR = (0.1, 0.95)  # Of contrast, brightness, colour and sharpness: all only lessen it.
 _SIGMA = (0.1, 2.0)  # Of the blur, in pixels.
@@ -95,24 +103,26 @@ def operate(images: Tensor, operations: Tensor, amounts: Tensor, backwards: Tens
     paled = drew(Operation.COLOR) & colour
     faded = drew(Operation.CONTRAST, Operation.BRIGHTNESS) | paled
     if wanted(faded):
-        images = mix(
-            images,
-            own=factors.where(faded, 1.0),
-            grey=(1 - factors) * paled,
-            mean=(1 - factors) * drew(Operation.CONTRAST),
+        images = cut_to_levels(
+            mix(
+                images,
+                own=factors.where(faded, 1.0),
+                grey=(1 - factors) * paled,
+                mean=(1 - factors) * drew(Operation.CONTRAST),
+            )
         )
     softened = drew(Operation.SHARPNESS)
     if wanted(softened):
         own = factors.where(softened, 1.0).view(-1, 1, 1, 1)
-        images = torch.lerp(_smooth(images), images, own)
+        images = cut_to_levels(torch.lerp(_smooth(images), images, own))
     blurred = drew(Operation.BLUR)
     if wanted(blurred):
         sigma = (_SIGMA[0] + amounts * (_SIGMA[1] - _SIGMA[0])).where(blurred, 0.0)
-        images = gaussian_blur(images, sigma, _SIGMA[1])
+        images = to_levels(gaussian_blur(images, sigma, _SIGMA[1]))
     turned = drew(Operation.HUE)
     if colour and wanted(turned):
         turns = (_HUE * amounts).where(turned, 0.0)
-        images = shift_hue(images, torch.where(backwards, -turns, turns))
+        images = to_levels(shift_hue(images, torch.where(backwards, -turns, turns)))
     return images
 
 

@@ -16,16 +16,16 @@ _STRIDE = 4
 
 
 class RepresentationHead(nn.Module):
-    """Two 3x3 convolutions and a 1x1, from the classifier's input to features of each pixel.
+    """Two 3x3 convolutions and a 1x1, from joined maps to features of each pixel.
 
     Args:
-        in_channels: Of the classifier's input; see :func:`classifier_channels`.
+        in_channels: Of the joined maps; see :func:`joined_channels`.
         features: D, the length of the feature vectors.
         dropout: Share of whole channels that are dropped after each 3x3 convolution.
 
-    Source: Wang et al., U2PL, CVPR 2022. In the original implementation, ``dec_deeplabv3_plus``,
-    the head stands beside a classifier of the same shape; here behind all of the decoder but the
-    last convolution, which every segmentor has.
+    Source: Wang et al., U2PL, CVPR 2022; original implementation, ``dec_deeplabv3_plus``. There
+    as here the head stands beside layers of the same shape that end in the classifier, and both
+    read the joined maps; see :attr:`Network.classifying`, also for networks that join none.
     """
 
     def __init__(self, in_channels: int, features: int = 256, dropout: float = 0.1) -> None:
@@ -43,22 +43,22 @@ class RepresentationHead(nn.Module):
             *block(in_channels), *block(features), nn.Conv2d(features, features, 1)
         )
 
-    def forward(self, embedding: Tensor, size: Sequence[int]) -> Tensor:
-        """Return float32 features (B, D, h, w), of stride 4 or the embedding's if it is coarser.
+    def forward(self, joined: Tensor, size: Sequence[int]) -> Tensor:
+        """Return float32 features (B, D, h, w), of stride 4 or that of the maps if it is coarser.
 
         Args:
-            embedding: What the classifier reads, (B, D', h', w').
+            joined: The joined maps, (B, D', h', w').
             size: Height and width of the images.
         """
         # The network's own autocast, if any, ended before this head; its type tells.
-        precision = embedding.dtype
+        precision = joined.dtype
         context = (
             nullcontext()
             if precision == torch.float32
-            else torch.autocast(embedding.device.type, dtype=precision)
+            else torch.autocast(joined.device.type, dtype=precision)
         )
         with context:
-            features: Tensor = self.layers(pooled(embedding, size))
+            features: Tensor = self.layers(pooled(joined, size))
         return features.float()
 
 
@@ -79,8 +79,8 @@ class Reading(NamedTuple):
 def read(network: Network, head: nn.Module, images: Tensor) -> Reading:
     """Pass normalised images (B, C, H, W) through a network and its representation head."""
     features = network.encode(images)
-    logits, embedding = network.decode_with_embedding(features)
-    return Reading(features, logits, head(embedding, images.shape[-2:]))
+    logits, joined = network.decode_with_joined(features)
+    return Reading(features, logits, head(joined, images.shape[-2:]))
 
 
 @contextmanager
@@ -111,10 +111,11 @@ def pooled(maps: Tensor, size: Sequence[int]) -> Tensor:
     return F.avg_pool2d(maps, _STRIDE // stride, ceil_mode=True)
 
 
-def classifier_channels(segmentor: nn.Module) -> int:
-    """Return the channels that the last convolution of a segmentor's decode head reads.
+def joined_channels(segmentor: nn.Module) -> int:
+    """Return the channels of the map that a representation head of a segmentor reads.
 
     Raises:
-        ImBenchError: The decode head has no such convolution.
+        ImBenchError: The decode head has no last convolution.
     """
-    return Network(segmentor).classifier.in_channels
+    layers = Network(segmentor).classifying.modules()
+    return next(layer.in_channels for layer in layers if isinstance(layer, nn.Conv2d))

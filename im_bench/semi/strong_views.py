@@ -2,10 +2,11 @@
 
 What torchvision's ``ColorJitter`` and ``RandomGrayscale`` and PIL's ``GaussianBlur`` do to one
 8-bit image at a time happens here to a batch of float images on their device. The parameters have
-the same distributions, one independent draw for each image. What differs: nothing is rounded to 8
-bit on the way. Of 255 levels that is worth at most 1 for brightness, contrast and saturation and 3
-for the blur; for the hue, of which PIL has 256 steps, half a level on average and 12 in the purest
-colours.
+the same distributions, one independent draw for each image, and every operation ends on the 8-bit
+levels, cut off or rounded as PIL does, since networks see the fine grain that this leaves. What
+differs: PIL also rounds within an operation, the hue to one of 256 steps and the blur after each of
+six runs. Of 255 levels that is worth 3 for the blur; for the hue half a level on average and 12 in
+the purest colours.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from torch import Tensor
 from im_bench.errors import ImBenchError
 
 _LUMA = (0.299, 0.587, 0.114)  # ITU-R 601-2, as in PIL's mode "L".
+_LEVELS = 255
 _SLOTS = 3  # Affine colour operations: brightness, contrast, saturation.
 
 
@@ -171,14 +173,25 @@ def apply(images: Tensor, draws: Draws, highest_sigma: float) -> Tensor:
         zip(draws.own.unbind(1), draws.grey.unbind(1), draws.mean.unbind(1), strict=True)
     ):
         if slot == _SLOTS and colour and wanted(draws.hue != 0):
-            images = shift_hue(images, draws.hue)
+            images = to_levels(shift_hue(images, draws.hue))
         if wanted(own != 1):
-            images = mix(images, own, grey, mean)
+            images = cut_to_levels(mix(images, own, grey, mean))
     if colour and wanted(draws.greyed):
-        images = choose(draws.greyed, luma(images), images)
+        images = choose(draws.greyed, to_levels(luma(images)), images)
     if wanted(draws.sigma > 0):
-        images = gaussian_blur(images, draws.sigma, highest_sigma)
+        images = to_levels(gaussian_blur(images, draws.sigma, highest_sigma))
     return images
+
+
+def to_levels(images: Tensor) -> Tensor:
+    """Round images in 0..1 to 8-bit levels, in place."""
+    return images.mul_(_LEVELS).round_().div_(_LEVELS)
+
+
+def cut_to_levels(images: Tensor) -> Tensor:
+    """Cut images in 0..1 off to the 8-bit levels below, as PIL's ``Image.blend`` does, in place."""
+    # Products of floats may lie just below a level that they should hit.
+    return images.mul_(_LEVELS).add_(1e-3).floor_().div_(_LEVELS)
 
 
 def in_parts(change: Callable[..., Tensor], images: Tensor, *drawn: Tensor) -> Tensor:

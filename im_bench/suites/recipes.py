@@ -21,8 +21,8 @@ class Recipe:
 
 RECIPES = {
     "data": Recipe("im_bench.stages.data:run", 2),
-    "train": Recipe("im_bench.stages.train:run", 1),
+    "train": Recipe("im_bench.stages.train:run", 2),
     "pseudo-label": Recipe("im_bench.stages.pseudo_label:run", 2),
     "predict": Recipe("im_bench.stages.predict:run", 2),
-    "evaluate": Recipe("im_bench.stages.evaluate:run", 1),
+    "evaluate": Recipe("im_bench.stages.evaluate:run", 2),
 }

@@ -127,7 +127,7 @@ class TrainingSpec(Strict):
     learning_rate: float = Field(default=0.003, gt=0)
     schedule: Literal["constant", "poly"] = "constant"
     head_factor: float = Field(default=1.0, gt=0)
-    weight_decay: float = Field(default=0.033, ge=0)
+    weight_decay: float = Field(default=1 / 30, ge=0)
     validations: PositiveInt = 50
     precision: Literal["float32", "bfloat16"] = "float32"
     keep: Literal["best", "last"] = "best"

@@ -17,7 +17,8 @@ from im_bench.suites.schema import ModelSpec
 from im_bench.training.description import OnlineTraining, SupervisedTraining, Training
 from im_bench.training.momentum import norm_momentum
 
-# Keras' default, where torch has 1e-8.
+# Keras' default, where torch has 1e-8. Keras adds it to the root of the second moment as it is,
+# torch to the bias-corrected root, so that it counts less here in the first steps.
 _ADAM_EPSILON = 1e-7
 # Registers all that a config names.
 _REGISTRATIONS = "im_bench.training.runner"
@@ -239,7 +240,7 @@ def count_iterations(training: Training, data_dir: Path, pseudo_dir: Path | None
 
     ``equal`` budgets say it. ``paper`` budgets count epochs of ``images * copies // batch`` steps,
     at least one, as the original does; an online method's epoch is one pass over the unlabelled
-    images.
+    images. All batches are whole: of 24 images Keras draws 16 and 8 in turn, here each step has 16.
     """
     if training.budget.kind == "equal":
         return training.budget.iterations

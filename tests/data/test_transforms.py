@@ -8,6 +8,8 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
+import torch
+import torch.nn.functional as F
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from mmseg.registry import TRANSFORMS
@@ -70,6 +72,51 @@ def test_equal_to_resizing_the_whole_image(
     assert (draw.valid() == (draw.map(index + 8, pad=7) != 7)).all()
 
 
+@given(sides, sides, sides, sides, seeds)
+@settings(max_examples=60, deadline=None)
+def test_opencv_resizes_as_it_does_the_whole_image(
+    width: int, height: int, crop_width: int, crop_height: int, seed: int
+) -> None:
+    rng = np.random.default_rng(seed)
+    size, crop = (width, height), (crop_width, crop_height)
+    draw = draw_scale_crop(rng, size, crop, flip=0, backend="cv2")
+    image = photo(width, height)
+    shown = (slice(draw.shown[1]), slice(draw.shown[0]))
+    part = (slice(draw.top, draw.top + draw.shown[1]), slice(draw.left, draw.left + draw.shown[0]))
+    view = draw.image(image, pad=7)[shown]
+    assert (view == cv2.resize(image, draw.resized)[part]).all()
+
+    def torch_resized(pixels: np.ndarray, **how: Any) -> np.ndarray:
+        batch = torch.from_numpy(pixels).double().permute(2, 0, 1)[None]
+        resized = F.interpolate(batch, draw.resized[::-1], **how)
+        return resized[0].permute(1, 2, 0).numpy()[part]
+
+    # U2PL's arithmetic. OpenCV's weights have 11 bits.
+    expected = torch_resized(image, mode="bilinear", align_corners=False)
+    assert np.abs(view - expected).max() <= 1
+    index = np.arange(width * height, dtype=np.int32).reshape(height, width)
+    nearest = torch_resized(index[..., None], mode="nearest")[..., 0]
+    chosen = draw.map(index, pad=7)[shown]
+    # Where the corner of a pixel falls onto the border of two, PyTorch's rounding decides.
+    apart = np.abs(np.subtract(np.divmod(chosen, width), np.divmod(nearest.astype(int), width)))
+    assert apart.max() <= 1
+    assert (apart > 0).mean() < 0.05
+
+
+@pytest.mark.parametrize(("scale", "sharper"), [(0.5, 2.0), (0.9, 1.1), (1.0, 1.0), (2.0, 1.0)])
+def test_only_pillow_smoothes_what_it_shrinks(scale: float, sharper: float) -> None:
+    image = cv2.GaussianBlur(photo(200, 160), (0, 0), 0.8)  # about as sharp as a photograph
+    size = (round(200 * scale), round(160 * scale))
+    variance = {
+        backend: cv2.Laplacian(
+            ScaleCrop((200, 160), size, size, 0, 0, False, backend).image(image), cv2.CV_64F
+        ).var()
+        for backend in ("cv2", "pillow")
+    }
+    ratio = variance["cv2"] / variance["pillow"]
+    assert ratio > sharper if scale < 1 else ratio == pytest.approx(1, abs=0.05)
+
+
 def test_labels_stay_on_their_image() -> None:
     """A label map that is the image's own channel moves as the image does."""
     smooth = cv2.GaussianBlur(photo(300, 200), (0, 0), 9)
@@ -100,10 +147,11 @@ def test_draws_cover_their_range() -> None:
     assert abs(np.mean(places) - 0.5) < 0.03
 
 
+@pytest.mark.parametrize("backend", ["pillow", "cv2"])
 @pytest.mark.parametrize("channels", [1, 3, 4])
-def test_any_number_of_channels(channels: int) -> None:
+def test_any_number_of_channels(channels: int, backend: Any) -> None:
     image = photo(20, 20, channels)
-    draw = ScaleCrop((20, 20), (20, 20), (30, 25), 0, 0, flip=False)
+    draw = ScaleCrop((20, 20), (20, 20), (30, 25), 0, 0, flip=False, backend=backend)
     view = draw.image(image, pad=list(range(channels)))
     assert (view[:20, :20] == image).all()
     assert (view[20:] == np.arange(channels)).all()

@@ -2,15 +2,24 @@ from __future__ import annotations
 
 import json
 
+import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from mmengine.evaluator import Evaluator
 from mmengine.structures import PixelData
 from mmseg.registry import METRICS
 from mmseg.structures import SegDataSample
 
 from im_bench.errors import ImBenchError
-from im_bench.evaluation.metrics import BinaryMetric, CellMetric, MulticlassMetric, MultilabelMetric
+from im_bench.evaluation.metrics import (
+    BinaryMetric,
+    CellMetric,
+    MulticlassMetric,
+    MultilabelMetric,
+    NamedIoUMetric,
+)
 
 CELLS = {"alive": 0, "dead": 1, "position": 2}
 METRIC_CASES = {
@@ -111,18 +120,51 @@ def test_mean_of_images_and_iou_of_the_data_set_differ():
     assert "soft_miou" not in results
 
 
-def test_absent_classes_may_lower_the_miou_of_the_data_set():
+def test_definitions_of_miou_differ_in_classes_that_no_truth_has():
     data = [{"pred_sem_seg": label_map([0, 0, 1, 3]), "gt_sem_seg": label_map([0, 0, 0, 1])}]
     classes = ["present", "missed", "in neither", "only predicted"]
-    results = {
-        absent: evaluate(MulticlassMetric(classes, absent=absent), data)
-        for absent in ("skip", "zero")
-    }
-    assert results["skip"]["miou_dataset"] == pytest.approx((2 / 3 + 0) / 2)
-    assert results["zero"]["miou_dataset"] == pytest.approx((2 / 3 + 0 + 0 + 0) / 4)
-    assert results["skip"]["miou"] == results["zero"]["miou"]
-    with pytest.raises(ImBenchError, match="did you mean 'skip'"):
-        MulticlassMetric(classes, absent="skipp")
+    results = evaluate(MulticlassMetric(classes), data)
+    assert results["miou_dataset"] == pytest.approx((2 / 3 + 0) / 2)
+    assert results["miou_dataset_mmseg"] == pytest.approx((2 / 3 + 0 + 0) / 3)
+    assert results["miou_dataset_unimatch"] == pytest.approx((2 / 3 + 0 + 0 + 0) / 4)
+
+
+def official_miou(predicted, truth, classes):
+    """UniMatch's evaluation: histograms without ignored pixels, IoU = I / (U + 1e-10)."""
+    intersection, union = np.zeros(classes), np.zeros(classes)
+    for output, target in zip(predicted, truth, strict=True):
+        valid = target != 255
+        for k in range(classes):
+            mine, other = (output == k) & valid, (target == k) & valid
+            intersection[k] += (mine & other).sum()
+            union[k] += (mine | other).sum()
+    return float(np.mean(intersection / (union + 1e-10)))
+
+
+@given(st.integers(0, 2**32 - 1), st.integers(1, 4), st.integers(2, 9))
+@settings(max_examples=60, deadline=None)
+def test_named_definitions_agree_with_those_whose_name_they_bear(seed, images, classes):
+    rng = np.random.default_rng(seed)
+    known = rng.integers(1, classes + 1)  # classes beyond are in neither, or only predicted
+    predicted = rng.integers(0, rng.integers(1, classes + 1), (images, 5, 6))
+    truth = rng.integers(0, known, (images, 5, 6))
+    truth[rng.random(truth.shape) < 0.2] = 255
+    truth[:, 0, 0] = 0
+    samples = [
+        {"pred_sem_seg": label_map(*p.tolist()), "gt_sem_seg": label_map(*t.tolist())}
+        for p, t in zip(predicted, truth, strict=True)
+    ]
+    names = [str(k) for k in range(classes)]
+    ours = evaluate(MulticlassMetric(names), samples)
+    assert ours["miou_dataset_unimatch"] == pytest.approx(official_miou(predicted, truth, classes))
+    theirs = NamedIoUMetric()
+    theirs.dataset_meta = {"classes": names}
+    theirs.process({}, samples)
+    with np.errstate(invalid="ignore"):
+        found = theirs.compute_metrics(theirs.results)
+    assert found["miou_dataset_mmseg"] == pytest.approx(found["mIoU"], abs=0.011)
+    for name in ("miou_dataset", "miou_dataset_mmseg", "miou_dataset_unimatch"):
+        assert found[name] == pytest.approx(100 * ours[name], abs=0.006)
 
 
 def test_probabilities_bring_a_soft_miou():

@@ -119,6 +119,9 @@ def test_views_and_windows_are_those_of_the_original(method: str) -> None:
     assert {view.crop for view in views} == {crop}
     assert min(view.ratio[0] for view in views) == 0.5
     assert max(view.ratio[1] for view in views) == 2.0
+    # U2PL shrinks by PyTorch, CPS by OpenCV, both without anti-aliasing; the others by Pillow.
+    backend = "cv2" if method in ("u2pl", "fpl") else "pillow"
+    assert {view.get("backend", "pillow") for view in views} == {backend}
 
 
 @pytest.mark.parametrize(("folder", "method", "depth", "split"), VOC_CONFIGS)

@@ -59,14 +59,6 @@ def test_any_encoder_decoder_gives_logits_of_the_images_size(with_auxiliary):
     assert [each.shape for each in network.auxiliary(features, (64, 48))] == [(2, 3, 64, 48)]
 
 
-def test_embedding_is_what_the_last_convolution_reads(with_auxiliary):
-    with_auxiliary.eval()
-    network = Network(with_auxiliary)
-    logits, embedding = network.decode_with_embedding(network.encode(torch.rand(1, 3, 64, 64)))
-    head = with_auxiliary.decode_head
-    torch.testing.assert_close(head.conv_seg(embedding), logits)
-
-
 ASPP = {"in_channels": 64, "channels": 8, "dilations": (1, 2), "num_classes": 3}
 HEADS = {  # the shape of what a pixel's surroundings give, for images of 64 by 48
     "DeepLabV3PlusHead": ({"in_channels": 64, "channels": 8, "c1_in_channels": 8}, (8, 2, 2)),
@@ -98,6 +90,26 @@ def test_any_head_has_contexts_one_for_each_pass(kind):
     network(images)
     assert [each.shape for each in contexts] == [(1, *shape), (2, *shape)]
     assert [each.requires_grad for each in contexts] == [False, True]
+
+
+@pytest.mark.parametrize(
+    ("kind", "channels"),
+    [("DeepLabV3PlusHead", 8 + 48), ("DepthwiseSeparableASPPHead", 8 + 4), ("ASPPHead", 8)],
+)
+def test_joined_maps_are_what_the_classification_begins_with(kind, channels):
+    head = {"type": kind, "in_index": 3, **HEADS[kind][0], "num_classes": 3}
+    backbone = {"type": "ResNetV1c", "depth": 18, "base_channels": 8}
+    segmentor = MODELS.build(
+        {"type": "EncoderDecoder", "backbone": backbone, "decode_head": head}
+    ).eval()
+    network = Network(segmentor)
+    features = network.encode(torch.rand(1, 3, 64, 64))
+    logits, joined = network.decode_with_joined(features)
+    torch.testing.assert_close(logits, segmentor.decode_head(features))
+    assert joined.shape[1] == channels
+    layers = network.classifying
+    behind = joined if isinstance(layers, torch.nn.Conv2d) else layers(joined)
+    torch.testing.assert_close(segmentor.decode_head.cls_seg(behind), logits)
 
 
 def test_predict_leaves_modes_and_statistics_as_they_were(unet):

@@ -235,6 +235,24 @@ def test_views_are_distributed_as_pils():
             assert ks_2samp(own.numpy(), other.numpy()).pvalue > 1e-3
 
 
+def test_views_are_on_8_bit_levels_with_the_grain_that_this_leaves():
+    """Networks see it: the Laplacian of dark or pale views is half made of steps of levels."""
+    picture, count = photograph(64, 64), 500
+    mine = strong_view(tensor(picture).repeat(count, 1, 1, 1), StrongView(), generator())
+    torch.testing.assert_close(mine, (mine * 255).round() / 255, rtol=0, atol=1e-6)
+    random = np.random.default_rng(0)
+    theirs = torch.cat([tensor(pil_strong_view(picture, random)) for _ in range(count)])
+
+    def grain(images: torch.Tensor) -> np.ndarray:
+        grey = luma(images)[:, 0]
+        inner = grey[:, 1:-1, 1:-1]
+        around = grey[:, 2:, 1:-1] + grey[:, :-2, 1:-1] + grey[:, 1:-1, 2:] + grey[:, 1:-1, :-2]
+        ratio = (around - 4 * inner).flatten(1).var(1) / grey.flatten(1).var(1)
+        return ratio[ratio.isfinite()].numpy()
+
+    assert ks_2samp(grain(mine), grain(theirs)).pvalue > 1e-3
+
+
 def test_grey_images_have_brightness_contrast_and_blur():
     picture = photograph().convert("L")
     images = tensor(picture).repeat(300, 1, 1, 1)

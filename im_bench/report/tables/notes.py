@@ -10,6 +10,7 @@ from im_bench.report.reference import ReportedNumber
 from im_bench.report.tables.columns import columns_of
 from im_bench.report.tables.entries import Column, Row
 from im_bench.report.tables.matching import Comparison, protocol_of
+from im_bench.report.tables.texts import DEFINITIONS, METRICS
 from im_bench.runner.store import Store
 from im_bench.suites.graph import Stage
 from im_bench.suites.plan import Plan
@@ -35,6 +36,7 @@ def results_notes(
             _selection(plan),
             _evaluation(plan, columns),
             _momentum(plan, store, columns),
+            _metrics(columns),
             _generations(plan),
             _seeds(plan),
             _labels(columns),
@@ -154,6 +156,19 @@ def _momentum(plan: Plan, store: Store, columns: Sequence[Column]) -> str:
         return ""
     said = _list(f"{value} ({_names(who, columns)})" for value, who in found.items())
     return f"Batch normalisation of the U-Net: momentum {said}; the original's is {ORIGINAL}."
+
+
+def _metrics(columns: Sequence[Column]) -> str:
+    """Say what each score is: definitions of one name differ."""
+    data: dict[str, list[str]] = {}
+    for column in columns:
+        if column.metric in DEFINITIONS:
+            data.setdefault(column.metric, []).append(column.data)
+    said = [
+        f"{METRICS[metric]} ({_names(who, columns)}) is {DEFINITIONS[metric]}"
+        for metric, who in data.items()
+    ]
+    return f"Scores: {'; '.join(said)}." if said else ""
 
 
 def _generations(plan: Plan) -> str:

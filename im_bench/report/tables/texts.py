@@ -14,11 +14,26 @@ METRICS = {
     "iou_dataset": "data-set IoU",
     "miou": "mIoU",
     "miou_dataset": "data-set mIoU",
+    "miou_dataset_mmseg": "data-set mIoU (MMSegmentation)",
+    "miou_dataset_unimatch": "data-set mIoU (UniMatch)",
     "mcce": "MCCE",
     "miou_ad": "mIoU_ad",
     "dice": "Dice",
     "dice_dataset": "data-set Dice",
 }
+_POOLED = "over the pixels of all images together"
+DEFINITIONS = {
+    "iou": "mean over images, where nothing predicted of nothing counts 0",
+    "iou_dataset": _POOLED,
+    "miou": "mean over images of each image's mean IoU",
+    "miou_dataset": f"{_POOLED}, mean of the classes in the ground truth",
+    "miou_dataset_mmseg": f"{_POOLED}, mean of the classes in ground truth or prediction, as "
+    "MMSegmentation's IoUMetric",
+    "miou_dataset_unimatch": f"{_POOLED}, mean of all classes, absent ones counting 0, as UniMatch "
+    "and U2PL evaluate",
+    "mcce": "mean over images of the error in living plus that in dead cells",
+}
+"""What each headline metric is, for footers."""
 MEAN_RANK = "mean rank"
 
 

@@ -9,9 +9,9 @@ crop_size = (769, 769)
 norm_cfg = dict(type="SyncBN", requires_grad=True)
 model = dict(
     data_preprocessor=dict(size=crop_size),
-    backbone=dict(multi_grid=(2, 2, 4), ceil_mode=True),
+    backbone=dict(multi_grid=(2, 2, 4), ceil_mode=True, zero_init_residual=True),
     auxiliary_head=dict(
-        type="FCNHead",
+        type="AuxiliaryHead",
         in_channels=1024,
         in_index=2,
         channels=256,

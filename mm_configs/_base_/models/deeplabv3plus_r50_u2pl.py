@@ -8,12 +8,12 @@ crop_size = (769, 769)
 norm_cfg = dict(type="SyncBN", requires_grad=True)
 model = dict(
     data_preprocessor=dict(size=crop_size),
-    backbone=dict(output_stride=8, multi_grid=(2, 2, 4), ceil_mode=True),
+    backbone=dict(output_stride=8, multi_grid=(2, 2, 4), ceil_mode=True, zero_init_residual=True),
     decode_head=dict(
         dilations=(12, 24, 36), c1_channels=256, projection_kernel=3, dropout_ratio=0.1
     ),
     auxiliary_head=dict(
-        type="FCNHead",
+        type="AuxiliaryHead",
         in_channels=1024,
         in_index=2,
         channels=256,

@@ -31,6 +31,7 @@ model = dict(
         depth=50,
         output_stride=16,
         norm_cfg=norm_cfg,
+        zero_init_residual=False,  # matters without weights only
         init_cfg=dict(
             type="Pretrained",
             checkpoint="http://sceneparsing.csail.mit.edu/model/pretrained_resnet/resnet50-imagenet.pth",

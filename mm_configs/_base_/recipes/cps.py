@@ -25,7 +25,7 @@ schedule = {
     for steps in [max(images, _base_.labelled_images[split]) // batch_size]
 }
 scales = (0.5, 0.75, 1.0, 1.5, 1.75, 2.0)
-crop = dict(type="RandomScaleCrop", crop=800, image_pad=_base_.mean_colour)
+crop = dict(type="RandomScaleCrop", crop=800, image_pad=_base_.mean_colour, backend="cv2")
 weak_view = dict(
     type="RandomChoice", transforms=[[dict(crop, ratio=(scale, scale))] for scale in scales]
 )

@@ -26,8 +26,14 @@ schedule = {
 
 
 def weak_view(label_pad):
-    """Shrink as often as enlarge; pad with the mean colour."""
-    crop = dict(type="RandomScaleCrop", crop=769, image_pad=_base_.mean_colour, label_pad=label_pad)
+    """Shrink as often as enlarge, without anti-aliasing; pad with the mean colour."""
+    crop = dict(
+        type="RandomScaleCrop",
+        crop=769,
+        image_pad=_base_.mean_colour,
+        label_pad=label_pad,
+        backend="cv2",
+    )
     views = [[dict(crop, ratio=(0.5, 1.0))], [dict(crop, ratio=(1.0, 2.0))]]
     return dict(type="RandomChoice", transforms=views)
 

@@ -169,7 +169,7 @@ def test_amp_computes_in_bfloat16_and_keeps_weights_in_float32(
     assert not same(full, amp)
     for name, value in full.items():
         assert amp[name].dtype == value.dtype
-        torch.testing.assert_close(amp[name], value, rtol=0.1, atol=0.1)
+        torch.testing.assert_close(amp[name], value, rtol=0.3, atol=0.1)
 
 
 def test_with_accumulated_gradients_student_and_average_move_at_the_optimisers_steps(

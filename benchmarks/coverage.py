@@ -23,13 +23,13 @@ from typing import NamedTuple
 
 from im_bench.methods.names import MASKED, registry_name
 from im_bench.methods.registry import BUILT_IN, method_class
+from im_bench.planning.loading import BUILT_IN as SUITES
+from im_bench.planning.plan import Cell, Plan, make_plan
 from im_bench.report.reference import ReportedNumber, load_references
 from im_bench.report.results import rows_of
 from im_bench.report.tables.columns import columns_of
 from im_bench.report.tables.entries import Column, Row
 from im_bench.report.tables.matching import compare
-from im_bench.suites.loading import BUILT_IN as SUITES
-from im_bench.suites.plan import Cell, Plan, make_plan
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGE = ROOT / "docs" / "coverage.md"

@@ -14,8 +14,8 @@ from mmseg.registry import MODELS
 from im_bench.errors import ImBenchError
 from im_bench.methods import registry
 from im_bench.models.segmentor import LabelSpaceSegmentor
+from im_bench.planning.plan import Plan, make_plan
 from im_bench.suites.graph import Stage
-from im_bench.suites.plan import Plan, make_plan
 from im_bench.training.config import custom_imports, segmentor_config
 from im_bench.training.description import parse_training
 from im_bench.training.runner import import_custom_modules

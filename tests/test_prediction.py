@@ -27,10 +27,10 @@ from im_bench.data.folder import DataFolder
 from im_bench.data.network_input import resize_labels
 from im_bench.errors import ImBenchError
 from im_bench.files import read_json
+from im_bench.planning.plan import Plan, make_plan
 from im_bench.prediction import LEGEND, class_legend, images_in
 from im_bench.runner.store import Store
 from im_bench.suites.graph import Stage
-from im_bench.suites.plan import Plan, make_plan
 from im_bench.training.config import metric_config
 
 Predict = Callable[..., str]

@@ -20,13 +20,13 @@ from typing import Any
 
 import yaml
 
+from im_bench.planning.plan import Plan, make_plan
 from im_bench.runner.engines.base import Ended, Task
 from im_bench.runner.engines.machine import Machine, Place
 from im_bench.runner.folder import StageFolder, Status
 from im_bench.runner.scheduler import run_plan
 from im_bench.runner.store import Store
 from im_bench.suites.graph import Graph, Stage
-from im_bench.suites.plan import Plan, make_plan
 
 METHODS = 100
 

@@ -20,12 +20,12 @@ import time
 from pathlib import Path
 
 from benchmarks.speed.large_plan import large_plan
+from im_bench.planning.plan import Plan
 from im_bench.report.tracking.mirror import Mirror
 from im_bench.runner.events import Event, Happening
 from im_bench.runner.owner import Owner
 from im_bench.runner.store import Store
 from im_bench.suites.graph import Stage
-from im_bench.suites.plan import Plan
 
 
 def leave_running(store: Store, plan: Plan, stage: Stage) -> None:

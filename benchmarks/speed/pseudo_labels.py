@@ -24,11 +24,11 @@ from im_bench.runner.job import Job, Settings
 from im_bench.schedules.inconsistency_masks import InconsistencyMasks
 from im_bench.stages import pseudo_label
 from im_bench.stages.pseudo_label import BATCH
-from im_bench.suites.schema import ModelSpec
 from im_bench.training.config import build_config
 from im_bench.training.description import IterationBudget, SupervisedTraining
 from im_bench.training.inference import load_model
 from im_bench.training.runner import build_runner
+from im_bench.training.specs import ModelSpec
 
 IMAGES, LABELLED, SIZE, REPEATS = 520, 8, 256, 3
 

@@ -16,10 +16,10 @@ from pathlib import Path
 
 import yaml
 
+from im_bench.planning.plan import Plan, make_plan
 from im_bench.report.page.page import make_page
 from im_bench.report.page.shell import write_page
 from im_bench.runner.store import Store
-from im_bench.suites.plan import Plan, make_plan
 from tests.report.page.browser import browser, milliseconds, missing, show
 from tests.report.page.simulated import MARKUP, Simulation
 

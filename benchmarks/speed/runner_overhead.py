@@ -15,6 +15,7 @@ import tempfile
 import time
 from pathlib import Path
 
+from im_bench.planning.plan import Cell, Plan
 from im_bench.runner.engines.base import Task
 from im_bench.runner.engines.commands import stage_command
 from im_bench.runner.engines.local import LocalEngine
@@ -22,7 +23,6 @@ from im_bench.runner.engines.options import LocalOptions
 from im_bench.runner.scheduler import run_plan
 from im_bench.runner.store import Store
 from im_bench.suites.graph import Graph
-from im_bench.suites.plan import Cell, Plan
 from im_bench.suites.recipes import RECIPES, Recipe
 from im_bench.suites.schema import Suite
 

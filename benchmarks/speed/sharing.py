@@ -15,12 +15,12 @@ from pathlib import Path
 
 import yaml
 
+from im_bench.planning.loading import suite_path
+from im_bench.planning.plan import Plan, make_plan
 from im_bench.runner.engines.local import LocalEngine
 from im_bench.runner.engines.options import LocalOptions
 from im_bench.runner.scheduler import run_plan
 from im_bench.runner.store import Store
-from im_bench.suites.loading import suite_path
-from im_bench.suites.plan import Plan, make_plan
 
 
 def trainings(plan: Plan) -> int:

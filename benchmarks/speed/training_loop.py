@@ -22,12 +22,12 @@ import numpy as np
 import torch
 
 from im_bench.files import write_json
-from im_bench.suites.schema import AugmentationSpec, ModelSpec
 from im_bench.training.cell import train_cell
 from im_bench.training.config import build_config, resolve_device
 from im_bench.training.description import IterationBudget, SupervisedTraining
 from im_bench.training.memory import keep_freed_memory
 from im_bench.training.runner import build_runner
+from im_bench.training.specs import AugmentationSpec, ModelSpec
 
 IMAGES = 96
 

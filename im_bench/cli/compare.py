@@ -22,9 +22,9 @@ from im_bench.cli.statistics_output import StatisticsFormatOption, ToOption, che
 from im_bench.errors import ImBenchError
 
 if TYPE_CHECKING:
+    from im_bench.planning.plan import Plan
     from im_bench.report.statistics.comparison import Side
     from im_bench.runner.store import Store
-    from im_bench.suites.plan import Plan
 
 
 def compare(

@@ -29,9 +29,9 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
+    from im_bench.planning.plan import Plan
     from im_bench.runner.store import Store
     from im_bench.suites.graph import Stage
-    from im_bench.suites.plan import Plan
 
 
 def show_cost(

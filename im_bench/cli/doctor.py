@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
+    from im_bench.planning.plan import Plan
     from im_bench.runner.doctor import Finding
-    from im_bench.suites.plan import Plan
 
 ENGINES = ("local", "ray", "slurm")
 _STYLES = {"ok": "green", "warning": "yellow", "problem": "red"}
@@ -86,8 +86,8 @@ def _findings(plan: Plan | None, data_root: Path, out: Path, engine: str) -> Ite
 
 def check_data(plan: Plan, data_root: Path) -> Iterator[Finding]:
     """See which data sets of a plan are there, and what `run` would refuse of them."""
+    from im_bench.planning.preflight import size_problems
     from im_bench.runner.doctor import Finding, Level
-    from im_bench.suites.preflight import size_problems
 
     sizes = size_problems(plan)
     places = {

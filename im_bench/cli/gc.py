@@ -43,9 +43,9 @@ def gc(
 
     im-bench gc --out runs --suite from-scratch --suite my-suite.yaml
     """
+    from im_bench.planning.loading import suite_path
     from im_bench.runner.garbage import remove, survey
     from im_bench.runner.store import Store
-    from im_bench.suites.loading import suite_path
 
     store = Store(out)
     if not store.stages.exists():

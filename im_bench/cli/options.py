@@ -11,8 +11,8 @@ import typer
 from im_bench.errors import ImBenchError, unknown_name
 
 if TYPE_CHECKING:
+    from im_bench.planning.plan import Plan
     from im_bench.runner.engines.options import EngineOptions
-    from im_bench.suites.plan import Plan
     from im_bench.suites.schema import BudgetName
 
 Value = TypeVar("Value")
@@ -124,8 +124,8 @@ def load_plan(
     Raises:
         ImBenchError: If the suite is wrong or a name or number is not known.
     """
-    from im_bench.suites.loading import suite_path
-    from im_bench.suites.plan import make_plan
+    from im_bench.planning.loading import suite_path
+    from im_bench.planning.plan import make_plan
 
     return make_plan(
         suite_path(suite),

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from rich.table import Table
 
-    from im_bench.suites.plan import Plan
+    from im_bench.planning.plan import Plan
 
 
 def plan(
@@ -58,8 +58,8 @@ def plan(
     """
     from rich.console import Console
 
+    from im_bench.planning.preflight import size_problems
     from im_bench.runner.store import Status, Store
-    from im_bench.suites.preflight import size_problems
 
     if not cost and (slots or slots_per_gpu):
         raise ImBenchError("--slots and --slots-per-gpu say something with --cost only: add it")

@@ -34,8 +34,8 @@ from im_bench.cli.run import command_line, print_commands, run_cells, show_table
 from im_bench.cli.show import find_cell
 
 if TYPE_CHECKING:
+    from im_bench.planning.plan import Cell, Plan
     from im_bench.runner.store import Store
-    from im_bench.suites.plan import Cell, Plan
 
 
 def retry(

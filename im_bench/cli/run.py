@@ -44,11 +44,11 @@ from im_bench.errors import unknown_name
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from im_bench.planning.plan import Plan
     from im_bench.runner.engines.options import EngineOptions
     from im_bench.runner.events import Event, Summary
     from im_bench.runner.scheduler import Policy
     from im_bench.runner.store import Store
-    from im_bench.suites.plan import Plan
 
 
 def run(
@@ -149,7 +149,7 @@ def with_tuned(suite: str, named: str, storage: str | None, out: Path, seeds: st
     Raises:
         ImBenchError: There is no such study, or a seed is one that was tuned on.
     """
-    from im_bench.suites.loading import suite_path
+    from im_bench.planning.loading import suite_path
     from im_bench.tuning.storage import storage_name
     from im_bench.tuning.tuned import find_tuned, tuned_suite, write_tuned_suite
 

@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
+    from im_bench.planning.plan import Cell, Plan
     from im_bench.runner.store import Store
-    from im_bench.suites.plan import Cell, Plan
 
 
 def show(
@@ -62,8 +62,8 @@ def show(
     """
     from rich.console import Console
 
+    from im_bench.planning.loading import load_suite
     from im_bench.runner.store import Store
-    from im_bench.suites.loading import load_suite
 
     console = Console()
     plan = load_plan(suite, out, data_root, budget, seeds=seeds)

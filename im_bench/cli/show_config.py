@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from im_bench.errors import ImBenchError, unknown_name
+from im_bench.planning.plan import Cell, Plan
 from im_bench.runner.store import Store
 from im_bench.suites.graph import Stage
-from im_bench.suites.plan import Cell, Plan
 
 
 def training_config(

@@ -27,10 +27,10 @@ if TYPE_CHECKING:
 
     from rich.console import Console, RenderableType
 
+    from im_bench.planning.plan import Cell, Plan
     from im_bench.runner.store import Status, Store
     from im_bench.runner.watch import Watch
     from im_bench.suites.graph import Stage
-    from im_bench.suites.plan import Cell, Plan
 
 _STYLES = {
     "done": "green",

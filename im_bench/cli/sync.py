@@ -11,7 +11,7 @@ from im_bench.cli.options import DATA_ROOT, OUT, DataRootOption, OutOption, load
 from im_bench.errors import ImBenchError
 
 if TYPE_CHECKING:
-    from im_bench.suites.plan import Plan
+    from im_bench.planning.plan import Plan
 
 
 def sync(

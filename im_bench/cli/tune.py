@@ -44,9 +44,9 @@ from im_bench.errors import ImBenchError, unknown_name
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from im_bench.planning.plan import Plan
     from im_bench.runner.engines.options import EngineOptions
     from im_bench.runner.store import Store
-    from im_bench.suites.plan import Plan
     from im_bench.tuning.session import Choices, Ran, Task
 
 app = typer.Typer(invoke_without_command=True)
@@ -154,8 +154,8 @@ def tune(
         return
     from rich.console import Console
 
+    from im_bench.planning.loading import suite_path
     from im_bench.runner.store import Store
-    from im_bench.suites.loading import suite_path
     from im_bench.tuning.session import Choices, make_task
     from im_bench.tuning.tuned import tuned_of, tuned_suite, write_tuned_suite
 
@@ -253,7 +253,7 @@ def searchable(
     Raises:
         ImBenchError: A name does not exist, nothing is left, or something cannot be the same.
     """
-    from im_bench.suites.loading import load_suite
+    from im_bench.planning.loading import load_suite
 
     for option, value in zip(("--space", "--study"), alike, strict=True):
         if value is not None:
@@ -300,12 +300,19 @@ def search(
     tracking: bool,
 ) -> Ran:
     """Search by training, and say how it went and how to go on."""
+    from im_bench.report.tracking.mirror import Mirror
     from im_bench.tuning.session import run_search
     from im_bench.tuning.storage import open_storage, storage_name
 
     with open_storage(storage_name(storage, task.out)) as opened:
         ran = run_search(
-            task, choices, opened, options, console, attempts=attempts, tracking=tracking
+            task,
+            choices,
+            opened,
+            options,
+            console,
+            attempts=attempts,
+            mirrored=lambda plan, group: Mirror(task.out, plan, tracking, group=group),
         )
         counts = ", ".join(f"{count} {state}" for state, count in ran.counts.items())
         say = partial(console.print, markup=False, highlight=False, soft_wrap=True)

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from im_bench.errors import ImBenchError
 from im_bench.files import sha256_file
-from im_bench.training.checkpoints import load_checkpoint
+from im_bench.models.checkpoints import load_checkpoint
 
 State = dict[str, Tensor]
 

@@ -12,7 +12,7 @@ from mmengine.logging import HistoryBuffer
 from torch import Tensor, nn
 
 from im_bench.errors import ImBenchError
-from im_bench.training.checkpoints import load_checkpoint
+from im_bench.models.checkpoints import load_checkpoint
 
 _AUXILIARY = "auxiliary_head."
 PARTS = ("student", "companion")

@@ -7,11 +7,11 @@ from functools import cached_property
 from typing import Any
 
 from im_bench.methods.names import registry_name, untuned_name
+from im_bench.planning.plan import Cell, Plan
 from im_bench.report.tables.columns import columns_of
 from im_bench.report.tables.entries import Column, Row, State
 from im_bench.runner.store import Status, Store
 from im_bench.suites.graph import Stage
-from im_bench.suites.plan import Cell, Plan
 
 #: Shares that pseudo-label stages leave, in the order of the table.
 SHARES = ("images_kept", "pixels_kept", "label_accuracy")

@@ -7,9 +7,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from im_bench.planning.plan import Cell, Plan
 from im_bench.runner.store import Store
 from im_bench.suites.graph import Stage
-from im_bench.suites.plan import Cell, Plan
 
 #: What is compared of where a stage ran.
 ORIGIN = ("commit", "dirty", "versions", "device", "threads")

@@ -10,12 +10,12 @@ from dataclasses import dataclass
 from enum import Enum
 from statistics import fmean
 
+from im_bench.planning.plan import Plan
 from im_bench.runner.folder import Status
 from im_bench.runner.progress import share
 from im_bench.runner.provenance import is_processor
 from im_bench.runner.store import Store
 from im_bench.suites.graph import Stage
-from im_bench.suites.plan import Plan
 
 
 class Basis(str, Enum):

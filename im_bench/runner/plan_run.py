@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from im_bench.errors import ImBenchError
+from im_bench.planning.plan import Plan
 from im_bench.runner.attempt import INTERRUPTED
 from im_bench.runner.engines.base import Ended, Engine, Task
 from im_bench.runner.events import Event, Happening, Summary
@@ -18,7 +19,6 @@ from im_bench.runner.interrupt import StopRequest
 from im_bench.runner.queue import ReadyQueue
 from im_bench.runner.store import Store
 from im_bench.suites.graph import Stage
-from im_bench.suites.plan import Plan
 
 #: Seconds between looks at whether the user wants to stop.
 POLL_SECONDS = 0.5

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from enum import Enum
 
 from im_bench.errors import ImBenchError
+from im_bench.planning.plan import Plan
 from im_bench.runner.engines.base import Engine
 from im_bench.runner.events import Event, Summary
 from im_bench.runner.folder import Status
@@ -13,7 +14,6 @@ from im_bench.runner.interrupt import StopRequest
 from im_bench.runner.plan_run import Guide, PlanRun, Retries, checked
 from im_bench.runner.store import Store
 from im_bench.suites.graph import Stage
-from im_bench.suites.plan import Plan
 
 
 class Policy(str, Enum):

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import get_args
 
 from im_bench.errors import ImBenchError
+from im_bench.planning.loading import BUILT_IN, load_suite
+from im_bench.planning.plan import Plan, make_plan
 from im_bench.runner.folder import Spec, StageFolder
 from im_bench.runner.store import Store
-from im_bench.suites.loading import BUILT_IN, load_suite
-from im_bench.suites.plan import Plan, make_plan
 from im_bench.suites.schema import BudgetName
 
 _SEED = re.compile(r"([^/]+)/[^/]+/s(\d+)/")

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections import Counter, deque
 from collections.abc import Iterable
 
+from im_bench.planning.plan import Plan
 from im_bench.runner.folder import Status
 from im_bench.runner.store import Store
 from im_bench.suites.graph import Stage
-from im_bench.suites.plan import Plan
 
 #: Stages that could have been started, looked at in one look: what a network folder is spared.
 MOST_LOOKS = 100

@@ -14,7 +14,7 @@ from im_bench.schedules.base import Schedule
 from im_bench.semi.masking import Masking
 from im_bench.suites.experiment import Experiment
 from im_bench.suites.graph import Stage
-from im_bench.suites.schema import OhemSpec
+from im_bench.training.specs import OhemSpec
 
 
 class NetworkSpec(BaseModel):

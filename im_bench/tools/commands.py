@@ -208,8 +208,8 @@ def _prepare_process() -> None:
     from mmseg.utils import register_all_modules
 
     import im_bench.tools.registrations  # noqa: F401
+    from im_bench.models.checkpoints import refuse_pickled_code
     from im_bench.plugin.checkpoints import read_checkpoint
-    from im_bench.training.checkpoints import refuse_pickled_code
 
     refuse_pickled_code()
     # MMEngine's own loader admits `getattr` of any object.

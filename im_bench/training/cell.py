@@ -10,8 +10,8 @@ from typing import Any
 import torch
 
 from im_bench.data.arrays import read_meta
+from im_bench.models.checkpoints import load_checkpoint
 from im_bench.models.segmentor import deployed
-from im_bench.training.checkpoints import load_checkpoint
 from im_bench.training.config import build_config, resolve_device
 from im_bench.training.control import Control
 from im_bench.training.description import Training

@@ -13,9 +13,9 @@ from mmengine.config import Config
 from im_bench.data.arrays import images_per_batch, read_meta, training_images
 from im_bench.errors import ImBenchError
 from im_bench.methods.registry import method_class
-from im_bench.suites.schema import ModelSpec
 from im_bench.training.description import OnlineTraining, SupervisedTraining, Training
 from im_bench.training.momentum import norm_momentum
+from im_bench.training.specs import ModelSpec
 
 # Keras' default, where torch has 1e-8. Keras adds it to the root of the second moment as it is,
 # torch to the bias-corrected root, so that it counts less here in the first steps.

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, NonNegativeFloat, PositiveInt, TypeAdapter
 
-from im_bench.suites.schema import (
+from im_bench.training.specs import (
     AugmentationSpec,
     EvaluationSpec,
     ModelSpec,

@@ -14,8 +14,8 @@ from torch import Tensor
 from im_bench.data.arrays import read_meta
 from im_bench.errors import ImBenchError
 from im_bench.files import read_json
+from im_bench.models.checkpoints import BrokenCheckpoint, load_checkpoint, refuse_pickled_code
 from im_bench.models.segmentor import LabelSpaceSegmentor, place
-from im_bench.training.checkpoints import BrokenCheckpoint, load_checkpoint, refuse_pickled_code
 from im_bench.training.config import custom_imports, resolve_device, segmentor_config
 from im_bench.training.description import parse_training
 from im_bench.training.memory import keep_freed_memory

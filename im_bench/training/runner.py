@@ -32,8 +32,8 @@ import im_bench.training.semi_supervised
 import im_bench.training.semi_supervised_hook
 import im_bench.training.validation  # noqa: F401 - these register what configs name
 from im_bench.errors import ImBenchError
+from im_bench.models.checkpoints import load_checkpoint, refuse_pickled_code
 from im_bench.models.segmentor import place
-from im_bench.training.checkpoints import load_checkpoint, refuse_pickled_code
 from im_bench.training.control import Control
 from im_bench.training.hooks import TrainingStateHook
 from im_bench.training.memory import keep_freed_memory

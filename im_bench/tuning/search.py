@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 from im_bench.errors import ImBenchError
 from im_bench.evaluation.directions import higher_is_better
+from im_bench.planning.plan import Cell, Plan
 from im_bench.runner.events import Event, Happening
 from im_bench.runner.locks import STALE_SECONDS
 from im_bench.runner.plan_run import PlanRun
 from im_bench.schedules.base import Schedule
 from im_bench.suites.graph import Stage
-from im_bench.suites.plan import Cell, Plan
 from im_bench.tuning.space import Space, problem_of
 from im_bench.tuning.storage import (
     WORKER,

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import closing
+from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from im_bench.errors import ImBenchError, unknown_name
 from im_bench.evaluation.directions import higher_is_better
+from im_bench.planning.loading import load_suite
+from im_bench.planning.plan import Cell, Plan, plan_cells
 from im_bench.runner.events import Event, Summary
 from im_bench.runner.interrupt import StopRequest, stop_on_signals
 from im_bench.runner.plan_run import PlanRun, Retries
@@ -18,8 +20,6 @@ from im_bench.runner.scheduler import Policy, run_plan
 from im_bench.runner.store import Store
 from im_bench.schedules.base import Schedule
 from im_bench.suites.graph import Graph
-from im_bench.suites.loading import load_suite
-from im_bench.suites.plan import Cell, Plan, plan_cells
 from im_bench.suites.schema import BudgetName, DataSpec, Suite
 from im_bench.suites.seeds import seed_of
 from im_bench.tuning.choosing import make_pruner, make_sampler
@@ -47,6 +47,20 @@ if TYPE_CHECKING:
 
 #: Where the seeds of searches begin, so that they are none that a suite reports.
 FIRST_SEED = 1001
+
+
+class Mirror(Protocol):
+    """What follows a run: :class:`im_bench.report.tracking.mirror.Mirror`."""
+
+    def __call__(self, event: Event) -> None:
+        """Take note of an event."""
+
+    def extend(self, cells: list[Cell], total: int) -> None:
+        """Take note of cells that a search has added."""
+
+
+Mirrored = Callable[[Plan, str], AbstractContextManager[Mirror]]
+"""Opens a mirror of a plan, under the name of a group."""
 
 
 @dataclass(frozen=True)
@@ -217,9 +231,18 @@ def run_search(
     console: Console,
     *,
     attempts: int = 2,
-    tracking: bool = True,
+    mirrored: Mirrored | None = None,
 ) -> Ran:
     """Run a study's trials until its budget is used or the user stops it.
+
+    Args:
+        task: What is tuned.
+        choices: How it is searched.
+        storage: Keeps the study.
+        options: Of the engine.
+        console: Is told how it goes.
+        attempts: Of a stage, at most.
+        mirrored: Opens what follows the run, such as Weights & Biases; None: nothing does.
 
     Raises:
         ImBenchError: Data are missing or would be tested on, another study has this name, or the
@@ -250,7 +273,7 @@ def run_search(
             task.space.defaults(task.method),
         )
         study.sampler, study.pruner = sampler, pruner
-        return _run(task, choices, study, storage, store, engine, stop, console, attempts, tracking)
+        return _run(task, choices, study, storage, store, engine, stop, console, attempts, mirrored)
 
 
 def _run(
@@ -263,9 +286,8 @@ def _run(
     stop: StopRequest,
     console: Console,
     attempts: int,
-    tracking: bool,
+    mirrored: Mirrored | None,
 ) -> Ran:
-    from im_bench.report.tracking.mirror import Mirror
     from im_bench.runner.progress import make_view
 
     name = study.study_name
@@ -278,7 +300,7 @@ def _run(
 
     store.remember(write())
     with (
-        Mirror(task.out, plan, tracking, group=name) as mirror,
+        nullcontext() if mirrored is None else mirrored(plan, name) as mirror,
         make_view(store, 0, console) as view,
     ):
 
@@ -289,7 +311,8 @@ def _run(
 
         def came(cells: list[Cell], total: int) -> None:
             view.board.total = total
-            mirror.extend(cells, total)
+            if mirror is not None:
+                mirror.extend(cells, total)
 
         search = Search(
             plan,
@@ -310,7 +333,8 @@ def _run(
         def notify(event: Event) -> None:
             search.note(event)
             view(event)
-            mirror(event)
+            if mirror is not None:
+                mirror(event)
 
         # What an earlier session saw fail is tried again: it may be why that session was stopped.
         try:

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from im_bench.errors import ImBenchError, unknown_name
 from im_bench.files import sha256_json
+from im_bench.planning.plan import Plan
 from im_bench.schedules.base import Schedule
-from im_bench.suites.plan import Plan
 from im_bench.suites.recipes import RECIPES
 from im_bench.tuning.storage import StudyStorage, history_of, origin_of, shown
 

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from im_bench.files import write_text
-from im_bench.suites.loading import load_suite
-from im_bench.suites.plan import Plan
+from im_bench.planning.loading import load_suite
+from im_bench.planning.plan import Plan
 from im_bench.suites.schema import Suite
 from im_bench.tuning.study import TrialState, records_of
 from im_bench.tuning.trials import trial_name, variant_fields

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from im_bench.methods.names import MASKED, registry_name
+from im_bench.planning.plan import Cell, Plan
 from im_bench.runner.store import Store
 from im_bench.schedules.base import Schedule
 from im_bench.suites.graph import Stage
-from im_bench.suites.plan import Cell, Plan
 from im_bench.training.scalars import read_rows
 from im_bench.tuning.space import with_values
 

@@ -15,7 +15,7 @@ from im_bench.files import write_text
 from im_bench.methods.names import registry_name, tuned_name
 from im_bench.methods.online import OnlineMethod
 from im_bench.methods.registry import method_class
-from im_bench.suites.loading import load_suite
+from im_bench.planning.loading import load_suite
 from im_bench.suites.schema import Suite
 from im_bench.tuning.labels.balance import balance
 from im_bench.tuning.space import with_values

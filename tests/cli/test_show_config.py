@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from im_bench.training.checkpoints import load_checkpoint
+from im_bench.models.checkpoints import load_checkpoint
 
 ROOT = Path(__file__).parents[2]
 SUITE = """

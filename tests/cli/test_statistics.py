@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from im_bench.files import SEAL, read_json, write_json
+from im_bench.planning.plan import make_plan
 from im_bench.runner.store import Store
-from im_bench.suites.plan import make_plan
 
 from .conftest import Command
 

@@ -17,10 +17,10 @@ from typing import Any
 from runner.stage_functions import plan_of
 
 from im_bench.files import atomic_path, read_json, write_json
+from im_bench.planning.plan import Plan
 from im_bench.runner.folder import StageFolder
 from im_bench.runner.job import SCRATCH, Job, StageInterrupted
 from im_bench.suites.graph import Graph, Stage
-from im_bench.suites.plan import Plan
 from im_bench.suites.recipes import RECIPES, Recipe
 from im_bench.training.scalars import append_rows, truncate_rows
 

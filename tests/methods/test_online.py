@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from im_bench.errors import ImBenchError
-from im_bench.suites.plan import Plan, make_plan
+from im_bench.planning.plan import Plan, make_plan
 
 SUITE = """
 name: tiny

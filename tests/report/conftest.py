@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from im_bench.planning.plan import Plan
 from im_bench.runner.store import Store
-from im_bench.suites.plan import Plan
 
 from .page.browser import browser, missing
 from .results import finish, make_tiny_plan, outcome_of

@@ -9,9 +9,9 @@ from typing import Any
 from PIL import Image
 
 from im_bench.files import write_json, write_text
+from im_bench.planning.plan import Plan, make_plan
 from im_bench.runner.store import Store
 from im_bench.suites.graph import Stage
-from im_bench.suites.plan import Plan, make_plan
 
 SUITE = """
 name: tiny

@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
+from im_bench.planning.plan import Plan
 from im_bench.runner.engines.local import LocalEngine
 from im_bench.runner.engines.options import LocalOptions
 from im_bench.runner.events import Event, Summary
 from im_bench.runner.plan_run import Retries
 from im_bench.runner.scheduler import Policy, run_plan
 from im_bench.runner.store import Store
-from im_bench.suites.plan import Plan
 from im_bench.suites.recipes import RECIPES
 
 from .stage_functions import KINDS, LIGHT

@@ -12,9 +12,9 @@ from typing import Any
 
 from im_bench.errors import ImBenchError
 from im_bench.files import read_json, write_json
+from im_bench.planning.plan import Cell, Plan
 from im_bench.runner.job import Job, StageInterrupted
 from im_bench.suites.graph import Graph, Stage
-from im_bench.suites.plan import Cell, Plan
 from im_bench.suites.recipes import RECIPES, Recipe
 from im_bench.suites.schema import Suite
 
@@ -159,7 +159,7 @@ def slow(job: Job) -> dict[str, Any]:
 
 
 #: What the stages here need; the real preloading takes seconds.
-LIGHT = ("im_bench.runner.stage", "im_bench.suites.plan")
+LIGHT = ("im_bench.runner.stage", "im_bench.planning.plan")
 
 KINDS = {
     function.__name__: Recipe(f"{__name__}:{function.__name__}", 1)

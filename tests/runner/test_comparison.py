@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 from im_bench.files import read_json, write_json
+from im_bench.planning.plan import Plan
 from im_bench.runner.comparison import Difference, Side, compare
 from im_bench.runner.store import Store
 from im_bench.suites.graph import Graph, Stage
-from im_bench.suites.plan import Plan
 
 from .conftest import Run
 from .rewriting import rewrite

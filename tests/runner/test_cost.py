@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from im_bench.files import read_json, write_json
+from im_bench.planning.plan import Plan
 from im_bench.runner.cost import (
     Basis,
     Estimator,
@@ -19,7 +20,6 @@ from im_bench.runner.cost import (
 )
 from im_bench.runner.store import Store
 from im_bench.suites.graph import Graph, Stage
-from im_bench.suites.plan import Plan
 from im_bench.suites.resources import ANY, Resources
 
 from .conftest import Run

@@ -11,10 +11,10 @@ import pytest
 
 from im_bench.errors import ImBenchError
 from im_bench.files import write_json
+from im_bench.planning.plan import Plan, make_plan
 from im_bench.runner.attempt import run_attempt
 from im_bench.runner.garbage import Garbage, Kind, remove, survey
 from im_bench.runner.store import Store
-from im_bench.suites.plan import Plan, make_plan
 from im_bench.suites.recipes import RECIPES, Recipe
 
 from .rewriting import rewrite

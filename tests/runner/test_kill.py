@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
+from im_bench.planning.plan import Plan
 from im_bench.runner.store import Store
-from im_bench.suites.plan import Plan
 
 from .stage_functions import layered_plan
 

@@ -13,6 +13,7 @@ import pytest
 
 from im_bench.errors import ImBenchError
 from im_bench.files import sealed, write_json
+from im_bench.planning.plan import Plan
 from im_bench.runner.attempt import INTERRUPTED, run_attempt
 from im_bench.runner.engines.base import Ended, Task
 from im_bench.runner.engines.local import LocalEngine
@@ -28,7 +29,6 @@ from im_bench.runner.queue import PATIENCE
 from im_bench.runner.scheduler import Policy, run_plan
 from im_bench.runner.store import Status, Store
 from im_bench.suites.graph import Graph, Stage
-from im_bench.suites.plan import Plan
 from im_bench.suites.resources import Resources
 
 from .conftest import Run

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
+from im_bench.planning.plan import Plan
 from im_bench.runner.attempt import run_attempt
 from im_bench.runner.folder import Status
 from im_bench.runner.store import Store
 from im_bench.runner.watch import Watch
 from im_bench.suites.graph import Graph, Stage
-from im_bench.suites.plan import Plan
 
 from .stage_functions import layered_plan, plan_of
 

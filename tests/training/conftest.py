@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 import torch
 
-from im_bench.suites.schema import AugmentationSpec
 from im_bench.training.description import OnlineTraining, SupervisedTraining
+from im_bench.training.specs import AugmentationSpec
 
 SIZE = 32
 COMMON: dict[str, Any] = {

@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from im_bench.errors import ImBenchError
+from im_bench.models.checkpoints import load_checkpoint, save_checkpoint
 from im_bench.training.cell import train_cell
-from im_bench.training.checkpoints import load_checkpoint, save_checkpoint
 from im_bench.training.inference import load_model, predict_probabilities
 
 from .conftest import train_config, write_arrays

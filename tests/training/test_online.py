@@ -12,8 +12,8 @@ import torch
 
 from im_bench.data.pseudo_labels import write_pseudo_labels
 from im_bench.files import write_json
+from im_bench.models.checkpoints import load_checkpoint
 from im_bench.training.cell import train_cell
-from im_bench.training.checkpoints import load_checkpoint
 from im_bench.training.control import Control, TrainingStopped
 from im_bench.training.description import OnlineTraining
 from im_bench.training.inference import load_model

@@ -148,7 +148,7 @@ methods: {own: {}, supervised: {}}
 PLAN = """
 import json, sys
 from pathlib import Path
-from im_bench.suites.plan import make_plan
+from im_bench.planning.plan import make_plan
 from im_bench.runner.provenance import provenance
 from im_bench.runner.job import Settings
 plan = make_plan(Path("own.yaml"), Path("runs"), Path("data"))

@@ -19,9 +19,9 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from im_bench.data.pseudo_labels import write_pseudo_labels
 from im_bench.errors import ImBenchError
+from im_bench.models.checkpoints import load_checkpoint, save_checkpoint
 from im_bench.training import hooks
 from im_bench.training.cell import train_cell
-from im_bench.training.checkpoints import load_checkpoint, save_checkpoint
 from im_bench.training.config import build_config
 from im_bench.training.control import Control, Progress, TrainingStopped
 from im_bench.training.description import Training

@@ -122,7 +122,7 @@ class Laboratory:
         chosen = Choices(trials, **{"parallel": 2, "study": "s", **choices})
         with open_storage(self.storage) as storage:
             ran = run_search(task, chosen, storage, LocalOptions(slots=2, device="cpu"), said,
-                             attempts=1, tracking=False)  # fmt: skip
+                             attempts=1)  # fmt: skip
         return ran, said.file.getvalue()  # type: ignore[attr-defined]
 
     # By the command line.

@@ -14,6 +14,7 @@ from optuna.study import Study
 
 from im_bench.errors import ImBenchError
 from im_bench.files import sealed, write_json
+from im_bench.planning.plan import Cell
 from im_bench.runner.engines.local import LocalEngine
 from im_bench.runner.engines.options import LocalOptions
 from im_bench.runner.events import Event, Happening, Summary
@@ -22,7 +23,6 @@ from im_bench.runner.queue import ReadyQueue
 from im_bench.runner.store import Status
 from im_bench.schedules.base import Schedule
 from im_bench.suites.graph import Stage
-from im_bench.suites.plan import Cell
 from im_bench.tuning import search as searching
 from im_bench.tuning import storage as storing
 from im_bench.tuning.choosing import make_pruner

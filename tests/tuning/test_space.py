@@ -12,8 +12,8 @@ from optuna.distributions import CategoricalDistribution, FloatDistribution, Int
 
 from im_bench.errors import ImBenchError
 from im_bench.methods.ranges import Choice, Range
+from im_bench.planning.loading import load_suite
 from im_bench.schedules.base import Schedule
-from im_bench.suites.loading import load_suite
 from im_bench.tuning.space import (
     Space,
     declared_space,

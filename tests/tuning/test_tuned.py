@@ -10,9 +10,9 @@ import yaml
 from optuna.trial import TrialState, create_trial
 
 from im_bench.errors import ImBenchError
+from im_bench.planning.loading import load_suite, suite_path
+from im_bench.planning.plan import make_plan
 from im_bench.report.results import rows_of
-from im_bench.suites.loading import load_suite, suite_path
-from im_bench.suites.plan import make_plan
 from im_bench.tuning.session import Choices, define, make_task
 from im_bench.tuning.storage import open_storage
 from im_bench.tuning.study import open_study

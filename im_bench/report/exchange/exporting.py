@@ -10,12 +10,12 @@ from typing import Any
 from im_bench import __version__
 from im_bench.errors import ImBenchError
 from im_bench.files import atomic_path
+from im_bench.planning.loading import load_suite
+from im_bench.planning.plan import Cell, Plan
 from im_bench.report.exchange.document import CellProtocol, Document, ExportedCell, ExportedResult
 from im_bench.report.results import CellResults, rows_of, shares_of
 from im_bench.runner.store import Store
 from im_bench.suites.graph import Stage
-from im_bench.suites.loading import load_suite
-from im_bench.suites.plan import Cell, Plan
 from im_bench.suites.recipes import RECIPES
 
 #: Fields of a data set that change no number: where it lies, how tables treat it, what it costs.

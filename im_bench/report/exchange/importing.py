@@ -16,10 +16,10 @@ from pydantic import ValidationError
 from im_bench.errors import ImBenchError, unknown_name
 from im_bench.files import read_json, write_json
 from im_bench.methods.names import registry_name
+from im_bench.planning.plan import Cell, Plan
 from im_bench.report.exchange.document import FORMAT, VERSION, Document, ExportedCell
 from im_bench.report.exchange.exporting import protocols_of, source_of
 from im_bench.report.tables.entries import Entry, Row, State
-from im_bench.suites.plan import Cell, Plan
 
 
 @dataclass(frozen=True)

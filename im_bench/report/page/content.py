@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
+from im_bench.planning.plan import Plan
 from im_bench.report.page.charts import Chart
 from im_bench.report.page.cost import Costs, costs
 from im_bench.report.page.curves import CurveReader, inconsistency_charts, learning_charts
@@ -20,7 +21,6 @@ from im_bench.report.page.thumbnails import Thumbnails
 from im_bench.report.tables.build import generations_table, results_table
 from im_bench.report.tables.entries import GenerationsTable, ResultsTable
 from im_bench.runner.store import Status, Store
-from im_bench.suites.plan import Plan
 
 ORDER = (Status.DONE, Status.RUNNING, Status.FAILED, Status.PRUNED, Status.PLANNED)
 

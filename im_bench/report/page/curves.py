@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from im_bench.planning.plan import Cell
 from im_bench.report.page.charts import Chart, Series, line_chart
 from im_bench.report.page.frame import Axis
 from im_bench.report.page.stages import Stages
@@ -16,7 +17,6 @@ from im_bench.report.page.styles import MethodStyle
 from im_bench.report.tables.entries import Column, ResultsTable
 from im_bench.report.tables.texts import heading
 from im_bench.suites.graph import Stage
-from im_bench.suites.plan import Cell
 from im_bench.training.scalars import read_rows
 
 #: Points of a curve that are drawn.

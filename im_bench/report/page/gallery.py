@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from im_bench.data.pictures import colour_table
+from im_bench.planning.plan import Cell
 from im_bench.report.page.stages import Stages
 from im_bench.report.page.styles import MethodStyle
 from im_bench.report.page.thumbnails import Pixels, Thumbnails, read_strip
 from im_bench.report.tables.entries import ResultsTable
 from im_bench.suites.graph import Stage
-from im_bench.suites.plan import Cell
 
 #: Pictures of one kind, of one method on one data set.
 MOST_PICTURES = 8

@@ -10,6 +10,7 @@ from typing import Any
 from jinja2 import Environment
 
 from im_bench.errors import ImBenchError
+from im_bench.planning.plan import Plan
 from im_bench.report.page.content import SuiteReport, suite_report
 from im_bench.report.page.cost import duration
 from im_bench.report.page.gallery import Item
@@ -18,7 +19,6 @@ from im_bench.report.page.thumbnails import Thumbnails
 from im_bench.report.tables.html import render_html
 from im_bench.report.tables.texts import heading
 from im_bench.runner.store import Store
-from im_bench.suites.plan import Plan
 
 #: Characters that pictures may have, of all suites together.
 PICTURE_BUDGET = 4_000_000

@@ -8,10 +8,10 @@ from typing import Any
 
 from im_bench.errors import ImBenchError
 from im_bench.files import read_json
+from im_bench.planning.plan import Cell, Plan
 from im_bench.runner.folder import StageFolder
 from im_bench.runner.store import Status, Store
 from im_bench.suites.graph import Stage
-from im_bench.suites.plan import Cell, Plan
 
 
 class Stages:

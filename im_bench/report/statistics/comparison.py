@@ -8,10 +8,10 @@ from math import isfinite
 from typing import TYPE_CHECKING
 
 from im_bench.errors import ImBenchError
+from im_bench.planning.plan import Cell
 from im_bench.report.results import headline_of
 from im_bench.report.tables.build import CellResults
 from im_bench.report.tables.entries import Column
-from im_bench.suites.plan import Cell
 
 if TYPE_CHECKING:
     from im_bench.report.statistics.estimates import Estimate

@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from im_bench.errors import ImBenchError
+from im_bench.planning.plan import Cell, Plan
 from im_bench.report.statistics.comparison import listing
 from im_bench.runner.folder import Spec, StageFolder
 from im_bench.runner.store import Store
 from im_bench.suites.graph import Stage
-from im_bench.suites.plan import Cell, Plan
 
 #: Fields of a training by which methods are what they are.
 OWN_FIELDS = frozenset({"seed", "method", "masking", "part", "copies", "augmentation"})

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from im_bench.errors import ImBenchError, unknown_name
+from im_bench.planning.plan import Cell, Plan
 from im_bench.report.statistics.comparison import (
     Comparison,
     Side,
@@ -16,7 +17,6 @@ from im_bench.report.statistics.comparison import (
     scores_of,
 )
 from im_bench.report.tables.build import CellResults
-from im_bench.suites.plan import Cell, Plan
 
 if TYPE_CHECKING:
     from im_bench.report.statistics.estimates import Estimate, Scores

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+from im_bench.planning.plan import Cell, Plan
 from im_bench.report.exchange.importing import imported
 from im_bench.report.reference import References, ReportedNumber, load_references
 from im_bench.report.results import (
@@ -27,7 +28,6 @@ from im_bench.report.tables.matching import compare
 from im_bench.report.tables.notes import generation_notes, results_notes
 from im_bench.report.tables.ranking import marked, with_mean_ranks
 from im_bench.runner.store import Store
-from im_bench.suites.plan import Cell, Plan
 
 __all__ = ["SHARES", "CellResults", "generations_table", "long_rows", "results_table"]
 

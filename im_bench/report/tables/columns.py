@@ -6,8 +6,8 @@ import re
 from collections import Counter
 from collections.abc import Mapping
 
+from im_bench.planning.plan import Plan
 from im_bench.report.tables.entries import Column
-from im_bench.suites.plan import Plan
 
 #: Names that say that they are one share of a data set: ``cityscapes-1-16``.
 SHARE = re.compile(r"(?P<stem>.+)-(?P<label>1-\d+)")

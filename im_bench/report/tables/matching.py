@@ -8,10 +8,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from math import prod
 
+from im_bench.planning.plan import Cell, Plan
 from im_bench.report.reference import References, ReportedNumber
 from im_bench.report.tables.entries import Column, Row
-from im_bench.suites.plan import Cell, Plan
-from im_bench.suites.schema import DataSpec, ModelSpec
+from im_bench.suites.schema import DataSpec
+from im_bench.training.specs import ModelSpec
 
 Key = tuple[str, str]
 

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from im_bench.methods.names import untuned_name
+from im_bench.planning.plan import Plan
 from im_bench.report.reference import ReportedNumber
 from im_bench.report.tables.columns import columns_of
 from im_bench.report.tables.entries import Column, Row
@@ -13,7 +14,6 @@ from im_bench.report.tables.matching import Comparison, protocol_of
 from im_bench.report.tables.texts import DEFINITIONS, METRICS
 from im_bench.runner.store import Store
 from im_bench.suites.graph import Stage
-from im_bench.suites.plan import Plan
 from im_bench.training.momentum import ORIGINAL, norm_momentum
 
 

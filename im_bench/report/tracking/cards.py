@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from im_bench.planning.plan import Plan
 from im_bench.suites.graph import Stage
-from im_bench.suites.plan import Plan
 
 #: Kinds of stages that become runs.
 KINDS = ("train", "pseudo-label")

@@ -25,13 +25,13 @@ from typing import Any
 from typing_extensions import Self
 
 from im_bench.files import sha256_json, write_json
+from im_bench.planning.plan import Cell, Plan
 from im_bench.report.tables.build import long_rows, results_table
 from im_bench.report.tables.rendering import flat_rows, render_csv
 from im_bench.report.tracking.cards import Cards, StageCard, cell_rows, run_id
 from im_bench.runner.events import Event, Happening
 from im_bench.runner.store import Store
 from im_bench.suites.graph import Stage
-from im_bench.suites.plan import Cell, Plan
 
 #: How long the runner waits at the end; the mirror process gives up on stages somewhat earlier.
 WAIT_SECONDS = 20.0

@@ -7,11 +7,11 @@ import shlex
 import sys
 from collections.abc import Iterator
 
+from im_bench.planning.plan import Plan
 from im_bench.runner.folder import Status
 from im_bench.runner.job import Settings
 from im_bench.runner.store import Store
 from im_bench.suites.graph import Stage
-from im_bench.suites.plan import Plan
 
 
 def stage_command(folder: os.PathLike[str] | str, *options: str) -> list[str]:

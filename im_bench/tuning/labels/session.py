@@ -8,13 +8,13 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from im_bench.errors import ImBenchError
+from im_bench.planning.plan import data_stage
 from im_bench.runner.events import Event
 from im_bench.runner.interrupt import stop_on_signals
 from im_bench.runner.locks import Lock, LockedError
 from im_bench.runner.store import Store
 from im_bench.suites.experiment import Experiment
 from im_bench.suites.graph import Graph
-from im_bench.suites.plan import data_stage
 from im_bench.tuning.labels.declaration import predict_stage
 from im_bench.tuning.session import Choices, Task, define, prepare_data, run_stages
 from im_bench.tuning.storage import StudyStorage

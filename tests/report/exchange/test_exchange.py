@@ -11,13 +11,13 @@ import pytest
 
 from im_bench.errors import ImBenchError
 from im_bench.files import read_json, write_json
+from im_bench.planning.plan import Plan, make_plan
 from im_bench.report.exchange.document import Document
 from im_bench.report.exchange.exporting import export, flat, write_parquet
 from im_bench.report.exchange.importing import import_file, read_document
 from im_bench.report.tables.build import results_table
 from im_bench.report.tables.rendering import plain_text, render_csv
 from im_bench.runner.store import Store
-from im_bench.suites.plan import Plan, make_plan
 
 from ..conftest import Score
 from ..results import SUITE

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from im_bench.planning.plan import Plan, make_plan
 from im_bench.report.page.page import make_page
 from im_bench.report.page.shell import write_page
 from im_bench.runner.store import Store
-from im_bench.suites.plan import Plan, make_plan
 
 from .simulated import MARKUP, SUITE, Simulation
 

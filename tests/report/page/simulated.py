@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 
 from im_bench.data.pictures import as_rgb, colour, overlay, strip, write_png
+from im_bench.planning.plan import Plan
 from im_bench.runner.store import Store
 from im_bench.suites.graph import Stage
-from im_bench.suites.plan import Plan
 
 #: What a hostile file could hold.
 MARKUP = "<img src=x onerror=\"document.title='owned'\"></script><script>alert(1)</script>"

@@ -13,6 +13,7 @@ import pytest
 
 from im_bench.cli.app import main
 from im_bench.errors import ImBenchError
+from im_bench.planning.plan import Plan, make_plan
 from im_bench.report.page.content import suite_report
 from im_bench.report.page.page import make_page
 from im_bench.report.page.shell import write_page
@@ -20,7 +21,6 @@ from im_bench.report.page.thumbnails import Thumbnails
 from im_bench.report.tables.build import results_table
 from im_bench.report.tables.texts import number
 from im_bench.runner.store import Store
-from im_bench.suites.plan import Plan, make_plan
 
 from .conftest import Seen
 from .simulated import Simulation

@@ -10,6 +10,7 @@ from rich.console import Console
 
 from im_bench.errors import ImBenchError
 from im_bench.files import SEAL, read_json, write_json
+from im_bench.planning.plan import Plan
 from im_bench.report.statistics.comparison import Comparison, Side, compare
 from im_bench.report.statistics.conclusions import conclusion, too_few
 from im_bench.report.statistics.json_form import comparison_values, render_json
@@ -17,7 +18,6 @@ from im_bench.report.statistics.protocols import refuse_other_protocols, trainin
 from im_bench.report.statistics.text import comparison_page, render_markdown, render_terminal
 from im_bench.report.tables.build import CellResults
 from im_bench.runner.store import Store
-from im_bench.suites.plan import Plan
 
 from ..conftest import Score
 from ..results import finish, make_tiny_plan, outcome_of

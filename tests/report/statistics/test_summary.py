@@ -8,13 +8,13 @@ import pytest
 from rich.console import Console
 
 from im_bench.errors import ImBenchError
+from im_bench.planning.plan import Plan, make_plan
 from im_bench.report.statistics.json_form import render_json, summary_values
 from im_bench.report.statistics.plot import write_plot
 from im_bench.report.statistics.summary import Summary, summarise
 from im_bench.report.statistics.text import render_markdown, render_terminal, summary_page
 from im_bench.report.tables.build import CellResults
 from im_bench.runner.store import Store
-from im_bench.suites.plan import Plan, make_plan
 
 from ..results import finish, outcome_of
 

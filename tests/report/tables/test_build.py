@@ -8,10 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from im_bench.files import write_json
+from im_bench.planning.plan import Cell, Plan, make_plan
 from im_bench.report.tables.build import generations_table, long_rows, results_table
 from im_bench.report.tables.entries import Column, Entry, ResultsTable, State
 from im_bench.runner.store import Store
-from im_bench.suites.plan import Cell, Plan, make_plan
 
 from ..conftest import Score
 from ..results import finish, make_tiny_plan, outcome_of

@@ -4,10 +4,10 @@ from dataclasses import replace
 
 import pytest
 
+from im_bench.planning.plan import Plan
 from im_bench.report.tables.build import generations_table, results_table
 from im_bench.report.tables.html import render_html, render_html_page
 from im_bench.runner.store import Store
-from im_bench.suites.plan import Plan
 
 from .documents import Element, read_html
 

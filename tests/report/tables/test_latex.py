@@ -7,11 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from im_bench.planning.plan import Plan
 from im_bench.report.tables.build import generations_table, results_table
 from im_bench.report.tables.entries import ResultsTable
 from im_bench.report.tables.latex import escaped, render_latex
 from im_bench.runner.store import Store
-from im_bench.suites.plan import Plan
 
 from ..conftest import Score
 from .documents import compiled, words

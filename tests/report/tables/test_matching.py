@@ -5,14 +5,15 @@ from typing import Any
 
 import pytest
 
+from im_bench.planning.plan import Plan, make_plan
 from im_bench.report.reference import load_references
 from im_bench.report.tables.build import results_table
 from im_bench.report.tables.columns import columns_of
 from im_bench.report.tables.entries import ResultsTable
 from im_bench.report.tables.matching import backbone_of, protocol_of
 from im_bench.runner.store import Store
-from im_bench.suites.plan import Plan, make_plan
-from im_bench.suites.schema import DataSpec, ModelSpec
+from im_bench.suites.schema import DataSpec
+from im_bench.training.specs import ModelSpec
 
 from ..results import finish, outcome_of
 

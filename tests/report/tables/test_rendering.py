@@ -9,13 +9,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
+from im_bench.planning.plan import Plan
 from im_bench.report.tables.build import generations_table, results_table
 from im_bench.report.tables.entries import Column, Entry, GenerationsTable, ResultsTable, Row, State
 from im_bench.report.tables.ranking import marked, with_mean_ranks
 from im_bench.report.tables.rendering import flat_rows, render_csv, render_markdown, render_terminal
 from im_bench.report.tables.texts import hole, measured, number, reported
 from im_bench.runner.store import Store
-from im_bench.suites.plan import Plan
 
 
 def terminal(table: ResultsTable | GenerationsTable, width: int) -> list[str]:

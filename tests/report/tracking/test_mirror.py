@@ -18,13 +18,13 @@ from typing import Any
 import pytest
 
 from im_bench.files import read_json, write_json
+from im_bench.planning.loading import load_suite
+from im_bench.planning.plan import Plan, plan_cells
 from im_bench.report.tracking.cards import Cards
 from im_bench.report.tracking.mirror import Mirror
 from im_bench.runner.events import Event, Happening
 from im_bench.runner.store import Store
 from im_bench.suites.graph import Graph, Stage
-from im_bench.suites.loading import load_suite
-from im_bench.suites.plan import Plan, plan_cells
 
 from ..conftest import Score
 from ..results import (

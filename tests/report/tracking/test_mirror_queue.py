@@ -7,13 +7,13 @@ from dataclasses import asdict
 
 import pytest
 
+from im_bench.planning.plan import Plan
 from im_bench.report.tracking.cards import Cards, StageCard
 from im_bench.report.tracking.mirror import read_sent
 from im_bench.report.tracking.mirror_queue import StageQueue
 from im_bench.report.tracking.runs import StageMirror
 from im_bench.report.tracking.tracker import Tracker
 from im_bench.runner.store import Store
-from im_bench.suites.plan import Plan
 
 from ..results import leave_training
 

@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 import wandb
 
+from im_bench.planning.plan import Plan
 from im_bench.report.tracking.cards import Cards
 from im_bench.report.tracking.runs import StageMirror
 from im_bench.report.tracking.tracker import Tracker
 from im_bench.runner.store import Store
 from im_bench.suites.graph import Stage
-from im_bench.suites.plan import Plan
 
 from ..results import leave_training
 from .wandb_reader import OfflineRun, payloads, read_runs

@@ -12,6 +12,7 @@ import pytest
 import wandb
 
 from im_bench.cli.app import main
+from im_bench.planning.plan import Plan
 from im_bench.report.tracking.cards import Cards
 from im_bench.report.tracking.mirror import Mirror
 from im_bench.report.tracking.runs import StageMirror
@@ -20,7 +21,6 @@ from im_bench.report.tracking.tracker import Tracker
 from im_bench.runner.events import Event, Happening
 from im_bench.runner.store import Store
 from im_bench.suites.graph import Stage
-from im_bench.suites.plan import Plan
 
 from ..results import SUITE, leave_training
 from .wandb_reader import read_runs

@@ -24,6 +24,7 @@ from test_kills import outcomes as scores
 
 from im_bench.errors import ImBenchError
 from im_bench.files import read_json
+from im_bench.planning.plan import Plan
 from im_bench.runner.engines.base import Task
 from im_bench.runner.engines.choice import engine_options, make_engine
 from im_bench.runner.engines.options import RayOptions
@@ -33,7 +34,6 @@ from im_bench.runner.owner import process_state
 from im_bench.runner.scheduler import run_plan
 from im_bench.runner.store import Store
 from im_bench.suites.graph import Graph
-from im_bench.suites.plan import Plan
 from im_bench.suites.resources import Resources
 
 from ..stage_functions import layered_plan, plan_of, trained

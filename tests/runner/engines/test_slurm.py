@@ -18,6 +18,7 @@ from typing import Any
 import pytest
 
 from im_bench.errors import ImBenchError
+from im_bench.planning.plan import Plan
 from im_bench.runner.engines.choice import make_engine
 from im_bench.runner.engines.options import SlurmOptions
 from im_bench.runner.events import Event, Happening, Summary
@@ -26,7 +27,6 @@ from im_bench.runner.plan_run import Retries
 from im_bench.runner.scheduler import run_plan
 from im_bench.runner.store import Store
 from im_bench.suites.graph import Graph, Stage
-from im_bench.suites.plan import Plan
 from im_bench.suites.resources import Resources
 
 from ..stage_functions import layered_plan, plan_of

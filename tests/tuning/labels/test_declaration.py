@@ -8,10 +8,10 @@ import yaml
 
 from im_bench.errors import ImBenchError
 from im_bench.methods.ranges import Choice
+from im_bench.planning.plan import make_plan
 from im_bench.schedules.base import Schedule
 from im_bench.schedules.registry import schedule_class
 from im_bench.suites.experiment import Experiment
-from im_bench.suites.plan import make_plan
 from im_bench.tuning.labels.declaration import label_space, most_teachers, predict_stage
 from im_bench.tuning.space import Space
 

@@ -14,12 +14,12 @@ import yaml
 
 from im_bench.data.arrays import read_meta
 from im_bench.files import write_json
+from im_bench.planning.plan import Plan, make_plan
 from im_bench.runner.job import Job, Settings
 from im_bench.schedules.registry import schedule_class
 from im_bench.stages.pseudo_label import label
 from im_bench.suites.experiment import Experiment
 from im_bench.suites.graph import Stage
-from im_bench.suites.plan import Plan, make_plan
 from im_bench.suites.recipes import RECIPES
 from im_bench.training.inference import load_model
 from im_bench.tuning.labels.declaration import label_space, predict_stage

@@ -9,11 +9,11 @@ import pytest
 from im_bench.errors import ImBenchError
 from im_bench.methods import known_methods
 from im_bench.methods.registry import BUILT_IN
+from im_bench.planning.loading import load_suite
+from im_bench.planning.plan import Plan
 from im_bench.schedules.registry import schedule_class
 from im_bench.suites.experiment import Experiment
 from im_bench.suites.graph import Stage
-from im_bench.suites.loading import load_suite
-from im_bench.suites.plan import Plan
 from im_bench.tuning.space import declared_space
 
 from .conftest import Make

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from im_bench.data.fingerprint import fingerprint
+from im_bench.planning.sources import locate
 from im_bench.suites.schema import DataSpec
-from im_bench.suites.sources import locate
 
 
 def test_a_description_that_is_a_link_belongs_to_the_folder_of_the_link(tmp_path: Path) -> None:

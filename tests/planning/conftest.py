@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
-from im_bench.suites.plan import Plan, make_plan
+from im_bench.planning.plan import Plan, make_plan
 
 Make = Callable[..., Plan]
 

@@ -11,7 +11,7 @@ from im_bench.data import versions
 from im_bench.data.fingerprint import fingerprint
 from im_bench.data.layout import Layout
 from im_bench.errors import ImBenchError
-from im_bench.suites.preflight import Census, drawn_census, take_census
+from im_bench.planning.preflight import Census, drawn_census, take_census
 from im_bench.suites.schema import DataSpec
 
 

@@ -17,7 +17,7 @@ from im_bench.suites.graph import Stage
 from im_bench.suites.schema import DataSpec
 
 if TYPE_CHECKING:
-    from im_bench.suites.plan import Plan
+    from im_bench.planning.plan import Plan
 
 
 @dataclass(frozen=True)

@@ -8,13 +8,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from im_bench.errors import unknown_name
+from im_bench.planning.loading import load_suite
+from im_bench.planning.preflight import refusal
+from im_bench.planning.sources import Source, locate
 from im_bench.schedules.base import Schedule
 from im_bench.suites.experiment import Experiment, needs_of
 from im_bench.suites.graph import Graph, Stage
-from im_bench.suites.loading import load_suite
-from im_bench.suites.preflight import refusal
 from im_bench.suites.schema import BudgetName, Suite
-from im_bench.suites.sources import Source, locate
 
 
 @dataclass(frozen=True)

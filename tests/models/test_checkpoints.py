@@ -9,7 +9,7 @@ import torch
 from mmengine.runner.checkpoint import CheckpointLoader
 
 from im_bench.errors import ImBenchError
-from im_bench.training.checkpoints import load_checkpoint, refuse_pickled_code, save_checkpoint
+from im_bench.models.checkpoints import load_checkpoint, refuse_pickled_code, save_checkpoint
 
 
 class Malicious:

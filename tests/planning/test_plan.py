@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from im_bench.errors import ImBenchError
+from im_bench.planning.loading import BUILT_IN, suite_path
+from im_bench.planning.plan import Plan, make_plan
 from im_bench.report.reference import load_references
 from im_bench.report.tables.matching import protocol_of
-from im_bench.suites.loading import BUILT_IN, suite_path
-from im_bench.suites.plan import Plan, make_plan
 from im_bench.suites.schema import DataSpec
 
 from .conftest import DATA, METHODS, Make, plan_of, write_suite

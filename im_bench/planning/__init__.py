@@ -1,0 +1,1 @@
+"""From a suite to the cells and stages that it takes. Never imports torch."""

@@ -17,6 +17,7 @@ from im_bench.errors import ImBenchError
 from im_bench.tools import configs
 from im_bench.tools.processes import LAUNCHERS, count_processes, divide_batch, run_connected
 from im_bench.tools.weights import set_backbone_weights
+from im_bench.training.memory import keep_freed_memory
 from im_bench.tuning.tuned import find_tuned
 
 _BUILD_ERRORS = (AssertionError, AttributeError, KeyError, TypeError, ValueError)
@@ -226,6 +227,7 @@ def _runner(config: Any) -> Any:
     from mmengine.registry import RUNNERS
     from mmengine.runner import Runner
 
+    keep_freed_memory()
     with _explained("the config cannot be built"):
         return RUNNERS.build(config) if "runner_type" in config else Runner.from_cfg(config)
 

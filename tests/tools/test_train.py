@@ -207,3 +207,15 @@ def test_pictures_of_predictions_are_drawn(teachers: list[str], tmp_path: Path) 
     named = [f"experiment_name=test-{next(_names)}"]
     evaluate(tmp_path, FIXMATCH, Path(teachers[0]), "--show-dir", pictures, options=named)
     assert len(list(pictures.rglob("*.png"))) == 2
+
+
+def test_a_training_keeps_freed_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Called(Exception):  # noqa: N818 - it ends the training before it begins
+        pass
+
+    def called() -> None:
+        raise Called
+
+    monkeypatch.setattr("im_bench.tools.commands.keep_freed_memory", called)
+    with pytest.raises(Called):
+        run_training(small(FIXMATCH, 1, options=[f"work_dir={tmp_path}"]))

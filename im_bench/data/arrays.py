@@ -19,7 +19,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from im_bench.data.description import Reading
-from im_bench.data.pseudo_labels import count_pseudo_labels, read_pseudo_labels
+from im_bench.data.pseudo_labels import PseudoLabels, count_pseudo_labels
 from im_bench.errors import ImBenchError
 from im_bench.files import read_json
 
@@ -70,34 +70,59 @@ class ArrayDataset(Dataset[Batch]):
                 "images have no mask, and this method trains on the labels of all: leave it out, "
                 "or add the masks"
             )
-        all_images = images
+        self._pseudo = None if pseudo_dir is None else PseudoLabels(Path(pseudo_dir), images.shape)
+        self._all_images = images  # of which pseudo-labelled ones are taken when they are asked for
         if part == "labelled":
             index = torch.as_tensor(labelled_indices(meta, data_dir), dtype=torch.int64)
             images, labels = images[index], labels[index]
-        if pseudo_dir is not None:
-            more_images, more_labels = read_pseudo_labels(Path(pseudo_dir), all_images)
-            images, labels = torch.cat([images, more_images]), torch.cat([labels, more_labels])
-        if not len(images):
+        self.images, self.labels = images.to(device), labels.to(device)
+        if self._pseudo is not None and self.images.device.type != "cpu":
+            more_images, more_labels = self._pseudo_labelled(np.arange(len(self._pseudo)))
+            self.images = torch.cat([self.images, more_images.to(device)])
+            self.labels = torch.cat([self.labels, more_labels.to(device)])
+            self._pseudo = None
+        if not len(self):
             raise ImBenchError(
                 f"{data_dir}: no images in part {part!r}: check the data set's split"
             )
-        self.images, self.labels = images.to(device), labels.to(device)
         self._extents = extents(meta, split) if split == part else None
 
     def __len__(self) -> int:
-        return len(self.images)
+        return len(self.images) + len(self._pseudo or ())
 
     def __getitem__(self, index: int) -> Batch:
-        return {"inputs": self.images[index], "data_samples": self.labels[index]}
+        return {name: batch[0] for name, batch in self.__getitems__([index]).items()}
 
     def __getitems__(self, indices: Sequence[int]) -> Batch:
         """Return a batch; torch's DataLoader calls this instead of asking for single items."""
+        if self._pseudo is not None and max(indices) >= len(self.images):
+            return self._with_pseudo_labelled(np.asarray(indices))
         index = torch.as_tensor(indices).to(self.images.device, non_blocking=True)
         images, labels = self.images.index_select(0, index), self.labels.index_select(0, index)
         if self._extents is not None and len(indices) == 1:
             rows, columns = self._extents[indices[0]]
             images, labels = images[:, rows, columns], labels[:, rows, columns]
         return {"inputs": images, "data_samples": labels}
+
+    def _with_pseudo_labelled(self, indices: NDArray[np.int64]) -> Batch:
+        """Return a batch of which some images are pseudo-labelled."""
+        pseudo = indices >= len(self.images)
+        here, there = torch.from_numpy(~pseudo), torch.from_numpy(pseudo)
+        images = self._all_images.new_empty((len(indices), *self._all_images.shape[1:]))
+        labels = images.new_empty(images.shape[:3])
+        own = torch.from_numpy(indices[~pseudo])
+        images[here], labels[here] = self.images[own], self.labels[own]
+        images[there], labels[there] = self._pseudo_labelled(indices[pseudo] - len(self.images))
+        return {"inputs": images, "data_samples": labels}
+
+    def _pseudo_labelled(self, rows: NDArray[np.int64]) -> tuple[Tensor, Tensor]:
+        """Return pseudo-labelled images as a student sees them, and their labels, by number."""
+        assert self._pseudo is not None  # noqa: S101
+        labels, inconsistent = self._pseudo.kept(rows)
+        images = self._all_images[torch.from_numpy(self._pseudo.indices[rows])]
+        if self._pseudo.blank:
+            images = images.masked_fill_(inconsistent[..., None], 0)
+        return images, labels
 
 
 @FUNCTIONS.register_module()

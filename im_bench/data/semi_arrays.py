@@ -9,13 +9,12 @@ from typing import Any
 import numpy as np
 import torch
 from mmseg.registry import DATASETS
-from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset, default_collate
 
 from im_bench.data.arrays import extents, labelled_indices, read_arrays, read_meta
 from im_bench.data.description import IGNORED
-from im_bench.data.pseudo_labels import read_masks
+from im_bench.data.pseudo_labels import PseudoLabels
 from im_bench.data.tickets import Partner, Ticket, Tickets, branch_seed, check_partner
 from im_bench.data.transforms import check_crop, draw_scale_crop
 from im_bench.errors import ImBenchError
@@ -83,14 +82,13 @@ class SemiArrayDataset(Dataset[Raw]):
             raise ImBenchError(
                 f"{data_dir}: no training image is {kind}: change the share that is labelled"
             )
-        self._masks: tuple[Tensor, Tensor] | None = None
-        self._mapped: MappedPseudoLabels | None = None
-        shape = self._images.shape
-        if pseudo_dir is not None and unlabelled and self._crop:
-            self._mapped = MappedPseudoLabels(Path(pseudo_dir), shape)
-        elif pseudo_dir is not None and unlabelled:
-            consensus, inconsistent = read_masks(Path(pseudo_dir), np.arange(shape[0]), shape)
-            self._masks = consensus.to(device), inconsistent.to(device)
+        self._pseudo: PseudoLabels | None = None
+        self._masks: tuple[Tensor, Tensor] | None = None  # of whole images, where these are
+        if pseudo_dir is not None and unlabelled:
+            self._pseudo = PseudoLabels(Path(pseudo_dir), self._images.shape)
+            if not self._crop and torch.device(device).type != "cpu":
+                agreed, inconsistent = self._pseudo.at(np.arange(len(self._images)))
+                self._masks = agreed.to(device), inconsistent.to(device)
         if not self._crop:
             self._images, self._labels = self._images.to(device), self._labels.to(device)
 
@@ -136,8 +134,11 @@ class SemiArrayDataset(Dataset[Raw]):
                 continue
             valid = self._valid(numbers).to(index.device, non_blocking=True)
             samples = {"valid": valid}
-            if self._masks is not None:
-                consensus, inconsistent = (each.index_select(0, index) for each in self._masks)
+            if self._pseudo is not None:
+                if self._masks is None:
+                    consensus, inconsistent = self._pseudo.at(numbers)
+                else:
+                    consensus, inconsistent = (each.index_select(0, index) for each in self._masks)
                 samples |= {
                     "consensus": consensus.masked_fill(~valid, 0),
                     "inconsistent": inconsistent & valid,
@@ -171,50 +172,11 @@ class SemiArrayDataset(Dataset[Raw]):
                 item["data_samples"][branch] = torch.from_numpy(labels)
                 continue
             maps = {"valid": draw.valid()}
-            if self._mapped is not None:
-                consensus, inconsistent = self._mapped[position]
-                maps["consensus"] = draw.map(consensus[filled], 0)
-                maps["inconsistent"] = draw.map(inconsistent[filled], 0)
+            if self._pseudo is not None:
+                consensus, inconsistent = (each[0] for each in self._pseudo.at([position]))
+                maps["consensus"] = draw.map(consensus[filled].numpy(), 0)
+                maps["inconsistent"] = draw.map(inconsistent[filled].numpy(), 0)
             item["data_samples"][branch] = {
                 name: torch.from_numpy(each) for name, each in maps.items()
             }
         return item
-
-
-class MappedPseudoLabels:
-    """The pseudo-labels of a stage, of which only the images that are asked for are read.
-
-    Args:
-        folder: Of the stage.
-        shape: Of the array of all training images, (N, H, W, C).
-
-    Raises:
-        ImBenchError: A file is missing or broken, or belongs to other images.
-    """
-
-    def __init__(self, folder: Path, shape: Sequence[int]) -> None:
-        try:
-            indices = np.load(folder / "indices.npy", allow_pickle=False)
-            self._labels, self._masks = (
-                np.load(folder / f"{name}.npy", mmap_mode="r", allow_pickle=False)
-                for name in ("labels", "masks")
-            )
-        except (OSError, ValueError) as error:
-            raise ImBenchError(
-                f"the pseudo-labels in {folder} cannot be read ({error}): run their stage again"
-            ) from None
-        count, *self._size = shape[:3]
-        if self._labels.shape != (len(indices), *self._size) or (indices >= count).any():
-            raise ImBenchError(
-                f"{folder}: pseudo-labels of shape {self._labels.shape} do not belong to {count} "
-                f"training images of {shape[2]}x{shape[1]}: make them anew"
-            )
-        self._row = {int(index): row for row, index in enumerate(indices)}
-
-    def __getitem__(self, position: int) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
-        """Return consensus and inconsistency (H, W) of the image at a position."""
-        row = self._row.get(position)
-        if row is None:  # it was not kept: nothing is agreed on
-            return np.zeros(self._size, np.uint8), np.ones(self._size, np.bool_)
-        inconsistent = np.unpackbits(self._masks[row], axis=-1, count=self._size[1])
-        return self._labels[row], inconsistent.view(np.bool_)

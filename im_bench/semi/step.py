@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from im_bench.data.label_spaces import LabelSpace
 from im_bench.errors import ImBenchError
+from im_bench.masks.blocking import block_input
 from im_bench.semi.network import Network
 from im_bench.semi.pseudo_label import PseudoLabel
 from im_bench.semi.strong_views import StrongView, strong_view
@@ -204,7 +205,7 @@ class Step:
         """Blacken the pixels of images in 0..1 on which the teachers disagree."""
         if self.masking is None or view.inconsistent is None or not self.masking.block_input:
             return images
-        return images.masked_fill(view.inconsistent.unsqueeze(1), 0.0)
+        return block_input(images, view.inconsistent)
 
     def strong(self, images: Tensor, options: StrongView) -> Tensor:
         """Return a strong view of images in 0..1: other colours, the same geometry."""

@@ -12,7 +12,9 @@ What it leaves is told in :mod:`im_bench.data.pseudo_labels`.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -31,7 +33,7 @@ from im_bench.data.arrays import (
 )
 from im_bench.data.label_spaces import IGNORED, LabelSpace, label_space
 from im_bench.data.pictures import as_rgb, colour, strip, write_png
-from im_bench.data.pseudo_labels import write_pseudo_labels
+from im_bench.data.pseudo_labels import PseudoLabelWriter
 from im_bench.errors import ImBenchError
 from im_bench.evaluation.cells import redraw_position_bits
 from im_bench.masks import (
@@ -43,12 +45,14 @@ from im_bench.masks import (
     unanimous_ensemble,
 )
 from im_bench.models.segmentor import LabelSpaceSegmentor
-from im_bench.runner.job import Job, StageInterrupted
+from im_bench.runner.job import SCRATCH, Job, StageInterrupted
 from im_bench.stages.selection import best_by_validation
 from im_bench.training.inference import load_model
 
 BATCH = 64
 SAMPLES = 8
+SAVE_SECONDS = 10.0
+"""How often the labels are made durable, so that an interrupted labelling goes on from there."""
 
 
 def run(job: Job) -> dict[str, Any]:
@@ -68,25 +72,41 @@ def run(job: Job) -> dict[str, Any]:
     all_images = np.load(data / "train_images.npy", mmap_mode="r")
     all_labels = np.load(data / "train_labels.npy", mmap_mode="r")
     known = has_mask(meta)
-    kept = _Kept(meta["space"], all_labels.shape[1:])
+    writer = PseudoLabelWriter(
+        job.folder,
+        job.folder / SCRATCH,
+        all_labels.shape[1:],
+        blank=job.config.get("block_input", False),
+    )
+    counts = _Counts(**writer.state)
     size, filled = images_per_batch(meta, BATCH), extents(meta, "train")
-    for start in range(0, len(unlabelled), size):
+    saved_at = time.monotonic()
+    while counts.seen < len(unlabelled):
         if job.stop_requested:
+            writer.save(asdict(counts))
             raise StageInterrupted
+        start = counts.seen
         rows = unlabelled[start : start + size]
         part = (slice(None), *filled[rows[0]]) if filled else slice(None)
         images, truth = torch.from_numpy(all_images[rows][part]), all_labels[rows][part]
         batch, predictions = label(images, teachers, job.config, meta)
-        kept.add(rows, batch, truth, known[rows])
+        keep = batch.keep.cpu().numpy()
+        labels = batch.labels.cpu().numpy()[keep]
+        inconsistent = batch.inconsistent.cpu().numpy()[keep]
+        writer.add(rows[keep], *_padded(labels, inconsistent, all_labels.shape[1:], meta["space"]))
+        counts.add(len(rows), labels, inconsistent, truth[keep], known[rows][keep], meta["space"])
         if start < SAMPLES:
             folder = job.folder / "samples"
             write_samples(folder, images, truth, known[rows], predictions, batch, meta, first=start)
-        job.progress(start + len(rows), len(unlabelled))
-    kept.save(job.folder, blank=job.config.get("block_input", False))
+        if time.monotonic() - saved_at >= SAVE_SECONDS:
+            writer.save(asdict(counts))
+            saved_at = time.monotonic()
+        job.progress(counts.seen, len(unlabelled))
+    writer.close()
     return {
         "teachers": [folder.name for folder in folders],
         "unlabelled": len(unlabelled),
-        **kept.shares(len(unlabelled)),
+        **counts.shares(),
     }
 
 
@@ -163,71 +183,74 @@ def mask_options(config: Mapping[str, Any], meta: Mapping[str, Any]) -> MaskOpti
     )
 
 
-class _Kept:
-    """The images that were kept so far."""
+@dataclass
+class _Counts:
+    """What has been labelled so far.
 
-    def __init__(self, space: str, size: tuple[int, ...]) -> None:
-        self._space = space
-        self._size = size
-        self._indices: list[NDArray[np.int64]] = []
-        self._labels: list[NDArray[np.uint8]] = []
-        self._masks: list[NDArray[np.bool_]] = []
-        self._pixels = self._clear = self._known = self._right = 0
+    Attributes:
+        seen: Images that the teachers have labelled.
+        kept: Of these, those that passed the image filter.
+        pixels: Of the kept images.
+        clear: Of these, pixels on which the teachers agree.
+        judged: Of these, pixels whose truth is known.
+        right: Of these, pixels whose label is true.
+    """
+
+    seen: int = 0
+    kept: int = 0
+    pixels: int = 0
+    clear: int = 0
+    judged: int = 0
+    right: int = 0
 
     def add(
         self,
-        rows: NDArray[np.int64],
-        batch: MaskedBatch,
+        seen: int,
+        labels: NDArray[np.uint8],
+        inconsistent: NDArray[np.bool_],
         truth: NDArray[np.uint8],
         known: NDArray[np.bool_],
+        space: str,
     ) -> None:
-        """Keep of a batch what passes the image filter.
+        """Count a batch.
 
         Args:
-            rows: Positions of the images among the training images.
-            batch: What their teachers say.
-            truth: Their label bytes.
-            known: Whose truth that is.
+            seen: Images of the batch.
+            labels: Of the kept ones, (n, H, W).
+            inconsistent: Likewise.
+            truth: Likewise, label bytes.
+            known: (n,), whose truth that is.
+            space: The label space.
         """
-        keep = batch.keep.cpu().numpy()
-        labels = batch.labels.cpu().numpy()[keep]
-        inconsistent = batch.inconsistent.cpu().numpy()[keep]
-        edges = (
-            (0, 0),
-            *((0, most - n) for most, n in zip(self._size, labels.shape[1:], strict=True)),
-        )
-        nothing = 0 if self._space == "multilabel" else IGNORED
-        self._indices.append(rows[keep])
-        self._labels.append(np.pad(labels, edges, constant_values=nothing))
-        self._masks.append(np.pad(inconsistent, edges))
         clear = ~inconsistent
-        self._pixels += clear.size
-        self._clear += int(np.count_nonzero(clear))
-        judged = clear & known[keep][:, None, None]
-        if self._space != "multilabel":
-            judged &= truth[keep] != IGNORED
-        self._known += int(np.count_nonzero(judged))
-        self._right += int(np.count_nonzero(judged & (labels == truth[keep])))
+        judged = clear & known[:, None, None]
+        if space != "multilabel":
+            judged &= truth != IGNORED
+        self.seen += seen
+        self.kept += len(labels)
+        self.pixels += clear.size
+        self.clear += int(np.count_nonzero(clear))
+        self.judged += int(np.count_nonzero(judged))
+        self.right += int(np.count_nonzero(judged & (labels == truth)))
 
-    def save(self, folder: Path, blank: bool) -> None:
-        """Write them; ``blank`` says whether students see inconsistent pixels in black."""
-        write_pseudo_labels(
-            folder,
-            np.concatenate(self._indices),
-            np.concatenate(self._labels),
-            np.concatenate(self._masks),
-            blank,
-        )
-
-    def shares(self, unlabelled: int) -> dict[str, float]:
+    def shares(self) -> dict[str, float]:
         """Return what share of images and pixels was kept, and how much of that is true.
 
         Shares of nothing are left out.
         """
-        images = {"images_kept": sum(map(len, self._labels)) / unlabelled}
-        pixels = {"pixels_kept": self._clear / self._pixels} if self._pixels else {}
-        right = {"label_accuracy": self._right / self._known} if self._known else {}
+        images = {"images_kept": self.kept / self.seen}
+        pixels = {"pixels_kept": self.clear / self.pixels} if self.pixels else {}
+        right = {"label_accuracy": self.right / self.judged} if self.judged else {}
         return images | pixels | right
+
+
+def _padded(
+    labels: NDArray[np.uint8], inconsistent: NDArray[np.bool_], size: tuple[int, ...], space: str
+) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
+    """Return labels and masks (n, H, W) in the size of the packed arrays."""
+    edges = ((0, 0), *((0, most - n) for most, n in zip(size, labels.shape[1:], strict=True)))
+    nothing = 0 if space == "multilabel" else IGNORED
+    return np.pad(labels, edges, constant_values=nothing), np.pad(inconsistent, edges)
 
 
 def write_samples(

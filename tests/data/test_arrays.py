@@ -9,7 +9,7 @@ import torch
 from mmengine.dataset import InfiniteSampler
 from torch.utils.data import DataLoader
 
-from im_bench.data.arrays import ArrayDataset, read_meta, take_batch, training_images
+from im_bench.data.arrays import ArrayDataset, Batch, read_meta, take_batch, training_images
 from im_bench.data.pseudo_labels import write_pseudo_labels
 from im_bench.errors import ImBenchError
 
@@ -48,7 +48,11 @@ def pseudo_dir(tmp_path: Path) -> Path:
 
 
 def values(dataset: ArrayDataset) -> list[int]:
-    return [int(value) for value in dataset.images[:, 0, 0, 0]]
+    return [int(value) for value in everything(dataset)["inputs"][:, 0, 0, 0]]
+
+
+def everything(dataset: ArrayDataset) -> Batch:
+    return dataset.__getitems__(range(len(dataset)))
 
 
 def test_parts(data_dir: Path) -> None:
@@ -62,9 +66,14 @@ def test_parts(data_dir: Path) -> None:
 def test_pseudo_labels_are_added(data_dir: Path, pseudo_dir: Path) -> None:
     dataset = ArrayDataset(data_dir, "labelled", pseudo_dir)
     assert values(dataset) == [7, 2, 4, 1, 9]
-    assert dataset.labels[:, 0, 0].tolist() == [7, 2, 1, 1, 1]
-    assert dataset.images[:, 3, 5, 0].tolist() == [7, 2, 0, 0, 0]
-    assert dataset.images[:, 3, 4, 0].tolist() == [7, 2, 4, 1, 9]
+    batch = everything(dataset)
+    assert batch["data_samples"][:, 0, 0].tolist() == [7, 2, 1, 1, 1]
+    assert batch["inputs"][:, 3, 5, 0].tolist() == [7, 2, 0, 0, 0]
+    mixed = dataset.__getitems__([4, 0, 2])
+    assert mixed["inputs"][:, 0, 0, 0].tolist() == [9, 7, 4]
+    assert mixed["data_samples"][:, 0, 0].tolist() == [1, 7, 1]
+    assert dataset[3]["inputs"][0, 0, 0] == 1
+    assert batch["inputs"][:, 3, 4, 0].tolist() == [7, 2, 4, 1, 9]
     for part, pseudo in (("labelled", pseudo_dir), ("all", None), ("all", pseudo_dir)):
         count = len(ArrayDataset(data_dir, part, pseudo))  # type: ignore[arg-type]
         assert training_images(data_dir, part, pseudo) == count

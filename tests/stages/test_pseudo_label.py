@@ -10,8 +10,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from im_bench.data.pseudo_labels import read_pseudo_labels
+from im_bench.data.pseudo_labels import PseudoLabels
 from im_bench.errors import ImBenchError
+from im_bench.runner.job import StageInterrupted
 from im_bench.schedules.inconsistency_masks import InconsistencyMasks
 from im_bench.schedules.model_ensemble import ModelEnsemble
 from im_bench.stages import pseudo_label
@@ -78,9 +79,12 @@ def run(
 def arrays(folder: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return images and labels as a student gets them, and the masks."""
     train_images = np.load(folder.parent / "data" / "arrays" / "train_images.npy")
-    images, labels = read_pseudo_labels(folder, torch.from_numpy(train_images))
-    masks = np.unpackbits(np.load(folder / "masks.npy"), axis=-1).astype(bool)
-    return images.numpy(), labels.numpy(), masks
+    pseudo = PseudoLabels(folder, train_images.shape)
+    labels, masks = (each.numpy() for each in pseudo.kept(np.arange(len(pseudo))))
+    images = train_images[pseudo.indices]
+    if pseudo.blank:
+        images = np.where(masks[..., None], 0, images)
+    return images, labels, masks
 
 
 def test_masks_are_where_the_best_two_differ(
@@ -226,3 +230,34 @@ def test_binary_images_are_filtered_as_in_the_original_and_others_are_not() -> N
     }
     assert chosen == {"binary": "foreground", "multiclass": "none", "multilabel": "none"}
     assert pseudo_label.mask_options(IM, CELLS).growing_bits == 0b011
+
+
+def test_an_interrupted_labelling_goes_on_where_it_was(
+    finished_training: FinishedTraining, make_job: MakeJob, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pseudo_label, "BATCH", 1)
+    options = {**IM, "image_filter": "none"}
+    whole, folder = run(options, finished_training, make_job, monkeypatch)
+    expected = arrays(folder)
+    for name in ("indices", "labels", "masks"):
+        (folder / f"{name}.npy").unlink()
+
+    asked: list[int] = []
+    original = pseudo_label.label
+
+    def counting(images: Tensor, *others: Any) -> Any:
+        asked.append(len(images))
+        return original(images, *others)
+
+    monkeypatch.setattr(pseudo_label, "label", counting)
+    candidates = [folder.parent / name for name in ("bad", "good", "better")]
+    job = make_job(options, {"candidates": candidates})
+    monkeypatch.setattr(job, "progress", lambda done, total: done == 2 and job.stop.set())
+    with pytest.raises(StageInterrupted):
+        pseudo_label.run(job)
+    assert len(asked) == 2
+    job.stop.clear()
+    assert pseudo_label.run(job) == whole
+    assert len(asked) == 3  # not again from the start
+    for again, before in zip(arrays(folder), expected, strict=True):
+        assert (again == before).all()

@@ -194,9 +194,21 @@ def test_a_checkpoint_that_holds_code_is_refused(resume: bool, tmp_path: Path) -
     torch.save({"state_dict": {}, "meta": {"epoch": 0, "iter": 1}, "message_hub": Evil(mark)}, path)
     config, *options = small(FIXMATCH, options=[f"work_dir={tmp_path}"])
     if resume:
-        refused("holds objects that could run code", config, *options, "--resume", str(path))
+        refused(
+            r"evil\.pth holds \w+\.mkdir, which could run code",
+            config,
+            *options,
+            "--resume",
+            str(path),
+        )
     else:
-        refused("holds objects that could run code", config, str(path), *options, command=run_test)
+        refused(
+            r"evil\.pth holds \w+\.mkdir, which could run code",
+            config,
+            str(path),
+            *options,
+            command=run_test,
+        )
     assert not mark.exists()
 
 

@@ -57,8 +57,8 @@ class PseudoLabelCache:
             write_json(manifest, maker)
         elif _read(manifest) != maker:
             raise ImBenchError(
-                f"the pseudo-labels in {folder} were made by other teachers, in other windows or "
-                "by another version: name another cache_dir, or remove the folder"
+                f"the pseudo-labels in {folder} were made by other teachers, by another version, "
+                "or in other windows: name another cache_dir, or remove the folder"
             )
 
     def outdated(self, hashes: Mapping[str, str]) -> tuple[list[str], list[str]]:
@@ -206,15 +206,23 @@ def _maker(ensemble: CheckpointTeachers, student: Student) -> dict[str, Any]:
 
 def _settings(network: nn.Module) -> str:
     """Return a hash of what decides what a network computes beside its weights, such as strides."""
-    layers = [
-        [name, layer.extra_repr(), {key: each for key, each in vars(layer).items() if _plain(each)}]
+    settings = {
+        name: _numbers(layer)
         for name, layer in network.named_modules()
         if "loss" not in name and "data_preprocessor" not in name  # whose colours are told
-    ]
-    for _, _, numbers in layers:
-        for key in [key for key in numbers if key.startswith("_") or key == "training"]:
-            del numbers[key]
-    return sha256_json(layers)
+    }
+    return sha256_json(settings)
+
+
+def _numbers(layer: nn.Module) -> dict[str, Any]:
+    """Return the attributes of a layer that are numbers."""
+    pointwise = isinstance(layer, nn.Conv2d) and set(layer.kernel_size) == {1}
+    idle = {"training", "dilation"} if pointwise else {"training"}
+    return {
+        name: value
+        for name, value in vars(layer).items()
+        if not name.startswith("_") and name not in idle and _plain(value)
+    }
 
 
 def _plain(value: Any) -> bool:

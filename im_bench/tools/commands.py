@@ -213,10 +213,8 @@ def _prepare_process() -> None:
 
     import im_bench.tools.registrations  # noqa: F401
     from im_bench.models.checkpoints import refuse_pickled_code
-    from im_bench.training.memory import keep_freed_memory
 
     refuse_pickled_code()
-    keep_freed_memory()
     with contextlib.redirect_stdout(io.StringIO()):  # it prints that optional packages are missing
         register_all_modules(init_default_scope=False)
 

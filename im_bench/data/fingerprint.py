@@ -18,7 +18,7 @@ from im_bench.files import SEAL, is_whole, read_json, sealed, sha256_file, sha25
 
 MANIFEST = "manifest.json"
 
-_Hashes = dict[str, tuple[int, int, str]]  # path -> size in bytes, mtime in ns, SHA-256
+_Hashes = dict[str, tuple[int, int, str]]  # path -> size in bytes, time in ns, SHA-256
 
 
 def fingerprint(path: Path, cache: Path | None = None) -> str:
@@ -28,7 +28,7 @@ def fingerprint(path: Path, cache: Path | None = None) -> str:
 
     Args:
         path: The description, or the folder with a ``dataset.yaml``.
-        cache: JSON file that remembers files' hashes by path, size and modification time.
+        cache: JSON file that remembers files' hashes by path, size and time of change.
 
     Raises:
         ImBenchError: The description is wrong, a folder is missing, or a prepared data set is not
@@ -40,37 +40,47 @@ def fingerprint(path: Path, cache: Path | None = None) -> str:
 def content_fingerprint(description: DataDescription, base: Path, cache: Path | None = None) -> str:
     """Return the fingerprint of a description that is loaded; otherwise as `fingerprint`."""
     roles = dict(_files(description, base))
-    prepared = _prepared(description.data_root(base), roles.values())
+    prepared = _prepared(description.data_root(base), roles.values(), cache)
     files: str | dict[str, str]
     if prepared is not None:
         files = prepared
     else:
-        hashes = _hash_all(roles.values(), cache)
-        files = {role: hashes[str(path)][2] for role, path in roles.items()}
+        hashes = file_hashes(roles.values(), cache)
+        files = {role: hashes[str(path)] for role, path in roles.items()}
     return sha256_json([description.model_dump(mode="json", exclude={"root"}), files])
 
 
-def _prepared(root: Path, used: Iterable[Path]) -> str | None:
+def _prepared(root: Path, used: Iterable[Path], cache: Path | None) -> str | None:
     """Return what the manifest of a prepared folder promises; None where it cannot speak.
 
     That is where there is none, or where it does not know all files that are used: images that came
-    later, say, or another list of labelled ones. Names and sizes of the files are compared with the
-    manifest, contents are not.
+    later, say, or another list of labelled ones. All sizes are compared with the manifest, and the
+    contents of files that have changed since it was written.
     """
     try:
         manifest = read_json(root / MANIFEST)
-        promised, sizes = str(manifest["fingerprint"]), dict(manifest["files"])
+        promised, known = str(manifest["fingerprint"]), dict(manifest["files"])
+        files = {f"{root}/{name}": (int(size), str(sha)) for name, (size, sha) in known.items()}
+        written = _changed((root / MANIFEST).stat())
     except (OSError, ValueError, TypeError, KeyError):
         # No file, or one that only happens to have that name.
         return None
-    known = {f"{root}/{name}": size for name, (size, _) in sizes.items()}
-    for file, size in known.items():
+    later = []
+    for file, (size, _) in files.items():
         # Not by Path, which takes longer than the system's answer: there are ten thousand files.
-        found = os.stat(file).st_size if os.path.isfile(file) else None  # noqa: PTH113, PTH116
-        if found != size:
-            what = "is missing" if found is None else f"has {found} bytes instead of {size}"
+        stat = os.stat(file) if os.path.isfile(file) else None  # noqa: PTH113, PTH116
+        if stat is None or stat.st_size != size:
+            what = "is missing" if stat is None else f"has {stat.st_size} bytes instead of {size}"
             raise ImBenchError(f"{file}: {what}: run `im-bench data prepare` again")
-    return promised if known.keys() >= set(map(str, used)) else None
+        if _changed(stat) > written:
+            later.append(Path(file))
+    for file, sha in file_hashes(later, cache).items():
+        if sha != files[file][1]:
+            raise ImBenchError(
+                f"{file} is not what was prepared: remove {root} and run `im-bench data prepare` "
+                f"again, or remove {root / MANIFEST} if the folder is your own now"
+            )
+    return promised if files.keys() >= set(map(str, used)) else None
 
 
 def _files(description: DataDescription, base: Path) -> Iterator[tuple[str, Path]]:
@@ -85,6 +95,19 @@ def _files(description: DataDescription, base: Path) -> Iterator[tuple[str, Path
                     yield f"{split}/{item.name}/mask-{index}", mask
     if description.labelled is not None:
         yield "labelled", base / description.labelled
+
+
+def file_hashes(paths: Collection[Path], cache: Path | None = None) -> dict[str, str]:
+    """Return the SHA-256 of each file by its path, as it is now.
+
+    Args:
+        paths: The files.
+        cache: JSON file that remembers hashes by path, size and time of change.
+
+    Raises:
+        ImBenchError: A file cannot be read.
+    """
+    return {path: sha for path, (_, _, sha) in _hash_all(paths, cache).items()}
 
 
 def _hash_all(paths: Collection[Path], cache: Path | None) -> _Hashes:
@@ -119,7 +142,16 @@ def _stat(path: Path) -> tuple[int, int]:
         stat = path.stat()
     except OSError as error:
         raise _unreadable(path, error) from None
-    return stat.st_size, stat.st_mtime_ns
+    return stat.st_size, _changed(stat)
+
+
+def _changed(stat: os.stat_result) -> int:
+    """Return when a file was changed, in ns.
+
+    Whoever copies or unpacks a file may set the time of its last writing to that of another file,
+    but not the time at which that was done.
+    """
+    return max(stat.st_mtime_ns, stat.st_ctime_ns)
 
 
 def _sha256(path: str) -> str:

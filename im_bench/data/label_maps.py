@@ -13,10 +13,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 from im_bench.data.image_files import read_mask
 from im_bench.errors import ImBenchError
 from im_bench.files import atomic_path
+
+_CONTENT = "image-sha256"
 
 UNDECIDED = 254
 """The value of a pixel whose common label is not known: teachers disagree, or nobody was asked."""
@@ -33,10 +36,30 @@ def label_file(folder: Path, image: str) -> Path:
     return folder / f"{Path(image).stem}-{digest}.png"
 
 
-def write_label_map(folder: Path, image: str, labels: NDArray[np.uint8]) -> None:
-    """Keep the labels (H, W) of an image file. A kill leaves the whole file or none."""
+def write_label_map(folder: Path, image: str, labels: NDArray[np.uint8], content: str) -> None:
+    """Keep the labels (H, W) of an image file. A kill leaves the whole file or none.
+
+    Args:
+        folder: Of the label maps.
+        image: The image file, as its data set names it.
+        labels: Of the image.
+        content: The SHA-256 of the image file, which is kept in the label map.
+    """
+    notes = PngInfo()
+    notes.add_text(_CONTENT, content)
     with atomic_path(label_file(folder, image)) as temporary:
-        Image.fromarray(labels).save(temporary, format="PNG")
+        Image.fromarray(labels).save(temporary, format="PNG", pnginfo=notes)
+
+
+def labelled_content(folder: Path, image: str) -> str | None:
+    """Return the SHA-256 of the image file that a label map was made of; None without one."""
+    try:
+        with Image.open(label_file(folder, image)) as label_map:
+            return str(label_map.info.get(_CONTENT, ""))
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, SyntaxError):  # damaged
+        return ""
 
 
 def read_label_map(folder: Path, image: str, size: tuple[int, int]) -> NDArray[np.uint8]:

@@ -6,15 +6,13 @@ import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from torch import Tensor, nn
 
 from im_bench.errors import ImBenchError
 from im_bench.files import sha256_file
 from im_bench.models.checkpoints import load_checkpoint
-
-State = dict[str, Tensor]
+from im_bench.models.weights import State, network_weights
 
 _REPOSITORIES = {"s": "small", "b": "base", "l": "large", "g": "giant"}
 
@@ -113,23 +111,10 @@ def converted(weights: Mapping[str, Tensor]) -> State:
     return state
 
 
-def _read(path: Path) -> dict[str, Tensor]:
-    """Return the tensors of a file by name."""
-    if path.suffix == ".safetensors":
-        from safetensors import SafetensorError
-        from safetensors.torch import load_file
-
-        try:
-            content: Mapping[str, Any] = load_file(path)
-        except (OSError, SafetensorError) as error:
-            raise ImBenchError(
-                f"weights {path} cannot be read ({error}): get the file anew"
-            ) from error
-    else:
-        content = load_checkpoint(path)
-        for name in ("state_dict", "model"):
-            content = content.get(name, content)
-    return {name: value for name, value in content.items() if isinstance(value, Tensor)}
+def _read(path: Path) -> State:
+    """Return the tensors of a file by name; of DINO's two networks those of the teacher."""
+    content = load_checkpoint(path)
+    return network_weights(content, path, "companion" if "teacher" in content else "student")
 
 
 def _download(size: str) -> Path:

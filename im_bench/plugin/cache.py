@@ -1,13 +1,15 @@
 """Pseudo-labels of frozen teachers, made once and kept as label maps.
 
 The folder holds ``manifest.json``, which says whose labels they are, and one label map per image
-(:mod:`im_bench.data.label_maps`), which goes through a pipeline like any annotation.
+(:mod:`im_bench.data.label_maps`), which goes through a pipeline like any annotation. A label map
+names the content of its image, so that an image that has changed is labelled anew.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,20 +18,22 @@ import numpy as np
 import torch
 from mmengine.dist import barrier, get_dist_info
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
-from im_bench.data.label_maps import UNDECIDED, label_file, write_label_map
+from im_bench.data.fingerprint import file_hashes
+from im_bench.data.label_maps import UNDECIDED, labelled_content, write_label_map
 from im_bench.data.transforms import transforms_of
 from im_bench.errors import ImBenchError
 from im_bench.evaluation.windows import WindowOptions
-from im_bench.files import read_json, write_json
+from im_bench.files import read_json, sha256_json, write_json
 from im_bench.masks import consensus
 from im_bench.plugin.masking import TeacherMasks
 from im_bench.plugin.networks import Student
 from im_bench.plugin.teachers import CheckpointTeachers
 from im_bench.plugin.windowed import Windowed
 
-_FORMAT = 2
+_FORMAT = 3
+_HASHES = "images.json"  # of the images, so that they are not read each time
 _REPORT_EVERY = 100
 
 Pixels = NDArray[np.uint8]
@@ -53,17 +57,24 @@ class PseudoLabelCache:
             write_json(manifest, maker)
         elif _read(manifest) != maker:
             raise ImBenchError(
-                f"the pseudo-labels in {folder} were made by other teachers, or in other windows: "
-                "name another cache_dir, or remove the folder"
+                f"the pseudo-labels in {folder} were made by other teachers, by another version, "
+                "or in other windows: name another cache_dir, or remove the folder"
             )
 
-    def missing(self, images: Sequence[str]) -> list[str]:
-        """Return the image files without pseudo-labels."""
-        return [image for image in images if not label_file(self._folder, image).is_file()]
+    def outdated(self, hashes: Mapping[str, str]) -> tuple[list[str], list[str]]:
+        """Return the image files without pseudo-labels, and those that have changed since.
 
-    def write(self, image: str, labels: Pixels) -> None:
-        """Keep the labels (H, W) of an image file. A kill leaves the whole file or none."""
-        write_label_map(self._folder, image, labels)
+        Args:
+            hashes: The SHA-256 of each image file.
+        """
+        made = {image: labelled_content(self._folder, image) for image in hashes}
+        missing = [image for image, content in made.items() if content is None]
+        changed = [image for image, content in made.items() if content not in (None, hashes[image])]
+        return missing, changed
+
+    def write(self, image: str, labels: Pixels, content: str) -> None:
+        """Keep the labels (H, W) of an image file, whose SHA-256 is ``content``."""
+        write_label_map(self._folder, image, labels, content)
 
 
 def prepare_cache(
@@ -78,7 +89,8 @@ def prepare_cache(
 ) -> None:
     """Make the pseudo-labels that a folder lacks; each process of a training makes its share.
 
-    Images are predicted at their own size. What was made before an interruption is not made again.
+    Images are predicted at their own size. What was made before an interruption is not made again,
+    unless the image has another content now.
     The ensemble is not for training afterwards: its teachers predict in windows.
 
     Args:
@@ -105,18 +117,28 @@ def prepare_cache(
         teacher.network = Windowed(teacher.network, student.label_space, windows)
         said["windows"] = teacher.network.description
     rank, processes = get_dist_info()
+    paths = [Path(image) for image in images]
     if rank == 0:
         PseudoLabelCache(folder, maker)  # writes the manifest
+        file_hashes(paths, folder / _HASHES)
     barrier()
     cache = PseudoLabelCache(folder, maker)
-    missing = cache.missing(images)
+    known = file_hashes(paths, folder / _HASHES)
+    hashes = {image: known[str(path)] for image, path in zip(images, paths, strict=True)}
+    missing, changed = cache.outdated(hashes)
     barrier()  # all have looked before anyone writes
-    if missing:
-        logger.info(f"pseudo-labels of {len(missing)} of {len(images)} images go to {folder}")
-    for count, image in enumerate(missing[rank::processes], start=1):
-        cache.write(image, _labels(read(image), masks, student))
+    if changed:
+        logger.warning(
+            f"{len(changed)} of {len(images)} images have changed since their pseudo-labels were "
+            f"made ({changed[0]}{', ...' if len(changed) > 1 else ''}): they are labelled anew"
+        )
+    todo = [*missing, *changed]
+    if todo:
+        logger.info(f"pseudo-labels of {len(todo)} of {len(images)} images go to {folder}")
+    for count, image in enumerate(todo[rank::processes], start=1):
+        cache.write(image, _labels(read(image), masks, student), hashes[image])
         if count % _REPORT_EVERY == 0:
-            logger.info(f"pseudo-labels: {count * processes} of {len(missing)}")
+            logger.info(f"pseudo-labels: {count * processes} of {len(todo)}")
     barrier()
 
 
@@ -168,6 +190,7 @@ def _maker(ensemble: CheckpointTeachers, student: Student) -> dict[str, Any]:
                 "checkpoint": digest,
                 "part": part,
                 "network": type(teacher.network).__name__,
+                "settings": _settings(teacher.network),
                 "mean": numbers(normalisation.mean),
                 "std": numbers(normalisation.std),
                 "swapped": normalisation.swapped,
@@ -179,3 +202,31 @@ def _maker(ensemble: CheckpointTeachers, student: Student) -> dict[str, Any]:
         "outputs": student.outputs,
         "teachers": teachers,
     }
+
+
+def _settings(network: nn.Module) -> str:
+    """Return a hash of what decides what a network computes beside its weights, such as strides."""
+    settings = {
+        name: _numbers(layer)
+        for name, layer in network.named_modules()
+        if "loss" not in name and "data_preprocessor" not in name  # whose colours are told
+    }
+    return sha256_json(settings)
+
+
+def _numbers(layer: nn.Module) -> dict[str, Any]:
+    """Return the attributes of a layer that are numbers."""
+    pointwise = isinstance(layer, nn.Conv2d) and set(layer.kernel_size) == {1}
+    idle = {"training", "dilation"} if pointwise else {"training"}
+    return {
+        name: value
+        for name, value in vars(layer).items()
+        if not name.startswith("_") and name not in idle and _plain(value)
+    }
+
+
+def _plain(value: Any) -> bool:
+    """Return whether an attribute is a number, or some: names and paths compute nothing."""
+    if isinstance(value, (list, tuple)):
+        return all(map(_plain, value))
+    return isinstance(value, (bool, int)) or (isinstance(value, float) and math.isfinite(value))

@@ -21,7 +21,8 @@ from typing_extensions import override
 
 from im_bench.errors import ImBenchError, unknown_name
 from im_bench.files import sha256_file
-from im_bench.plugin.checkpoints import PARTS, load_weights
+from im_bench.models.checkpoints import load_checkpoint
+from im_bench.models.weights import PARTS, fitted, network_weights
 from im_bench.plugin.networks import (
     Normalisation,
     Student,
@@ -29,6 +30,8 @@ from im_bench.plugin.networks import (
     plain_segmentor,
     predict_labels,
 )
+
+_AUXILIARY = "auxiliary_head."
 
 TEACHERS = Registry("teacher ensemble", scope="mmseg")
 """Kinds of teacher ensembles."""
@@ -164,7 +167,7 @@ class CheckpointTeachers(TeacherEnsemble):
     def prepare(self, student: Student) -> None:
         for path, config, part in zip(self.checkpoints, self._models, self.parts, strict=True):
             network, normalisation = self._build(config, part, student)
-            load_weights(network, path, part)
+            _load_weights(network, path, part)
             if outputs_of(network) != student.outputs:
                 raise ImBenchError(
                     f"teacher {path} has {outputs_of(network)} outputs, the student "
@@ -210,3 +213,24 @@ def check_count(count: int, what: str) -> None:
             f"an ensemble needs at least 2 {what}, not {count}: one teacher always agrees with "
             "itself"
         )
+
+
+def _load_weights(network: nn.Module, path: Path, part: str) -> None:
+    """Load a checkpoint into a segmentor.
+
+    Auxiliary heads may be missing on either side, since they predict nothing.
+
+    Raises:
+        ImBenchError: The file is missing, broken or holds code, or does not fit the network.
+    """
+    fit = fitted(network_weights(load_checkpoint(path), path, part), network)
+    fit = fit._replace(
+        missing=[name for name in fit.missing if not name.startswith(_AUXILIARY)],
+        unused=[name for name in fit.unused if not name.startswith(_AUXILIARY)],
+    )
+    if not fit.exact:
+        raise ImBenchError(
+            f"teacher {path} does not fit a {type(network).__name__} ({fit}): give its own config "
+            "in 'models'"
+        )
+    network.load_state_dict(fit.weights, strict=False)

@@ -10,6 +10,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 from urllib.error import URLError
 
@@ -47,14 +48,15 @@ def run_training(arguments: Sequence[str] | None = None) -> None:
     divide_batch(config, count_processes(options.launcher))
     if options.amp:
         configs.set_amp(config)
-    config.resume = options.resume is not None
-    if config.resume:
-        config.load_from = None if options.resume == "auto" else _existing(options.resume)
+
+    said = _choose_checkpoint(config, options.resume)
 
     def train() -> None:
         runner = _runner(config)
+        if said:
+            runner.logger.warning(said)
         if config.resume:
-            _check_resumable(runner)
+            _check_resumable(runner, Path(config.load_from))
         _build_training(runner)
         runner.train()
 
@@ -79,16 +81,14 @@ def run_test(arguments: Sequence[str] | None = None) -> None:
     configs.without_mask_hooks(config)
     configs.check_data(config, ("test_dataloader",))
     config.load_from, config.resume = None, False
-    if options.out:
-        evaluators = config.test_evaluator
-        for evaluator in evaluators if isinstance(evaluators, list) else [evaluators]:
-            evaluator["output_dir"] = options.out
     if options.show_dir:
         _draw(config, options.show_dir)
 
     def test() -> None:
         runner = _runner(config)
         _load_weights(runner.model, checkpoint)
+        if options.out:
+            runner.register_hook(_prediction_writer(options.out))
         with _explained("the config cannot be built"):
             runner._test_loop = runner.build_test_loop(runner._test_loop)
         runner.test()
@@ -100,7 +100,7 @@ def main(command: Callable[[], None]) -> None:
     """Run a command. Wrong input is one sentence and status 2, Ctrl-C is status 130."""
     try:
         command()
-    except (ImBenchError, OSError) as error:
+    except (ImBenchError, OSError, UnpicklingError) as error:
         sys.stderr.write(f"error: {_sentence(error)}\n")
         sys.exit(2)
     except KeyboardInterrupt:
@@ -113,6 +113,10 @@ def _sentence(error: Exception) -> str:
             f"a download failed ({error.reason}): for initial weights name a file in init_cfg, or "
             "set model.segmentor.backbone.init_cfg=None to do without"
         )
+    if isinstance(error, UnpicklingError):  # from one of MMEngine's downloads
+        from im_bench.models.checkpoints import refusal
+
+        return str(refusal("that was downloaded", error))
     lines = str(error).splitlines()
     if "Original Traceback" in str(error):  # from a worker of a data loader
         return lines[-1].partition(": ")[2]
@@ -205,31 +209,51 @@ def _load(options: argparse.Namespace) -> Any:
 
 def _prepare_process() -> None:
     """Register im-bench's parts, and see to it that no checkpoint can run code."""
-    from mmengine.runner import CheckpointLoader
     from mmseg.utils import register_all_modules
 
     import im_bench.tools.registrations  # noqa: F401
     from im_bench.models.checkpoints import refuse_pickled_code
-    from im_bench.plugin.checkpoints import read_checkpoint
 
     refuse_pickled_code()
-    # MMEngine's own loader admits `getattr` of any object.
-    CheckpointLoader.register_scheme(
-        prefixes="",
-        loader=lambda filename, map_location: read_checkpoint(Path(_existing(filename))),
-        force=True,
-    )
     with contextlib.redirect_stdout(io.StringIO()):  # it prints that optional packages are missing
         register_all_modules(init_default_scope=False)
 
 
+def _choose_checkpoint(config: Any, resume: str | None) -> str:
+    """Say in a config from which checkpoint it goes on, if any; return what is to be told.
+
+    Args:
+        config: Is changed.
+        resume: A file, ``auto`` for the latest one of the work dir, or None for a new training.
+    """
+    from im_bench.tools.resuming import latest_checkpoint
+
+    said = ""
+    if resume == "auto":
+        path, said = latest_checkpoint(config)
+        resume = None if path is None else str(path)
+        config.load_from = resume
+    elif resume is not None:
+        config.load_from = _existing(resume)
+    config.resume = resume is not None
+    return said
+
+
+def _check_resumable(runner: Any, path: Path) -> None:
+    from im_bench.plugin.networks import unwrapped
+    from im_bench.tools.resuming import check_resumable
+
+    check_resumable(unwrapped(runner.model), path)
+
+
 def _runner(config: Any) -> Any:
     from mmengine.registry import RUNNERS
-    from mmengine.runner import Runner
+
+    from im_bench.tools.runner import ConfigRunner
 
     keep_freed_memory()
     with _explained("the config cannot be built"):
-        return RUNNERS.build(config) if "runner_type" in config else Runner.from_cfg(config)
+        return RUNNERS.build(config) if "runner_type" in config else ConfigRunner.from_cfg(config)
 
 
 def _build_training(runner: Any) -> None:
@@ -265,57 +289,30 @@ def _existing(checkpoint: str) -> str:
     return str(path)
 
 
-def _check_resumable(runner: Any) -> None:
-    """Raise an ImBenchError if the checkpoint to resume from is not one of such a training.
-
-    MMEngine only logs weights that do not fit, and goes on without what is missing.
-    """
-    from mmengine.runner import find_latest_checkpoint
-
-    from im_bench.plugin.checkpoints import read_checkpoint
-    from im_bench.plugin.networks import unwrapped
-
-    path = runner._load_from or find_latest_checkpoint(runner.work_dir)
-    if path is None:
-        return
-    content = read_checkpoint(Path(_existing(path)))
-    missing = {"meta", "message_hub", "optimizer", "state_dict"} - content.keys()
-    if missing:
-        raise ImBenchError(
-            f"checkpoint {path} holds no training that could be resumed (it lacks "
-            f"{', '.join(sorted(missing))}): name one that the training has left (iter_*.pth), or "
-            f"begin with its weights by --cfg-options load_from={path}"
-        )
-    here, there = (
-        {name.removeprefix("module."): value.shape for name, value in weights.items()}
-        for weights in (unwrapped(runner.model).state_dict(), content["state_dict"])
-    )
-    odd = sorted(name for name in here.keys() | there.keys() if here.get(name) != there.get(name))
-    if odd:
-        raise ImBenchError(
-            f"checkpoint {path} is one of another model ({odd[0]} and {len(odd) - 1} more weights "
-            "differ): resume by the config of its training, with the same --cfg-options"
-        )
-
-
 def _load_weights(model: Any, path: Path) -> None:
     """Load the network that a model is evaluated as."""
+    from im_bench.models.checkpoints import load_checkpoint
     from im_bench.models.segmentor import deployed
-    from im_bench.plugin.checkpoints import read_checkpoint, segmentor_weights
+    from im_bench.models.weights import fitted, network_weights
     from im_bench.plugin.networks import unwrapped
 
     model = unwrapped(model)
     method = getattr(model, "method", None)
     part = "student" if method is None else method.deployed
-    weights = segmentor_weights(read_checkpoint(path), part, path)
-    try:
-        deployed(model).load_state_dict(weights)
-    except (RuntimeError, ImBenchError) as error:
-        reason = str(error).splitlines()[-1].strip()
+    network = deployed(model)
+    fit = fitted(network_weights(load_checkpoint(path), path, part), network)
+    if not fit.exact:
         raise ImBenchError(
-            f"checkpoint {path} does not fit the network of the config ({reason}): name the config "
-            "by which it was trained, and the same --cfg-options"
-        ) from error
+            f"checkpoint {path} does not fit the network of the config ({fit}): name the config by "
+            "which it was trained, and the same --cfg-options"
+        )
+    network.load_state_dict(fit.weights, strict=False)
+
+
+def _prediction_writer(folder: str) -> Any:
+    from im_bench.tools.prediction_files import PredictionWriter
+
+    return PredictionWriter(Path(folder))
 
 
 def _draw(config: Any, folder: str) -> None:

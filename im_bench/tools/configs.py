@@ -290,13 +290,13 @@ def _check_dataset(dataset: Mapping[str, Any], loader: str) -> None:
     if not root.is_dir():
         raise ImBenchError(
             f"{loader} reads data from {root}, which is no folder: set data_root in the config, "
-            "or for Cityscapes the environment variable CITYSCAPES"
+            "or the environment variable CITYSCAPES or PASCAL to what im-bench data prepare wrote"
         )
     lists = dataset.get("ann_file")
     if lists and not (root / lists).exists():
         raise ImBenchError(
-            f"{loader} needs the list {root / lists}, which does not exist: write the lists of "
-            f"Cityscapes with python tools/cityscapes_lists.py {root}, or set ann_file"
+            f"{loader} needs the list {root / lists}, which does not exist: prepare the folder by "
+            "im-bench data prepare cityscapes-semi or pascal, or set ann_file"
         )
     for name in (dataset.get("data_prefix") or {}).values():
         if name and not (root / name).is_dir():

@@ -11,6 +11,7 @@ import im_bench.models.deeplabv3plus
 import im_bench.models.dinov2
 import im_bench.models.dpt
 import im_bench.models.preprocessor
+import im_bench.models.pretrained
 import im_bench.models.resnet
 import im_bench.models.segmentor
 import im_bench.models.unet

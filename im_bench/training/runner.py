@@ -25,6 +25,7 @@ from torch import nn
 import im_bench.data.semi_arrays
 import im_bench.evaluation.metrics
 import im_bench.models.preprocessor
+import im_bench.models.pretrained
 import im_bench.models.segmentor
 import im_bench.models.unet
 import im_bench.semi.preprocessor

@@ -8,7 +8,7 @@ import pytest
 
 from im_bench.data.fingerprint import fingerprint
 from im_bench.errors import ImBenchError
-from im_bench.files import write_json
+from im_bench.files import sha256_file, write_json
 
 from .conftest import WriteData
 
@@ -50,17 +50,29 @@ def test_swapped_files_change_it(write_data: WriteData) -> None:
     assert fingerprint(root) != before
 
 
-def test_the_cache_spares_reading(write_data: WriteData, tmp_path: Path) -> None:
+def test_the_cache_spares_reading(
+    write_data: WriteData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     root, cache = write_data(), tmp_path / "cache" / "hashes.json"
     before = fingerprint(root, cache)
+    read: list[str] = []
+
+    def spied(path: str) -> str:
+        read.append(path)
+        return sha256_file(Path(path))
+
+    monkeypatch.setattr("im_bench.data.fingerprint._sha256", spied)
+    assert fingerprint(root, cache) == before
+    assert not read
+
     image = root / "images/train/train-0.png"
     stat = image.stat()
-    # Neither size nor time tell of this change, so only a reader of the content would see it.
+    # As by `cp -p` or unpacking: neither the size nor the time of writing tells of this change.
     image.write_bytes(bytes(stat.st_size))
     os.utime(image, ns=(stat.st_atime_ns, stat.st_mtime_ns))
-    assert fingerprint(root, cache) == before
-    os.utime(image, (1, 1))
     assert fingerprint(root, cache) == fingerprint(root) != before
+    assert read.count(str(image)) == 2
+    assert len(read) == len(set(read)) + 1
 
 
 def test_a_damaged_cache_is_made_anew(write_data: WriteData, tmp_path: Path) -> None:
@@ -79,9 +91,9 @@ def test_a_wrong_hash_in_the_cache_is_not_believed(write_data: WriteData, tmp_pa
 
 
 def write_manifest(root: Path, fingerprint: str) -> None:
-    """Write what a preparation leaves, but with checksums that nobody must have computed."""
+    """Write what a preparation leaves."""
     files = {
-        path.relative_to(root).as_posix(): [path.stat().st_size, "0" * 64]
+        path.relative_to(root).as_posix(): [path.stat().st_size, sha256_file(path)]
         for path in root.rglob("*.*")
         if path.name != "manifest.json"
     }
@@ -96,6 +108,12 @@ def test_a_prepared_folder_is_known_by_its_manifest(write_data: WriteData) -> No
     assert fingerprint(root) != first
 
     image = root / "images/train/train-0.png"
+    content = image.read_bytes()
+    image.write_bytes(content)
+    assert fingerprint(root) != first
+    image.write_bytes(bytes(len(content)))
+    with pytest.raises(ImBenchError, match=r"train-0\.png is not what was prepared: remove"):
+        fingerprint(root)
     image.write_bytes(b"")
     with pytest.raises(ImBenchError, match=r"train-0\.png: has 0 bytes instead of .*prepare"):
         fingerprint(root)

@@ -194,7 +194,7 @@ def test_stored_pseudo_labels(root: Path, tmp_path: Path) -> None:
     for index, file in enumerate(files):
         stored = np.full((SIZE[1], SIZE[0]), index, np.uint8)
         stored[::3] = UNDECIDED
-        write_label_map(tmp_path, file, stored)
+        write_label_map(tmp_path, file, stored, "")
     dataset.set_pseudo_labels(tmp_path)
     assert dataset.has_pseudo_labels
     for number in range(UNLABELLED):
@@ -216,7 +216,7 @@ def test_workers_take_pseudo_labels_that_were_set_before(root: Path, tmp_path: P
     batches = loader(semi(root), workers=2)
     dataset: Any = batches.dataset
     for file in dataset.unlabelled_files():
-        write_label_map(tmp_path, file, np.ones((SIZE[1], SIZE[0]), np.uint8))
+        write_label_map(tmp_path, file, np.ones((SIZE[1], SIZE[0]), np.uint8), "")
     dataset.set_pseudo_labels(tmp_path)
     assert "consensus" in next(iter(batches))["data_samples"]["unlabelled"]
 

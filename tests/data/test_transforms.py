@@ -206,7 +206,7 @@ def test_blank_annotations_let_padding_be_seen() -> None:
 def test_pseudo_labels_are_found_by_the_images_path(tmp_path: Path) -> None:
     stored = np.random.default_rng(0).integers(0, 256, (2, 8, 10), np.uint8)
     for folder, labels in zip(("a", "b"), stored, strict=True):
-        write_label_map(tmp_path, f"{folder}/1.jpg", labels)
+        write_label_map(tmp_path, f"{folder}/1.jpg", labels, "")
     transform = TRANSFORMS.build({"type": "LoadPseudoLabels", "cache_dir": str(tmp_path)})
     for folder, labels in zip(("a", "b"), stored, strict=True):
         found = transform({"img": photo(10, 8), "img_path": f"{folder}/1.jpg"})
@@ -224,7 +224,7 @@ def test_wrong_pseudo_labels(tmp_path: Path) -> None:
     results = {"img": photo(10, 8), "img_path": "a.jpg"}
     with pytest.raises(ImBenchError, match=r"image a.jpg has no pseudo-label .*a-\w+.png"):
         LoadPseudoLabels(tmp_path)(dict(results))
-    write_label_map(tmp_path, "a.jpg", np.zeros((4, 5), np.uint8))
+    write_label_map(tmp_path, "a.jpg", np.zeros((4, 5), np.uint8), "")
     with pytest.raises(ImBenchError, match=r"is \(4, 5\), its image \(8, 10\)"):
         LoadPseudoLabels(tmp_path)(dict(results))
     label_file(tmp_path, "a.jpg").write_bytes(b"no image")

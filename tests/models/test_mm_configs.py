@@ -87,11 +87,11 @@ def test_a_config_trains_its_method_on_its_split(
     assert data.get("partner", "none") == model.method.partner
 
     labelled_only = method == "supervised" and folder != "im"
-    assert data.labelled.ann_file == f"partitions/u2pl-{split}/labelled.txt"
+    assert data.labelled.ann_file == f"lists/u2pl-{split}/labelled.txt"
     if labelled_only:
         assert data.unlabelled is None
     else:
-        assert data.unlabelled.ann_file == f"partitions/u2pl-{split}/unlabelled.txt"
+        assert data.unlabelled.ann_file == f"lists/u2pl-{split}/unlabelled-and-val.txt"
     hooks = [hook.type for hook in config.get("custom_hooks", ())]
     assert hooks == (["InconsistencyMaskHook"] if folder == "im" else [])
 
@@ -252,9 +252,7 @@ def test_segkcs_senior_is_larger_than_its_junior() -> None:
 def test_families_of_partitions_have_lists_of_their_own(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PARTITIONS", "unimatch")
     config = load("im", "u2pl", "1-4")
-    assert (
-        config.train_dataloader.dataset.labelled.ann_file == "partitions/unimatch-1-4/labelled.txt"
-    )
+    assert config.train_dataloader.dataset.labelled.ann_file == "lists/unimatch-1-4/labelled.txt"
 
 
 def test_configs_have_no_prefix_of_the_library() -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import io
+import os
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -120,8 +123,71 @@ def test_only_frozen_teachers_are_cached(pictures: Path, tmp_path: Path):
 
 def test_files_of_the_same_name_do_not_meet(tmp_path: Path):
     cache = PseudoLabelCache(tmp_path, {"format": 1})
-    images = ["a/1.png", "b/1.png"]
-    assert cache.missing(images) == images
-    cache.write("a/1.png", np.full((2, 3), 254, np.uint8))
-    assert cache.missing(images) == ["b/1.png"]
+    images = {"a/1.png": "a", "b/1.png": "b"}
+    assert cache.outdated(images) == (list(images), [])
+    cache.write("a/1.png", np.full((2, 3), 254, np.uint8), "a")
+    assert cache.outdated(images) == (["b/1.png"], [])
+    assert cache.outdated({"a/1.png": "another"}) == ([], ["a/1.png"])
     assert np.array(Image.open(label_file(tmp_path, "a/1.png"))).tolist() == [[254] * 3] * 2
+
+
+def maps(cache: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in cache.glob("*.png")}
+
+
+def same_size_and_time(path: Path, content: bytes) -> None:
+    """Replace a file by one that its size and its time of writing do not tell from the old one."""
+    stat = path.stat()
+    assert len(content) == stat.st_size
+    path.write_bytes(content)
+    os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+
+
+@pytest.mark.parametrize("ending", [".png", ".bmp"])
+def test_an_image_that_has_changed_is_labelled_anew(
+    ending: str, teachers, pictures: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+):
+    cache, folder = tmp_path / "cache", shutil.copytree(pictures, tmp_path / "pictures")
+    files = sorted((folder / "images" / "more").iterdir())
+    train(folder, tmp_path / "a", {"teachers": teachers}, cache)
+    before = maps(cache)
+    assert len(before) == len(files)
+    turned = Image.open(files[0]).rotate(180)
+    if ending == ".png":
+        turned.save(files[0])
+    else:  # an image whose file has the same size, whatever it shows
+        raw = [io.BytesIO(), io.BytesIO()]
+        for image, buffer in zip((Image.open(files[0]), turned), raw, strict=True):
+            image.save(buffer, "BMP")
+        files[0].write_bytes(raw[0].getvalue())
+        train(folder, tmp_path / "b", {"teachers": teachers}, cache)
+        before = maps(cache)
+        same_size_and_time(files[0], raw[1].getvalue())
+    files[1].touch()  # the same content
+    train(folder, tmp_path / "c", {"teachers": teachers}, cache)
+    after = maps(cache)
+    assert [name for name in after if after[name] != before[name]] == [
+        label_file(cache, str(files[0])).name
+    ]
+    expected, _ = (
+        tmp_path / "fresh",
+        train(folder, tmp_path / "d", {"teachers": teachers}, tmp_path / "fresh"),
+    )
+    assert maps(expected) == after
+    train(folder, tmp_path / "e", {"teachers": teachers}, cache)
+    assert maps(cache) == after
+
+
+def test_teachers_that_compute_otherwise_are_other_teachers(
+    teachers, pictures: Path, tmp_path: Path
+):
+    train(pictures, tmp_path / "a", {"teachers": teachers}, tmp_path / "cache")
+    head = {**CUSTOM["decode_head"], "align_corners": not CUSTOM["decode_head"]["align_corners"]}
+    models = [model_config({**CUSTOM, "decode_head": head})] * 2
+    with pytest.raises(ImBenchError, match="were made by other teachers"):
+        train(
+            pictures,
+            tmp_path / "b",
+            {"teachers": {**teachers, "models": models}},
+            tmp_path / "cache",
+        )

@@ -8,7 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from im_bench.plugin.checkpoints import read_checkpoint
+from im_bench.models.checkpoints import load_checkpoint
 
 from .trainings import PSPNET, checkpoint
 
@@ -48,5 +48,5 @@ def test_two_processes_train_together(pictures: Path, tmp_path: Path):
     for folder in ("cache", "method-cache"):
         assert len(list((tmp_path / folder).glob("*.png"))) == 4
     assert ranks[0]["method_student"] == ranks[1]["method_student"]
-    state = read_checkpoint(tmp_path / "ema" / "iter_2.pth")
+    state = load_checkpoint(tmp_path / "ema" / "iter_2.pth")
     assert len(state["inconsistency_masks"]["networks"]) == 2

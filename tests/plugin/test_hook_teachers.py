@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from im_bench.errors import ImBenchError
+from im_bench.models.checkpoints import load_checkpoint
 from im_bench.plugin import InconsistencyMaskHook
-from im_bench.plugin.checkpoints import read_checkpoint
 
 from .hooks import EMA, parts, same, trained_batches, weights
 from .trainings import (
@@ -139,7 +139,7 @@ def test_testing_needs_no_teachers(pictures: Path, tmp_path: Path):
 def test_a_checkpoint_without_teachers_cannot_be_resumed(pictures: Path, tmp_path: Path):
     runner(pictures, tmp_path, model_config(CUSTOM), {"teachers": EMA}, save_every=2).train()
     (file,) = tmp_path.glob("iter_2.pth")
-    content = read_checkpoint(file)
+    content = load_checkpoint(file)
     del content["inconsistency_masks"]
     torch.save(content, file)
     again = runner(pictures, tmp_path, model_config(CUSTOM), {"teachers": EMA}, 3, resume=True)

@@ -30,17 +30,21 @@ def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(scope="session")
 def cityscapes(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder as MMSegmentation's Cityscapes, with lists of both families."""
+    """A folder as `im-bench data prepare cityscapes-semi` writes it, with both families."""
     root = tmp_path_factory.mktemp("cityscapes")
     generator = np.random.default_rng(0)
-    names = [f"train/ulm/ulm_{i:06d}_000019" for i in range(LABELLED + UNLABELLED)]
-    for name in [*names, *(f"val/bonn/bonn_{i:06d}_000019" for i in range(VALIDATION))]:
+    names = [f"train/ulm_{i:06d}_000019" for i in range(LABELLED + UNLABELLED)]
+    names[-1] = names[-1].replace("train", "val")  # held out by the harness, not by the papers
+    validation = [f"test/bonn_{i:06d}_000019" for i in range(VALIDATION)]
+    for name in [*names, *validation]:
         _write_pair(root, name, generator)
-    parts = {"labelled": names[:LABELLED], "unlabelled": names[LABELLED:]}
+    parts = {"labelled": names[:LABELLED], "unlabelled-and-val": names[LABELLED:]}
+    (root / "lists").mkdir()
+    (root / "lists" / "test.txt").write_text("".join(f"{name}\n" for name in validation))
     for family in ("u2pl", "unimatch"):
         for split in ("1-16", "1-8", "1-4", "1-2"):
             for part, images in parts.items():
-                path = root / "partitions" / f"{family}-{split}" / f"{part}.txt"
+                path = root / "lists" / f"{family}-{split}" / f"{part}.txt"
                 path.parent.mkdir(parents=True, exist_ok=True)
                 path.write_text("".join(f"{image}\n" for image in images))
     return root
@@ -52,11 +56,8 @@ def _write_pair(root: Path, name: str, generator: np.random.Generator) -> None:
     labels = labels.repeat(SIZE[0] // 2, 0).repeat(SIZE[1] // 2, 1)
     noise = generator.integers(30, size=(*SIZE, 3))
     pixels = (labels[..., None] * (70, 20, 50) + noise).astype(np.uint8)
-    for array, folder, suffix in (
-        (pixels, "leftImg8bit", "leftImg8bit"),
-        (labels, "gtFine", "gtFine_labelTrainIds"),
-    ):
-        path = root / folder / f"{name}_{suffix}.png"
+    for array, folder in ((pixels, "images"), (labels, "labels")):
+        path = root / folder / f"{name}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(array).save(path)
 

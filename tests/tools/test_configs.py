@@ -110,5 +110,5 @@ def test_partitions_of_another_family_are_one_variable_away(
     monkeypatch.setenv("PARTITIONS", "unimatch")
     monkeypatch.setenv("CITYSCAPES", "/elsewhere")
     dataset = load_config("mm_configs/imas/imas_r50_cs_1-2.py").train_dataloader.dataset
-    assert dataset.labelled.ann_file == "partitions/unimatch-1-2/labelled.txt"
+    assert dataset.labelled.ann_file == "lists/unimatch-1-2/labelled.txt"
     assert dataset.labelled.data_root == dataset.unlabelled.data_root == "/elsewhere"

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from im_bench.files import read_json
-from im_bench.plugin.checkpoints import read_checkpoint
+from im_bench.models.checkpoints import load_checkpoint
 from im_bench.tools.commands import run_training
 
 from .conftest import UNLABELLED, small
@@ -61,5 +61,5 @@ def test_teachers_of_two_architectures_label_for_a_student_of_either(
     made = read_json(tmp_path / "pseudo-labels" / "manifest.json")
     assert len(made["teachers"]) == 2
     assert len(list((tmp_path / "pseudo-labels").glob("*.png"))) == UNLABELLED
-    history = read_checkpoint(tmp_path / "iter_1.pth")["message_hub"]["log_scalars"]
+    history = load_checkpoint(tmp_path / "iter_1.pth")["message_hub"]["log_scalars"]
     assert 0 < history["train/inconsistent"].current() <= 1

@@ -16,7 +16,7 @@ from mmengine.runner import save_checkpoint
 from torch import Tensor
 
 from im_bench.methods import registry
-from im_bench.plugin.checkpoints import read_checkpoint
+from im_bench.models.checkpoints import load_checkpoint
 from im_bench.tools.commands import run_test, run_training
 from im_bench.tools.configs import load_config
 
@@ -46,7 +46,7 @@ def evaluate(folder: Path, config: str, checkpoint: Path, *arguments: Any, **shr
 
 
 def weights(folder: Path, iteration: int) -> dict[str, Tensor]:
-    return read_checkpoint(folder / f"iter_{iteration}.pth")["state_dict"]
+    return load_checkpoint(folder / f"iter_{iteration}.pth")["state_dict"]
 
 
 def same(first: dict[str, Tensor], second: dict[str, Tensor]) -> bool:
@@ -93,7 +93,7 @@ def test_masks_of_trained_teachers_act_on_a_training(
 ) -> None:
     config = f"mm_configs/im/{method}_r50_cs_1-16.py"
     train(tmp_path / "whole", config, "--teachers", *teachers)
-    history = read_checkpoint(tmp_path / "whole/iter_2.pth")["message_hub"]["log_scalars"]
+    history = load_checkpoint(tmp_path / "whole/iter_2.pth")["message_hub"]["log_scalars"]
     assert 0 < history["train/inconsistent"].current() <= 1
     assert len(list((tmp_path / "whole/pseudo-labels").glob("*.png"))) == UNLABELLED
 
@@ -125,8 +125,8 @@ def test_a_method_of_ones_own_trains_by_the_config_of_the_page(
     masked.write_text(f"_base_ = ['mean_teacher.py', '{ROOT}/mm_configs/{MASKS}']")
     train(tmp_path / "out", str(config), iterations=1)
     train(tmp_path / "im", str(masked), iterations=1)
-    assert "inconsistency_masks" not in read_checkpoint(tmp_path / "out" / "iter_1.pth")
-    assert "inconsistency_masks" in read_checkpoint(tmp_path / "im" / "iter_1.pth")
+    assert "inconsistency_masks" not in load_checkpoint(tmp_path / "out" / "iter_1.pth")
+    assert "inconsistency_masks" in load_checkpoint(tmp_path / "im" / "iter_1.pth")
 
 
 def test_resuming_takes_the_latest_checkpoint_of_the_work_dir(tmp_path: Path) -> None:

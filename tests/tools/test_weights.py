@@ -10,7 +10,7 @@ import torch
 from mmseg.registry import MODELS
 
 from im_bench.errors import ImBenchError
-from im_bench.plugin.checkpoints import read_checkpoint
+from im_bench.models.checkpoints import load_checkpoint
 from im_bench.tools.commands import run_training
 from im_bench.tools.configs import load_config
 from im_bench.tools.weights import set_backbone_weights
@@ -74,7 +74,7 @@ def test_a_training_begins_with_the_weights_that_are_named(
     torch.save(made.state_dict(), file)
     arguments = [name, flag, *options, "--work-dir", str(tmp_path / "out")]
     run_training([*arguments, "--backbone-weights", str(file)])
-    trained = read_checkpoint(tmp_path / "out" / "iter_1.pth")["state_dict"]
+    trained = load_checkpoint(tmp_path / "out" / "iter_1.pth")["state_dict"]
     for part in ("student", "companion"):
         for key, value in made.state_dict().items():
             assert torch.equal(trained[f"{part}.backbone.{key}"], value)

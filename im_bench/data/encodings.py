@@ -77,9 +77,7 @@ def _read_labels(
     return _translate(_numbers(description, masks[0], stored), table, description.ignore, masks[0])
 
 
-def _read_bits(
-    description: DataDescription, masks: Sequence[Path], stored: list[Pixels]
-) -> Labels:
+def _read_bits(description: DataDescription, masks: Sequence[Path], stored: list[Pixels]) -> Labels:
     if description.space == "binary":
         raw = _numbers(description, masks[0], stored)
         label = (raw & 1).astype(np.uint8)

@@ -11,8 +11,8 @@ from PIL import Image
 
 from im_bench.data.layout import Layout
 from im_bench.errors import ImBenchError
-from im_bench.suites.plan import Plan, make_plan
-from im_bench.suites.preflight import Census, size_problems, take_census
+from im_bench.planning.plan import Plan, make_plan
+from im_bench.planning.preflight import Census, size_problems, take_census
 from im_bench.suites.schema import DataSpec
 
 SUITE = """

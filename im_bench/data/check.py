@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from im_bench.data.description import BACKGROUND, IGNORED, SPLITS, DataDescription, Split
 from im_bench.data.folder import DataFolder, require_same_size
-from im_bench.data.image_files import WrongLabelError
+from im_bench.data.image_files import Pixels, WrongLabelError
 from im_bench.data.image_headers import UnreadableImageError
 from im_bench.data.listing import Item
 from im_bench.data.plausibility import count_classes
@@ -177,6 +177,7 @@ def grouped(problems: Sequence[Problem], shown: int = 4) -> list[Problem]:
 
 def _inspect(folder: DataFolder, survey: Survey, item: Item) -> _Finding:
     problems: list[Problem] = []
+    stored: list[Pixels] = []
     image = label = size = digest = facts = None
     try:
         image = folder.read_image(item)
@@ -187,7 +188,7 @@ def _inspect(folder: DataFolder, survey: Survey, item: Item) -> _Finding:
         problems.append(Problem("unreadable", item.image, str(error)))
     if item.masks:
         try:
-            label = folder.read_label(item)
+            label = folder.read_label(item, stored)
         except UnreadableImageError as error:
             problems.append(Problem("unreadable", item.masks[0], str(error)))
         except WrongLabelError as error:
@@ -198,7 +199,7 @@ def _inspect(folder: DataFolder, survey: Survey, item: Item) -> _Finding:
         except WrongLabelError as error:
             problems.append(Problem("other size", item.masks[0], str(error)))
     if image is not None and (label is not None or not item.masks):
-        facts = survey.look(item, image, label)
+        facts = survey.look(item, image, label, stored)
     return _Finding(tuple(problems), size, digest, facts)
 
 

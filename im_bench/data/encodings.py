@@ -17,21 +17,24 @@ from im_bench.data.description import (
     Encoding,
     Reading,
 )
-from im_bench.data.image_files import PLAIN, WrongLabelError, read_colours, read_mask
+from im_bench.data.image_files import PLAIN, Pixels, WrongLabelError, read_colours, read_mask
 
 Labels = NDArray[np.uint8]
-Decoder = Callable[[DataDescription, Sequence[Path]], Labels]
+Decoder = Callable[[DataDescription, Sequence[Path], list[Pixels]], Labels]
 
 _MOST_VALUES = 5
 _WRONG = -1
 
 
-def read_label(description: DataDescription, masks: Sequence[Path]) -> Labels:
+def read_label(
+    description: DataDescription, masks: Sequence[Path], stored: list[Pixels] | None = None
+) -> Labels:
     """Read an image's label map.
 
     Args:
         description: What the data set is.
         masks: The mask, or one mask per class in the order of the classes.
+        stored: Receives the numbers (H, W) of each mask, unless it is read by colours.
 
     Returns:
         ``(H, W)`` label bytes: binary 0, 1, 255; multi-class 0..outputs-1, 255; multi-label bits.
@@ -41,7 +44,7 @@ def read_label(description: DataDescription, masks: Sequence[Path]) -> Labels:
         WrongLabelError: A file holds a value or colour that the description does not know, or is
             a colour image where single values are expected, or the classes' masks differ in size.
     """
-    return _DECODERS[description.encoding](description, masks)
+    return _DECODERS[description.encoding](description, masks, [] if stored is None else stored)
 
 
 def read_label_bytes(path: Path, ignore: Sequence[int], reading: Reading = PLAIN) -> Labels:
@@ -64,26 +67,30 @@ def read_label_bytes(path: Path, ignore: Sequence[int], reading: Reading = PLAIN
     )
 
 
-def _read_labels(description: DataDescription, masks: Sequence[Path]) -> Labels:
+def _read_labels(
+    description: DataDescription, masks: Sequence[Path], stored: list[Pixels]
+) -> Labels:
     if description.space == "multilabel":
-        return _read_bits(description, masks)
+        return _read_bits(description, masks, stored)
     values = range(2 if description.space == "binary" else description.outputs)
     table = {value: value for value in (*values, IGNORED)}
-    return _translate(_numbers(description, masks[0]), table, description.ignore, masks[0])
+    return _translate(_numbers(description, masks[0], stored), table, description.ignore, masks[0])
 
 
-def _read_bits(description: DataDescription, masks: Sequence[Path]) -> Labels:
+def _read_bits(description: DataDescription, masks: Sequence[Path], stored: list[Pixels]) -> Labels:
     if description.space == "binary":
-        raw = _numbers(description, masks[0])
+        raw = _numbers(description, masks[0], stored)
         label = (raw & 1).astype(np.uint8)
         label[np.isin(raw, description.ignore)] = IGNORED
         return label
     table = {value: value for value in range(1 << description.outputs)}
-    return _translate(_numbers(description, masks[0]), table, description.ignore, masks[0])
+    return _translate(_numbers(description, masks[0], stored), table, description.ignore, masks[0])
 
 
-def _read_index(description: DataDescription, masks: Sequence[Path]) -> Labels:
-    raw = _numbers(description, masks[0])
+def _read_index(
+    description: DataDescription, masks: Sequence[Path], stored: list[Pixels]
+) -> Labels:
+    raw = _numbers(description, masks[0], stored)
     if description.space == "binary":
         label = _above(raw, description.threshold).astype(np.uint8)
         label[np.isin(raw, description.ignore)] = IGNORED
@@ -93,7 +100,9 @@ def _read_index(description: DataDescription, masks: Sequence[Path]) -> Labels:
     return _translate(raw, table, description.ignore, masks[0])
 
 
-def _read_palette(description: DataDescription, masks: Sequence[Path]) -> Labels:
+def _read_palette(
+    description: DataDescription, masks: Sequence[Path], stored: list[Pixels]
+) -> Labels:
     palette = description.palette or {}
     first = 1 if description.space == "binary" else int(description.reserve_zero)
     table = {_code(palette[name]): first + index for index, name in enumerate(description.classes)}
@@ -119,8 +128,10 @@ def _read_palette(description: DataDescription, masks: Sequence[Path]) -> Labels
     return np.array([table[int(code)] for code in known], dtype=np.uint8)[position]
 
 
-def _read_files(description: DataDescription, masks: Sequence[Path]) -> Labels:
-    raws = [_numbers(description, mask) for mask in masks]
+def _read_files(
+    description: DataDescription, masks: Sequence[Path], stored: list[Pixels]
+) -> Labels:
+    raws = [_numbers(description, mask, stored) for mask in masks]
     for mask, raw in zip(masks, raws, strict=True):
         if raw.shape != raws[0].shape:
             raise WrongLabelError(
@@ -142,9 +153,10 @@ def _read_files(description: DataDescription, masks: Sequence[Path]) -> Labels:
     return label
 
 
-def _numbers(description: DataDescription, path: Path) -> NDArray[Any]:
+def _numbers(description: DataDescription, path: Path, stored: list[Pixels]) -> NDArray[Any]:
     """Read ``(H, W)`` integers or booleans; those below 0 are ignored ones."""
     raw = read_mask(path, description.reading)
+    stored.append(raw)
     if raw.dtype.kind == "i":
         strange = raw[(raw < 0) & ~np.isin(raw, description.ignore)]
         if strange.size:

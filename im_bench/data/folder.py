@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from im_bench.data import image_files
 from im_bench.data.description import IGNORED
 from im_bench.data.encodings import Labels, read_label
-from im_bench.data.image_files import WrongLabelError
+from im_bench.data.image_files import Pixels, WrongLabelError
 from im_bench.data.layout import Layout
 from im_bench.data.listing import Item
 
@@ -26,19 +26,26 @@ class DataFolder(Layout):
             item.image, self.description.channels, self.description.reading
         )
 
-    def read_label(self, item: Item) -> Labels:
+    def read_label(self, item: Item, stored: list[Pixels] | None = None) -> Labels:
         """Read a label map: ``(H, W)`` label bytes.
+
+        Args:
+            item: With a mask.
+            stored: Receives the numbers of each mask as they are stored.
 
         Raises:
             UnreadableImageError: A mask is missing, damaged, cut off or no image.
             WrongLabelError: A mask holds something that stands for no label.
         """
-        return read_label(self.description, item.masks)
+        return read_label(self.description, item.masks, stored)
 
-    def read_pair(self, item: Item) -> tuple[NDArray[np.uint8], Labels]:
+    def read_pair(
+        self, item: Item, stored: list[Pixels] | None = None
+    ) -> tuple[NDArray[np.uint8], Labels]:
         """Read an image and its label map, which have one size.
 
         Of an image without a mask all pixels are ignored, or, in multi-label data, of no class.
+        For ``stored`` see `read_label`.
 
         Raises:
             UnreadableImageError: As `read_image`.
@@ -48,7 +55,7 @@ class DataFolder(Layout):
         if not item.masks:
             nothing = 0 if self.description.space == "multilabel" else IGNORED
             return image, np.full(image.shape[:2], nothing, np.uint8)
-        label = self.read_label(item)
+        label = self.read_label(item, stored)
         require_same_size(item, image, label)
         return image, label
 

@@ -17,6 +17,7 @@ from im_bench.data.description import IGNORED, SPLITS, Split
 from im_bench.data.encodings import Labels
 from im_bench.data.fingerprint import content_fingerprint
 from im_bench.data.folder import DataFolder
+from im_bench.data.image_files import Pixels
 from im_bench.data.listing import Item
 from im_bench.data.network_input import Size, network_input, resize_labels, size_of
 from im_bench.data.splits import choose, choose_labelled
@@ -195,8 +196,9 @@ def _read(folder: DataFolder, meta: Mapping[str, Any], survey: Survey, item: Ite
     Raises:
         ImBenchError: It cannot be read, or does not fit into the arrays.
     """
-    image, label = folder.read_pair(item)
-    facts = survey.look(item, image, label)
+    stored: list[Pixels] = []
+    image, label = folder.read_pair(item, stored)
+    facts = survey.look(item, image, label, stored)
     given = network_input(image, meta)
     own, size = size_of(given.pixels), tuple(meta["size"])
     if meta["fit"] == "pad" and any(side > most for side, most in zip(own, size, strict=True)):

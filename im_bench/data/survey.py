@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from im_bench.data.description import BACKGROUND, IGNORED, VOID, DataDescription
 from im_bench.data.doubts import Doubt
 from im_bench.data.encodings import Labels
-from im_bench.data.image_files import inspect, read_mask
+from im_bench.data.image_files import Pixels, inspect
 from im_bench.data.image_headers import opened
 from im_bench.data.listing import Item
 from im_bench.data.plausibility import (
@@ -71,13 +71,20 @@ class Survey:
         self._light_zero: list[str] = []
         self._turned: list[str] = []
 
-    def look(self, item: Item, image: NDArray[np.uint8], label: Labels | None) -> Facts:
+    def look(
+        self,
+        item: Item,
+        image: NDArray[np.uint8],
+        label: Labels | None,
+        stored: Sequence[Pixels] = (),
+    ) -> Facts:
         """Return what an item holds; may be called by several threads at a time.
 
         Args:
             item: Whose masks have been read without complaint.
             image: As read, (H, W, C).
             label: Its label bytes, (H, W); without meaning where there is no mask.
+            stored: The numbers of its masks, (H, W).
         """
         lowest, highest = int(image.min()), int(image.max())
         if label is None or not item.masks:
@@ -89,14 +96,9 @@ class Survey:
         if not (by_value or self._description.encoding == "files") or self._description.threshold:
             return facts
         values = Counter[int]()
-        for mask in item.masks:
-            raw = read_mask(mask, self._description.reading)
-            if raw.dtype == np.uint8:
-                counts = count_values(raw.view(np.uint8))
-                values.update({int(v): int(counts[v]) for v in np.flatnonzero(counts)})
-            elif raw.dtype != np.bool_:
-                found = zip(*np.unique(raw, return_counts=True), strict=True)
-                values.update({int(value): int(count) for value, count in found})
+        for raw in stored:
+            if raw.dtype != np.bool_:  # Two values, whatever the threshold.
+                values.update(_count_numbers(raw))
         for value in self._description.ignore:
             if isinstance(value, int):
                 values.pop(value, None)
@@ -167,6 +169,16 @@ class Survey:
             zip(*self._brightness.values(), strict=True) if self._brightness else ((), ())
         )
         return doubts + brightness_doubts(lowest, highest, list(self._brightness))
+
+
+def _count_numbers(raw: Pixels) -> dict[int, int]:
+    """Return the number of pixels of each number; quickly where there are two."""
+    top = raw.max()
+    above, highest = int(np.count_nonzero(raw)), int(np.count_nonzero(raw == top))
+    if above == highest:
+        return {0: raw.size - above, int(top): above} if above else {0: raw.size}
+    found = zip(*np.unique(raw, return_counts=True), strict=True)
+    return {int(value): int(count) for value, count in found}
 
 
 def _shows_zero_light(item: Item, values: Mapping[int, int]) -> bool:

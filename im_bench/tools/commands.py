@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
-import io
 import os
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any
@@ -18,10 +15,7 @@ from im_bench.errors import ImBenchError
 from im_bench.tools import configs
 from im_bench.tools.processes import LAUNCHERS, count_processes, divide_batch, run_connected
 from im_bench.tools.weights import set_backbone_weights
-from im_bench.training.memory import keep_freed_memory
 from im_bench.tuning.tuned import find_tuned
-
-_BUILD_ERRORS = (AssertionError, AttributeError, KeyError, TypeError, ValueError)
 
 
 def run_training(arguments: Sequence[str] | None = None) -> None:
@@ -57,7 +51,6 @@ def run_training(arguments: Sequence[str] | None = None) -> None:
             runner.logger.warning(said)
         if config.resume:
             _check_resumable(runner, Path(config.load_from))
-        _build_training(runner)
         runner.train()
 
     run_connected(config, train)
@@ -89,8 +82,6 @@ def run_test(arguments: Sequence[str] | None = None) -> None:
         _load_weights(runner.model, checkpoint)
         if options.out:
             runner.register_hook(_prediction_writer(options.out))
-        with _explained("the config cannot be built"):
-            runner._test_loop = runner.build_test_loop(runner._test_loop)
         runner.test()
 
     run_connected(config, test)
@@ -209,14 +200,11 @@ def _load(options: argparse.Namespace) -> Any:
 
 def _prepare_process() -> None:
     """Register im-bench's parts, and see to it that no checkpoint can run code."""
-    from mmseg.utils import register_all_modules
-
-    import im_bench.tools.registrations  # noqa: F401
+    import im_bench.tools.registrations
+    import im_bench.training.runner  # noqa: F401
     from im_bench.models.checkpoints import refuse_pickled_code
 
     refuse_pickled_code()
-    with contextlib.redirect_stdout(io.StringIO()):  # it prints that optional packages are missing
-        register_all_modules(init_default_scope=False)
 
 
 def _choose_checkpoint(config: Any, resume: str | None) -> str:
@@ -226,7 +214,7 @@ def _choose_checkpoint(config: Any, resume: str | None) -> str:
         config: Is changed.
         resume: A file, ``auto`` for the latest one of the work dir, or None for a new training.
     """
-    from im_bench.tools.resuming import latest_checkpoint
+    from im_bench.training.resuming import latest_checkpoint
 
     said = ""
     if resume == "auto":
@@ -241,45 +229,15 @@ def _choose_checkpoint(config: Any, resume: str | None) -> str:
 
 def _check_resumable(runner: Any, path: Path) -> None:
     from im_bench.plugin.networks import unwrapped
-    from im_bench.tools.resuming import check_resumable
+    from im_bench.training.resuming import check_resumable
 
     check_resumable(unwrapped(runner.model), path)
 
 
 def _runner(config: Any) -> Any:
-    from mmengine.registry import RUNNERS
+    from im_bench.training.runner import build_runner
 
-    from im_bench.tools.runner import ConfigRunner
-
-    keep_freed_memory()
-    with _explained("the config cannot be built"):
-        return RUNNERS.build(config) if "runner_type" in config else ConfigRunner.from_cfg(config)
-
-
-def _build_training(runner: Any) -> None:
-    """Build what the runner would build at the beginning of its training, in the same order."""
-    with _explained("the config cannot be built"):
-        runner._train_loop = runner.build_train_loop(runner._train_loop)
-        runner.optim_wrapper = runner.build_optim_wrapper(runner.optim_wrapper)
-        runner.scale_lr(runner.optim_wrapper, runner.auto_scale_lr)
-        runner.auto_scale_lr = None  # not twice
-        if runner.param_schedulers is not None:
-            runner.param_schedulers = runner.build_param_scheduler(runner.param_schedulers)
-        if runner._val_loop is not None:
-            runner._val_loop = runner.build_val_loop(runner._val_loop)
-
-
-@contextmanager
-def _explained(what: str) -> Iterator[None]:
-    """Turn what MMEngine raises for a wrong config into one sentence."""
-    try:
-        yield
-    except _BUILD_ERRORS as error:
-        reason = str(error.args[0] if error.args else error).partition("\n")[0]
-        reason = reason.partition(". Please check whether")[0]  # MMEngine's advice
-        raise ImBenchError(
-            f"{what} ({type(error).__name__}: {reason}): correct the config or --cfg-options"
-        ) from error
+    return build_runner(config)
 
 
 def _existing(checkpoint: str) -> str:

@@ -7,17 +7,16 @@ from __future__ import annotations
 
 import contextlib
 import io
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
 from mmengine.config import Config
-from mmengine.model import is_model_wrapper
 from mmengine.model.utils import revert_sync_batchnorm
 from mmengine.registry import RUNNERS
-from mmengine.runner import Runner
+from mmengine.runner import CheckpointLoader, Runner
 from mmengine.utils import import_modules_from_strings
 from mmseg.utils import register_all_modules
 from torch import nn
@@ -32,12 +31,16 @@ import im_bench.semi.preprocessor
 import im_bench.training.semi_supervised
 import im_bench.training.semi_supervised_hook
 import im_bench.training.validation  # noqa: F401 - these register what configs name
-from im_bench.errors import ImBenchError
-from im_bench.models.checkpoints import load_checkpoint, refuse_pickled_code
+from im_bench.errors import ImBenchError, unknown_name
+from im_bench.models.checkpoints import refuse_pickled_code
+from im_bench.models.pretrained import load_what_fits
 from im_bench.models.segmentor import place
+from im_bench.models.weights import network_weights
+from im_bench.plugin.networks import unwrapped
 from im_bench.training.control import Control
 from im_bench.training.hooks import TrainingStateHook
 from im_bench.training.memory import keep_freed_memory
+from im_bench.training.resuming import checkpoint_folder, keep_own_pointers
 
 # MMEngine would import these when it first looks for a name, and they print that an optional
 # package is missing.
@@ -49,7 +52,7 @@ _BUILD_ERRORS = (AssertionError, AttributeError, KeyError, TypeError, ValueError
 
 @RUNNERS.register_module()
 class TrainingRunner(Runner):
-    """MMEngine's Runner that loads checkpoints safely and explains what it cannot build.
+    """MMEngine's Runner that reads checkpoints as data and explains what it cannot build.
 
     With a :class:`~im_bench.training.hooks.TrainingStateHook`, a training resumes exactly.
 
@@ -58,17 +61,6 @@ class TrainingRunner(Runner):
     """
 
     control = Control()
-
-    @classmethod
-    def from_cfg(cls, cfg: Config) -> TrainingRunner:
-        """Build the runner of a config.
-
-        Raises:
-            ImBenchError: Something cannot be built.
-        """
-        with explained():
-            runner: TrainingRunner = super().from_cfg(cfg)
-        return runner
 
     def load_or_resume(self) -> None:
         """Continue from the last state as the config's hooks keep it."""
@@ -82,25 +74,56 @@ class TrainingRunner(Runner):
         self,
         filename: str,
         map_location: Any = "cpu",
-        strict: bool = True,
-        revise_keys: Any = (),
+        strict: bool = False,
+        revise_keys: Sequence[tuple[str, str]] = (),
     ) -> dict[str, Any]:
-        """Load weights that fit the model exactly, and return the checkpoint.
+        """Load the model's weights from a checkpoint that begins or continues a training.
+
+        Args:
+            filename: A file or URL.
+            map_location: Where its tensors go.
+            strict: Not used: what is resumed was checked before.
+            revise_keys: Not used.
+
+        Returns:
+            What the checkpoint holds.
 
         Raises:
-            ImBenchError: The file is missing, broken, holds code or belongs to another model.
+            ImBenchError: It is missing or broken, or nothing of it fits the model.
         """
-        content = load_checkpoint(Path(filename), map_location)
+        content: dict[str, Any] = CheckpointLoader.load_checkpoint(filename, map_location)
+        if self.cfg.get("resume"):
+            keep_own_pointers(content["message_hub"], checkpoint_folder(self.cfg))
+        content["state_dict"] = network_weights(content, filename, None)  # where hooks look for it
         self.call_hook("after_load_checkpoint", checkpoint=content)
-        model = self.model.module if is_model_wrapper(self.model) else self.model
-        try:
-            model.load_state_dict(content["state_dict"])
-        except (KeyError, RuntimeError) as error:
-            raise ImBenchError(
-                f"checkpoint {filename} is one of another model "
-                f"({str(error).splitlines()[-1].strip()}): name the config of its training"
-            ) from None
+        load_what_fits(unwrapped(self.model), content["state_dict"], filename)
+        self.logger.info(f"Load checkpoint from {filename}")
         return content
+
+    def build_train_loop(self, loop: Any) -> Any:
+        """Build the loop of the training, or say why it cannot be."""
+        with explained():
+            return super().build_train_loop(loop)
+
+    def build_val_loop(self, loop: Any) -> Any:
+        """Build the loop of the validation, or say why it cannot be."""
+        with explained():
+            return super().build_val_loop(loop)
+
+    def build_test_loop(self, loop: Any) -> Any:
+        """Build the loop of the test, or say why it cannot be."""
+        with explained():
+            return super().build_test_loop(loop)
+
+    def build_optim_wrapper(self, optim_wrapper: Any) -> Any:
+        """Build the optimiser, or say why it cannot be."""
+        with explained():
+            return super().build_optim_wrapper(optim_wrapper)
+
+    def build_param_scheduler(self, scheduler: Any) -> Any:
+        """Build the schedules, or say why they cannot be."""
+        with explained():
+            return super().build_param_scheduler(scheduler)
 
 
 @RUNNERS.register_module()
@@ -147,25 +170,28 @@ def run(config: Config, control: Control | None = None) -> TrainingRunner:
         ImBenchError: Something in the config or the data cannot be, or the loss is not finite.
         TrainingStopped: ``control.stop`` was set.
     """
-    keep_freed_memory()
-    runner = build_runner(config)
+    runner: TrainingRunner = build_runner(config)
     if control is not None:
         runner.control = control
     runner.train()
     return runner
 
 
-def build_runner(config: Config) -> TrainingRunner:
-    """Return the runner of a config, ready to train.
+def build_runner(config: Config) -> Any:
+    """Return the runner of a config, ready to train: a :class:`TrainingRunner` unless it says else.
 
     Raises:
         ImBenchError: A module cannot be imported, or something cannot be built.
     """
     refuse_pickled_code()
+    keep_freed_memory()
     import_custom_modules((config.get("custom_imports") or {}).get("imports") or ())
-    kind = RUNNERS.get(config.get("runner_type", "TrainingRunner"))
-    runner: TrainingRunner = kind.from_cfg(config)
-    return runner
+    name = config.get("runner_type", TrainingRunner.__name__)
+    kind = RUNNERS.get(name)
+    if kind is None:
+        raise unknown_name("runner", name, RUNNERS.module_dict)
+    with explained():
+        return kind.from_cfg(config)
 
 
 def import_custom_modules(modules: Any) -> None:
@@ -192,6 +218,6 @@ def explained() -> Iterator[None]:
         reason = str(error.args[0] if error.args else error).partition("\n")[0]
         reason = reason.partition(". Please check whether")[0]  # MMEngine's advice
         raise ImBenchError(
-            f"the training cannot be built ({type(error).__name__}: {reason}): correct the config, "
-            "or the model in the suite"
+            f"the config cannot be built ({type(error).__name__}: {reason}): correct the config or "
+            "--cfg-options, or the model in the suite"
         ) from error

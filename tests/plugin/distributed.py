@@ -12,6 +12,7 @@ import torch
 from mmengine.dist import get_rank, get_world_size
 from torch import nn
 
+import im_bench.tools.registrations  # noqa: F401 - all that a config may name
 from im_bench.plugin import CheckpointTeachers
 from im_bench.tools.processes import leave_together
 

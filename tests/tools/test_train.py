@@ -169,7 +169,7 @@ def test_amp_computes_in_bfloat16_and_keeps_weights_in_float32(
     assert not same(full, amp)
     for name, value in full.items():
         assert amp[name].dtype == value.dtype
-        torch.testing.assert_close(amp[name], value, rtol=0.3, atol=0.1)
+        torch.testing.assert_close(amp[name], value, rtol=0.5, atol=0.2)
 
 
 def test_with_accumulated_gradients_student_and_average_move_at_the_optimisers_steps(
@@ -216,6 +216,6 @@ def test_a_training_keeps_freed_memory(tmp_path: Path, monkeypatch: pytest.Monke
     def called() -> None:
         raise Called
 
-    monkeypatch.setattr("im_bench.tools.commands.keep_freed_memory", called)
+    monkeypatch.setattr("im_bench.training.runner.keep_freed_memory", called)
     with pytest.raises(Called):
         run_training(small(FIXMATCH, 1, options=[f"work_dir={tmp_path}"]))

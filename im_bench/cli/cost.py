@@ -65,7 +65,7 @@ def show_cost(
     open_stages = unfinished(plan, store)
     left = what_is_left(plan, open_stages, estimator)
     if all(cell.problem for cell in plan.cells):
-        say(f"nobody can tell what is left of {plan.name}: none of its data sets is there")
+        say(f"nobody can tell what is left of {plan.name}: none of its cells can run here")
         return
     if not left:
         say(f"nothing is left of {plan.name}")
@@ -128,7 +128,7 @@ def cost_table(plan: Plan, left: dict[str, Left], on_gpu: bool) -> Table:
 
     for cell in plan.cells:
         if cell.problem:
-            table.add_row(f"{cell.name} (no data)", *("?" for _ in columns), style="dim")
+            table.add_row(f"{cell.name} (left out)", *("?" for _ in columns), style="dim")
             continue
         stages = needed(plan, cell.finals.values(), lambda stage: stage.key not in left)
         row(cell.name, [left[stage.key] for stage in stages])

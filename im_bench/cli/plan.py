@@ -60,6 +60,7 @@ def plan(
 
     from im_bench.planning.preflight import size_problems
     from im_bench.runner.store import Status, Store
+    from im_bench.suites.networks import needs_of_networks
 
     if not cost and (slots or slots_per_gpu):
         raise ImBenchError("--slots and --slots-per-gpu say something with --cost only: add it")
@@ -90,9 +91,11 @@ def plan(
 
     problems = [cell.problem for cell in made.cells if cell.problem]
     for problem in dict.fromkeys((*problems, *size_problems(made).values())):
-        say(f"no data: {problem}")
+        say(f"left out: {problem}")
     for warning in (one for warnings in made.warnings.values() for one in warnings):
         say(f"warning: {warning}")
+    for download in needs_of_networks(made.graph).downloads:
+        say(f"warning: {download}")
 
 
 def cell_rows(plan: Plan, done: Collection[str]) -> Iterator[list[str]]:
@@ -102,7 +105,7 @@ def cell_rows(plan: Plan, done: Collection[str]) -> Iterator[list[str]]:
     for cell in plan.cells:
         stages = of_cell[cell.name]
         yield [
-            cell.name + (" (no data)" if cell.problem else ""),
+            cell.name + (" (left out)" if cell.problem else ""),
             str(len(cell.finals)),
             str(len(stages)),
             str(sum(users[stage.key] > 1 for stage in stages)),

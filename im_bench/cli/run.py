@@ -107,6 +107,7 @@ def run(
     from im_bench.runner.engines.options import PrintOptions
     from im_bench.runner.scheduler import Policy
     from im_bench.runner.store import Store
+    from im_bench.suites.networks import needs_of_networks
 
     names = [one.value for one in Policy]
     if policy not in names:
@@ -121,7 +122,8 @@ def run(
     if isinstance(options, PrintOptions):
         print_commands(plan, store)
         return
-    for warning in (one for warnings in plan.warnings.values() for one in warnings):
+    downloads = needs_of_networks(plan.graph).downloads
+    for warning in (*(one for of_data in plan.warnings.values() for one in of_data), *downloads):
         console.print(f"warning: {warning}", markup=False, highlight=False, soft_wrap=True)
     summary = run_cells(
         plan, store, options, Policy(policy), attempts, tracking, console, log_checkpoints

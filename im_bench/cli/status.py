@@ -111,7 +111,7 @@ def _remarks(plan: Plan, store: Store, known: dict[str, Status]) -> Iterator[str
             for warning in result["outcome"].get("warnings", ()):
                 yield f"warning: {warning}"
     for problem in dict.fromkeys(cell.problem for cell in plan.cells if cell.problem):
-        yield f"no data: {problem}"
+        yield f"left out: {problem}"
 
 
 def _tell_changes(plan: Plan, store: Store, seen: Watch, every: float, console: Console) -> None:

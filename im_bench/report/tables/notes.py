@@ -49,7 +49,7 @@ def results_notes(
             *_not_shown(columns, comparison),
             _origin(plan, store),
             _synthetic(plan),
-            *dict.fromkeys(f"No data: {cell.problem}" for cell in plan.cells if cell.problem),
+            *dict.fromkeys(f"Left out: {cell.problem}" for cell in plan.cells if cell.problem),
         )
         if note
     )
@@ -139,11 +139,11 @@ def _momentum(plan: Plan, store: Store, columns: Sequence[Column]) -> str:
     suite = plan.suite
     length = suite.budgets.paper if plan.budget == "paper" else suite.budgets.equal
     budget = {"kind": plan.budget, **length.model_dump()}
-    packed = {stage.slug.partition("/")[0]: stage for stage in plan.graph if stage.kind == "data"}
     found: dict[str, list[str]] = {}
     for column in columns:
         model = suite.data[column.data].model
-        result = store.result(packed[column.data]) or {}
+        packed = plan.packed(column.data)
+        result = (store.result(packed) if packed is not None else None) or {}
         labelled = result.get("outcome", {}).get("labelled")
         unknown = model.norm_momentum is None and plan.budget == "paper" and labelled is None
         if unknown or model.backbone is not None:

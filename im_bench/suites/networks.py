@@ -14,8 +14,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from im_bench.own_code import exists
 from im_bench.suites.graph import Stage
-from im_bench.suites.own_code import exists
 
 #: Packages that registered types need, by the type or by the scope before its dot.
 _PACKAGES = {

@@ -4,9 +4,10 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from im_bench.cli.methods import documented_fields, methods
+from im_bench.cli.methods import methods
 from im_bench.errors import ImBenchError
 from im_bench.methods import known_methods
+from im_bench.planning.reference import documented_fields
 from im_bench.schedules.registry import schedule_class
 
 app = typer.Typer()

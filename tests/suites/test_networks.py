@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
+from im_bench.planning.plan import Plan
 from im_bench.suites import networks
 from im_bench.suites.networks import Needs, needs_of_networks
-from im_bench.suites.plan import Plan
 
 from .conftest import DATA, Make
 

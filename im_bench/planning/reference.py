@@ -25,6 +25,7 @@ from im_bench.schedules.online import (
 )
 from im_bench.suites import schema
 from im_bench.suites.resources import Resources
+from im_bench.training import specs
 
 _HEAD = """\
 # All fields of a suite
@@ -38,13 +39,13 @@ _SUITE: dict[str, type[BaseModel]] = {
     "The file": schema.Suite,
     "`budgets.paper`": schema.PaperBudget,
     "`budgets.equal`": schema.EqualBudget,
-    "`training`": schema.TrainingSpec,
+    "`training`": specs.TrainingSpec,
     "`data`: a data set": schema.DataSpec,
     "`synth` of a data set": schema.SynthSpec,
-    "`model` of a data set": schema.ModelSpec,
-    "`evaluation` of a data set": schema.EvaluationSpec,
-    "`augmentation` of a data set": schema.AugmentationSpec,
-    "`ohem` of a data set": schema.OhemSpec,
+    "`model` of a data set": specs.ModelSpec,
+    "`evaluation` of a data set": specs.EvaluationSpec,
+    "`augmentation` of a data set": specs.AugmentationSpec,
+    "`ohem` of a data set": specs.OhemSpec,
     "`resources` of a kind of stage": Resources,
 }
 _METHODS: dict[str, type[BaseModel]] = {

@@ -16,10 +16,9 @@ from im_bench.errors import unknown_name
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from rich.console import Console
-
     from im_bench.planning.plan import Plan
     from im_bench.runner.doctor import Finding
+    from im_bench.terminal import Console
 
 ENGINES = ("local", "ray", "slurm")
 _STYLES = {"ok": "green", "warning": "yellow", "problem": "red"}
@@ -45,7 +44,7 @@ def doctor(
 
     im-bench doctor --suite cityscapes --data-root /data --out /scratch/runs --engine slurm
     """
-    from rich.console import Console
+    from im_bench.terminal import Console
 
     if engine not in ENGINES:
         raise unknown_name("engine", engine, ENGINES)
@@ -185,14 +184,9 @@ def check_wandb() -> Finding:
 
 
 def _print(finding: Finding, console: Console) -> None:
-    from rich.table import Table
     from rich.text import Text
 
     level = finding.level.value
-    line = Table.grid(padding=(0, 2))
-    line.add_column(width=7)
-    line.add_column(overflow="fold")
-    line.add_row(Text(level, _STYLES[level]), Text(finding.text))
-    console.print(line)
+    console.print(Text.assemble((f"{level:9}", _STYLES[level]), finding.text))
     if finding.mend:  # On one line, so that it can be copied.
-        console.print(f"{'':9}{finding.mend}", markup=False, highlight=False, soft_wrap=True)
+        console.print(f"{'':9}{finding.mend}")

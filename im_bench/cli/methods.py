@@ -16,12 +16,10 @@ def methods(
 
     Example: im-bench methods unimatch
     """
-    from rich.console import Console
-    from rich.table import Table
-
     from im_bench.methods import known_methods
     from im_bench.planning.reference import documented_fields
     from im_bench.schedules.registry import schedule_class
+    from im_bench.terminal import Console, Prose, Table
 
     console = Console()
     if name is None:
@@ -42,4 +40,5 @@ def methods(
             "" if search is None else str(search),
             meanings.get(field, "").replace("`", ""),
         )
-    console.print(f"[bold]{kind.title}[/bold]: {kind.source}", table, sep="\n")
+    console.print(Prose(f"{kind.title}: {kind.source}"))
+    console.print(table)

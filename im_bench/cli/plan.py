@@ -26,9 +26,8 @@ from im_bench.errors import ImBenchError
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
 
-    from rich.table import Table
-
     from im_bench.planning.plan import Plan
+    from im_bench.terminal import Table
 
 
 def plan(
@@ -56,11 +55,10 @@ def plan(
 
     im-bench plan --suite from-scratch --cost --slots 8 --slots-per-gpu 4
     """
-    from rich.console import Console
-
     from im_bench.planning.preflight import size_problems
     from im_bench.runner.store import Status, Store
     from im_bench.suites.networks import needs_of_networks
+    from im_bench.terminal import Console
 
     if not cost and (slots or slots_per_gpu):
         raise ImBenchError("--slots and --slots-per-gpu say something with --cost only: add it")
@@ -87,7 +85,7 @@ def plan(
         console.print(kinds_table(made, done))
 
     def say(text: str) -> None:
-        console.print(text, markup=False, highlight=False, soft_wrap=True)
+        console.print(text)
 
     problems = [cell.problem for cell in made.cells if cell.problem]
     for problem in dict.fromkeys((*problems, *size_problems(made).values())):
@@ -116,7 +114,7 @@ def cell_rows(plan: Plan, done: Collection[str]) -> Iterator[list[str]]:
 
 def kinds_table(plan: Plan, done: Collection[str]) -> Table:
     """Return a line per kind of stage: how many there are, and would be if none were shared."""
-    from rich.table import Table
+    from im_bench.terminal import Table
 
     table = Table(title="stages by kind")
     for name in ("kind", "needed", "without sharing", "done", "to do"):

@@ -11,7 +11,7 @@ from im_bench.evaluation.directions import higher_is_better
 
 @pytest.mark.parametrize(
     ("metric", "higher"),
-    [("iou", True), ("val/miou", True), ("test/iou_fish", True), ("mcce", False), ("loss", False)],
+    [("iou", True), ("val/miou", True), ("test/iou/fish", True), ("mcce", False), ("loss", False)],
 )
 def test_direction_of_a_metric(metric, higher):
     assert higher_is_better(metric) is higher

@@ -46,7 +46,7 @@ def test_a_result_says_all_that_determined_it(plan: Plan, store: Store, score: S
     folder = score("isic/0.1/im", 2, 0.5, 0.6, shares=[0.25, 0.75])
     result = read_json(folder / "result.json")
     result["outcome"]["generations"][1]["selected"] = Path(student.folder).name
-    result["outcome"]["generations"][1]["test"]["iou_lesion"] = 0.55
+    result["outcome"]["generations"][1]["test"]["iou/lesion"] = 0.55
     write_json(folder / "result.json", result)
     (one,) = export(plan, store).cells
     assert (one.name, one.metric, one.seeds) == ("isic/0.1/im", "iou", (1, 2, 3))
@@ -55,7 +55,7 @@ def test_a_result_says_all_that_determined_it(plan: Plan, store: Store, score: S
     assert one.protocol.recipes["pseudo-label"] == 2
     first, second = one.results
     assert (first.generation, first.in_table, second.in_table) == (1, False, True)
-    assert second.test == {"iou": 0.6, "iou_lesion": 0.55}
+    assert second.test == {"iou": 0.6, "iou/lesion": 0.55}
     assert second.key == final.key
     assert second.config == json.loads(json.dumps(student.config))
     assert second.shares == {"images_kept": 0.75, "pixels_kept": 0.5}
@@ -174,6 +174,7 @@ def set_at(document: dict[str, Any], path: str, value: object) -> None:
         ("cells.0.results.1.seed", 1, "seed 1, generation 1 stands there twice"),
         ("cells.0.results.1.seed", 8, "seed 8, generation 1 is of no seed of the cell"),
         ("cells.0.results.1.test", {}, "lacks its headline 'iou'"),
+        ("cells.0.results.1.score", 0.99, "has score 0.99, but iou "),
         ("cells.0.results.1.test.iou", "high", r"damaged: cells.0.results.1.test.iou"),
         ("cells", [], "holds no results"),
         ("origin", "", "give the group a name with --origin"),

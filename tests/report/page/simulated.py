@@ -130,7 +130,7 @@ class Simulation:
         if task.space == "binary":
             return {"iou": quality, "dice": quality**0.6}
         classes = {
-            f"iou_{name}": float(np.clip(quality + random.normal(0, 0.15), 0, 1))
+            f"iou/{name}": float(np.clip(quality + random.normal(0, 0.15), 0, 1))
             for name in task.classes[task.space == "multiclass" :]
         }
         return {"miou": quality, **classes, **({"mcce": 9 - 8 * quality} if task.cells else {})}

@@ -142,7 +142,7 @@ def test_the_footer_tells_the_protocol_and_the_origin(
         "Of several generations, the last",
         "U-Net: momentum 0.067 by the number of iterations (isic, cells); the original's is 0.01",
         "seeds 1, 2, 3",
-        "10% (isic, cells)",
+        "10% of isic, cells",
         "cells: built-in",
         "commit 0123456789",
         "torch 2.13.0",

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from im_bench.errors import ImBenchError
 from im_bench.files import read_json
-from im_bench.runner.store import Store
 from im_bench.planning.plan import Plan
+from im_bench.runner.store import Store
 
 
 @dataclass(frozen=True)

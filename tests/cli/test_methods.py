@@ -29,7 +29,7 @@ def test_all_methods_are_listed_with_their_source():
 
 def test_fields_are_shown_with_default_range_and_meaning():
     printed = run("unimatch")
-    (line,) = (line for line in printed.splitlines() if " feature_drop " in line)
+    (line,) = (line for line in printed.splitlines() if line.startswith("feature_drop "))
     assert "0.5" in line
     assert "0.1 to 0.9" in line
     assert "Share of the feature channels" in line

@@ -14,14 +14,15 @@ import threading
 from pathlib import Path
 
 import pytest
-from im_bench.suites.plan import make_plan
 from report.page.simulated import Simulation, Task
 from report.tuning.studies import labelled, opened, trained
 
 from im_bench.cli.app import main
 from im_bench.data.prepare import ALL_RECIPES
-from im_bench.methods import known_methods, method_class
+from im_bench.methods import known_methods
+from im_bench.planning.plan import make_plan
 from im_bench.runner.store import Store
+from im_bench.schedules.registry import schedule_class
 
 LONG = "lesions-of-a-hospital-with-a-very-long-name"
 SUITE_NAME = "a-suite-with-a-long-name"
@@ -166,8 +167,8 @@ def test_a_pipe_gets_all_names_and_addresses(place: Path, monkeypatch: pytest.Mo
     listed, _ = output(["methods"], monkeypatch, None)
     for name in known_methods():
         (line,) = [line for line in listed.splitlines() if line.split()[:1] == [name]]
-        assert method_class(name).title in line
-        assert method_class(name).source in line
+        assert schedule_class(name).title in line
+        assert schedule_class(name).source in line
     shown, _ = output(arguments_of("show", place), monkeypatch, None)
     plan = make_plan(place / f"{SUITE_NAME}.yaml", place / "runs", place / "data")
     for stage in plan.closure([plan.cell(CELL).finals[1]]):

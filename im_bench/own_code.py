@@ -54,6 +54,14 @@ def source_hash(module: str) -> str:
     return sha256_json({name: sha256_file(path) for name, path in files.items()})
 
 
+def exists(module: str) -> bool:
+    """Return whether there is a module of that name, without importing anything."""
+    if _file(module) is not None or _is_namespace(module):
+        return True
+    # Built into Python, or found by other means than files.
+    return "." not in module and find_spec(module) is not None
+
+
 def distribution_of(module: str) -> str | None:
     """Return the name of the distribution that brings a module; None if it is not installed."""
     names = _distributions().get(_top(module))

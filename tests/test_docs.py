@@ -1,4 +1,4 @@
-"""What the pages on own methods and own segmentors show works as it stands there."""
+"""What the pages on own methods, segmentors and suites show works as it stands there."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import pytest
 import torch
 import yaml
 from mmseg.registry import MODELS
+from PIL import Image
 
 from im_bench.errors import ImBenchError
 from im_bench.methods import registry
@@ -100,6 +101,32 @@ def test_your_own_method(tmp_path: Path, package: Path, monkeypatch: pytest.Monk
         "generation-1",
         "generation-2",
     ]
+
+
+def test_your_own_suite(tmp_path: Path) -> None:
+    minimal, seeds, variants = blocks("your-own-suite.md", "yaml")
+    for split, names in {"train": "abcdefghijklmnopqrst", "val": "uv", "test": "wx"}.items():
+        for part, mode in {"images": "RGB", "masks": "L"}.items():
+            (tmp_path / "polyps" / part / split).mkdir(parents=True)
+            for name in names:
+                picture = Image.new(mode, (96, 96), int(part == "masks"))
+                picture.save(tmp_path / "polyps" / part / split / f"{name}.png")
+    description, *_ = blocks("your-own-data.md", "yaml")
+    (tmp_path / "polyps" / "dataset.yaml").write_text(description)
+
+    def made(name: str, text: str) -> Plan:
+        (tmp_path / f"{name}.yaml").write_text(text)
+        return make_plan(tmp_path / f"{name}.yaml", tmp_path / "runs", tmp_path / "data")
+
+    plan = made("polyps-short", minimal)
+    assert [cell.problem for cell in plan.cells] == [""] * 3
+    methods = yaml.safe_dump({"methods": {"ldt": {}}})
+    other = made("seeds", f"name: seeds\n{methods}{seeds}")
+    packed = [stage.config["split_seed"] for stage in other.graph if stage.kind == "data"]
+    assert packed == [42, 43]
+    more = made("more", f"name: more\n{seeds}{variants}")
+    titles = ["Inconsistency Masks (IM)", "Inconsistency Masks (IM), im-3"]
+    assert [cell.title for cell in more.cells[:2]] == titles
 
 
 def test_a_method_that_cannot_be_imported_is_named(

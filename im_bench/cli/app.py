@@ -14,6 +14,7 @@ from im_bench.cli.exchange import export, import_results
 from im_bench.cli.gc import gc
 from im_bench.cli.logs import logs
 from im_bench.cli.methods import methods
+from im_bench.cli.plain_help import PlainCommand, PlainGroup
 from im_bench.cli.plan import plan
 from im_bench.cli.predict import predict
 from im_bench.cli.report import report
@@ -25,6 +26,7 @@ from im_bench.cli.status import status
 from im_bench.cli.sync import sync
 from im_bench.cli.table import table
 from im_bench.errors import ImBenchError
+from im_bench.terminal import write_in_any_encoding
 
 app = typer.Typer(
     name="im-bench",
@@ -34,7 +36,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(data.app, name="data", rich_help_panel="Here")
-app.add_typer(tune.app, name="tune", rich_help_panel="Run")
+app.add_typer(tune.app, name="tune", cls=PlainGroup, rich_help_panel="Run")
 #: How the help groups the commands.
 PANELS = {
     "Run": (run, retry, plan, status, logs),
@@ -45,10 +47,14 @@ for panel, commands in PANELS.items():
     for command in commands:
         app.command(rich_help_panel=panel)(command)
 app.command("import", rich_help_panel="Results")(import_results)
+for each in (app, data.app, tune.app):
+    for registered in each.registered_commands:
+        registered.cls = PlainCommand
 
 
 def main() -> None:
     """Run the command line. Wrong input is one sentence and status 2, Ctrl-C is status 130."""
+    write_in_any_encoding()
     try:
         app()
     except (ImBenchError, OSError) as error:

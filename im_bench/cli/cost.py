@@ -26,12 +26,10 @@ from im_bench.runner.provenance import devices_here, is_processor
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Sequence
 
-    from rich.console import Console
-    from rich.table import Table
-
     from im_bench.planning.plan import Plan
     from im_bench.runner.store import Store
     from im_bench.suites.graph import Stage
+    from im_bench.terminal import Console, Table
 
 
 def show_cost(
@@ -54,7 +52,7 @@ def show_cost(
     """
 
     def say(text: str) -> None:
-        console.print(text, markup=False, highlight=False, soft_wrap=True)
+        console.print(text)
 
     measured, without = measure(alike, store)
     here = devices_here()
@@ -65,7 +63,7 @@ def show_cost(
     open_stages = unfinished(plan, store)
     left = what_is_left(plan, open_stages, estimator)
     if all(cell.problem for cell in plan.cells):
-        say(f"nobody can tell what is left of {plan.name}: none of its data sets is there")
+        say(f"nobody can tell what is left of {plan.name}: none of its cells can run here")
         return
     if not left:
         say(f"nothing is left of {plan.name}")
@@ -103,11 +101,11 @@ def show_cost(
 
 def cost_table(plan: Plan, left: dict[str, Left], on_gpu: bool) -> Table:
     """Return a line per cell; a stage that cells share counts in each of them."""
-    from rich.table import Table
+    from im_bench.terminal import Table
 
     caption = "what cells share counts in each of them, and once in the sum"
     table = Table(title=f"{plan.name}: what is left", caption=caption)
-    table.add_column("cell", overflow="fold")
+    table.add_column("cell")
     columns = ("stages", "running", *(["GPU hours"] if on_gpu else []), "slot hours", "unknown")
     for name in columns:
         table.add_column(name, justify="right")
@@ -128,7 +126,7 @@ def cost_table(plan: Plan, left: dict[str, Left], on_gpu: bool) -> Table:
 
     for cell in plan.cells:
         if cell.problem:
-            table.add_row(f"{cell.name} (no data)", *("?" for _ in columns), style="dim")
+            table.add_row(f"{cell.name} (left out)", *("?" for _ in columns), style="dim")
             continue
         stages = needed(plan, cell.finals.values(), lambda stage: stage.key not in left)
         row(cell.name, [left[stage.key] for stage in stages])
@@ -139,7 +137,7 @@ def cost_table(plan: Plan, left: dict[str, Left], on_gpu: bool) -> Table:
 
 def basis_table(left: Collection[Left]) -> Table:
     """Return how many stages' estimates rest on what."""
-    from rich.table import Table
+    from im_bench.terminal import Table
 
     counts = Counter(one.basis for one in left)
     table = Table("estimated by the mean of done stages of the")

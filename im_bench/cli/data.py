@@ -125,13 +125,10 @@ def list_data_sets() -> None:
 
     Example: im-bench data list
     """
-    from rich.console import Console
-    from rich.table import Table
-
     from im_bench.data.prepare import ALL_RECIPES
+    from im_bench.terminal import Console, Table
 
-    table = Table("name", "what", "images")
-    table.add_column("where to get it", overflow="fold")
+    table = Table("name", "what", "images", "where to get it")
     for recipe in ALL_RECIPES.values():
         counts = [str(split.count or "?") for split in recipe.raw.values()]
         source = "downloaded by itself" if recipe.downloadable else recipe.home

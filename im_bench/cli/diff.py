@@ -21,9 +21,8 @@ from im_bench.cli.show import find_cell
 from im_bench.errors import ImBenchError
 
 if TYPE_CHECKING:
-    from rich.table import Table
-
     from im_bench.runner.comparison import Difference, Side
+    from im_bench.terminal import Table
 
 
 def diff(
@@ -57,10 +56,9 @@ def diff(
 
     im-bench diff lesions/0.1/im/s1 --suite quickstart --out runs --out2 runs-on-gpu
     """
-    from rich.console import Console
-
     from im_bench.runner.comparison import Side, compare
     from im_bench.runner.store import Store
+    from im_bench.terminal import Console
 
     def side(suite: str, name: str, out: Path, budget: str | None) -> Side:
         plan = load_plan(suite, out, data_root, budget, seeds=seeds)
@@ -88,11 +86,11 @@ def diff(
 
 def differences_table(differences: list[Difference], left: str = "", right: str = "") -> Table:
     """Return a line per difference."""
-    from rich.table import Table
+    from im_bench.terminal import Table
 
     table = Table(caption="what is equal is left out")
     for name in ("what", left, right, "where"):
-        table.add_column(name, overflow="fold")
+        table.add_column(name)
     section = differences[0].section
     for one in differences:
         if one.section != section:

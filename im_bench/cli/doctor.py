@@ -16,10 +16,9 @@ from im_bench.errors import unknown_name
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from rich.console import Console
-
     from im_bench.planning.plan import Plan
     from im_bench.runner.doctor import Finding
+    from im_bench.terminal import Console
 
 ENGINES = ("local", "ray", "slurm")
 _STYLES = {"ok": "green", "warning": "yellow", "problem": "red"}
@@ -45,7 +44,7 @@ def doctor(
 
     im-bench doctor --suite cityscapes --data-root /data --out /scratch/runs --engine slurm
     """
-    from rich.console import Console
+    from im_bench.terminal import Console
 
     if engine not in ENGINES:
         raise unknown_name("engine", engine, ENGINES)
@@ -80,6 +79,7 @@ def _findings(plan: Plan | None, data_root: Path, out: Path, engine: str) -> Ite
         yield doctor.check_shared_memory()
         if plan is not None:
             yield from check_data(plan, data_root)
+            yield from check_networks(plan)
         yield wandb.result()
         yield from doctor.check_engines(engine)
 
@@ -88,18 +88,25 @@ def check_data(plan: Plan, data_root: Path) -> Iterator[Finding]:
     """See which data sets of a plan are there, and what `run` would refuse of them."""
     from im_bench.planning.preflight import size_problems
     from im_bench.runner.doctor import Finding, Level
+    from im_bench.suites.networks import needs_of_networks
 
     sizes = size_problems(plan)
+    of_networks = {
+        cell.problem
+        for cell in plan.cells
+        if cell.problem == "; ".join(needs_of_networks(plan.stages_of(cell)).missing)
+    }
     places = {
-        stage.slug.split("/")[0]: stage.paths.get("description")
-        for stage in plan.graph
-        if stage.kind == "data"
+        name: packed.paths.get("description")
+        for name in plan.suite.data
+        if (packed := plan.packed(name)) is not None
     }
     for name, spec in plan.suite.data.items():
         if spec.synth is not None:
             yield Finding(Level.OK, f"data set {name}: built in, it is drawn")
             continue
-        problems = dict.fromkeys(c.problem for c in plan.cells if c.data == name and c.problem)
+        said_of = (cell.problem for cell in plan.cells if cell.data == name)
+        problems = dict.fromkeys(said for said in said_of if said not in of_networks)
         check = f"im-bench data check {shlex.quote(places[name] or '')}"
         for problem in (*problems, *([sizes[name]] if name in sizes else ())):
             said, absent, _ = problem.partition(": run `im-bench data prepare`")
@@ -109,6 +116,35 @@ def check_data(plan: Plan, data_root: Path) -> Iterator[Finding]:
             yield Finding(Level.WARNING, f"data set {name}: {warning}", check)
         if not (problems or name in sizes or plan.warnings.get(name)):
             yield Finding(Level.OK, f"data set {name}: {places[name]}")
+
+
+def check_networks(plan: Plan) -> Iterator[Finding]:
+    """See whether what the networks of a plan need is here, and whether own modules load."""
+    from im_bench.runner.doctor import Finding, Level, probe
+    from im_bench.suites.networks import needs_of_networks
+
+    found = needs_of_networks(plan.graph)
+    for problem in found.missing:
+        yield Finding(Level.PROBLEM, problem)
+    for download in found.downloads:
+        yield Finding(Level.WARNING, f"networks: {download}")
+    modules = dict.fromkeys(
+        module
+        for stage in plan.graph
+        if stage.kind == "train"
+        for network in (stage.config["model"], stage.config.get("twin") or {})
+        for module in network.get("custom_imports") or ()
+    )
+    for module in modules:
+        if any(repr(module) in problem for problem in found.missing):
+            continue
+        answer, error = probe(
+            f"import importlib; importlib.import_module({module!r}); answer = {{}}"
+        )
+        if answer is None:
+            yield Finding(Level.PROBLEM, f"custom_imports: {module} cannot be imported: {error}")
+        else:
+            yield Finding(Level.OK, f"custom_imports: {module}")
 
 
 def prepare_command(folder: str, data_root: Path) -> str:
@@ -148,14 +184,9 @@ def check_wandb() -> Finding:
 
 
 def _print(finding: Finding, console: Console) -> None:
-    from rich.table import Table
     from rich.text import Text
 
     level = finding.level.value
-    line = Table.grid(padding=(0, 2))
-    line.add_column(width=7)
-    line.add_column(overflow="fold")
-    line.add_row(Text(level, _STYLES[level]), Text(finding.text))
-    console.print(line)
+    console.print(Text.assemble((f"{level:9}", _STYLES[level]), finding.text))
     if finding.mend:  # On one line, so that it can be copied.
-        console.print(f"{'':9}{finding.mend}", markup=False, highlight=False, soft_wrap=True)
+        console.print(f"{'':9}{finding.mend}")

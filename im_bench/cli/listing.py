@@ -7,8 +7,7 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from rich.console import Console
-    from rich.table import Table
+    from im_bench.terminal import Console, Table
 
 #: Rows up to which a table is drawn; Rich takes half a millisecond for each.
 MOST_DRAWN = 2000
@@ -40,8 +39,9 @@ def draw(
     title: str, names: Sequence[str], rows: Sequence[Sequence[str]], styles: dict[str, str] | None
 ) -> Table:
     """Return the table of `print_rows`."""
-    from rich.table import Table
     from rich.text import Text
+
+    from im_bench.terminal import Table
 
     table = Table(title=title)
     for position, name in enumerate(names):

@@ -16,11 +16,10 @@ def methods(
 
     Example: im-bench methods unimatch
     """
-    from rich.console import Console
-    from rich.table import Table
-
     from im_bench.methods import known_methods
+    from im_bench.planning.reference import documented_fields
     from im_bench.schedules.registry import schedule_class
+    from im_bench.terminal import Console, Prose, Table
 
     console = Console()
     if name is None:
@@ -36,23 +35,10 @@ def methods(
     for field, info in kind.model_fields.items():
         search = kind.search.get(field)
         table.add_row(
-            field, str(info.default), "" if search is None else str(search), meanings.get(field, "")
+            field,
+            str(info.default),
+            "" if search is None else str(search),
+            meanings.get(field, "").replace("`", ""),
         )
-    console.print(f"[bold]{kind.title}[/bold]: {kind.source}", table, sep="\n")
-
-
-def documented_fields(kind: type) -> dict[str, str]:
-    """Return the meaning of each field, as the docstrings of a class and its bases have it."""
-    import inspect
-    import re
-
-    meanings: dict[str, str] = {}
-    for base in reversed(kind.__mro__):
-        if "__doc__" not in vars(base):
-            continue
-        _, _, attributes = inspect.cleandoc(base.__doc__ or "").partition("Attributes:\n")
-        entries = re.split(r"^    (\w+): ", attributes, flags=re.MULTILINE)[1:]
-        for field, text in zip(entries[::2], entries[1::2], strict=True):
-            paragraph, _, _ = text.partition("\n\n")
-            meanings[field] = " ".join(paragraph.replace("``", "").split())
-    return meanings
+    console.print(Prose(f"{kind.title}: {kind.source}"))
+    console.print(table)

@@ -26,9 +26,8 @@ from im_bench.errors import ImBenchError
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
 
-    from rich.table import Table
-
     from im_bench.planning.plan import Plan
+    from im_bench.terminal import Table
 
 
 def plan(
@@ -56,10 +55,10 @@ def plan(
 
     im-bench plan --suite from-scratch --cost --slots 8 --slots-per-gpu 4
     """
-    from rich.console import Console
-
     from im_bench.planning.preflight import size_problems
     from im_bench.runner.store import Status, Store
+    from im_bench.suites.networks import needs_of_networks
+    from im_bench.terminal import Console
 
     if not cost and (slots or slots_per_gpu):
         raise ImBenchError("--slots and --slots-per-gpu say something with --cost only: add it")
@@ -86,13 +85,15 @@ def plan(
         console.print(kinds_table(made, done))
 
     def say(text: str) -> None:
-        console.print(text, markup=False, highlight=False, soft_wrap=True)
+        console.print(text)
 
     problems = [cell.problem for cell in made.cells if cell.problem]
     for problem in dict.fromkeys((*problems, *size_problems(made).values())):
-        say(f"no data: {problem}")
+        say(f"left out: {problem}")
     for warning in (one for warnings in made.warnings.values() for one in warnings):
         say(f"warning: {warning}")
+    for download in needs_of_networks(made.graph).downloads:
+        say(f"warning: {download}")
 
 
 def cell_rows(plan: Plan, done: Collection[str]) -> Iterator[list[str]]:
@@ -102,7 +103,7 @@ def cell_rows(plan: Plan, done: Collection[str]) -> Iterator[list[str]]:
     for cell in plan.cells:
         stages = of_cell[cell.name]
         yield [
-            cell.name + (" (no data)" if cell.problem else ""),
+            cell.name + (" (left out)" if cell.problem else ""),
             str(len(cell.finals)),
             str(len(stages)),
             str(sum(users[stage.key] > 1 for stage in stages)),
@@ -113,7 +114,7 @@ def cell_rows(plan: Plan, done: Collection[str]) -> Iterator[list[str]]:
 
 def kinds_table(plan: Plan, done: Collection[str]) -> Table:
     """Return a line per kind of stage: how many there are, and would be if none were shared."""
-    from rich.table import Table
+    from im_bench.terminal import Table
 
     table = Table(title="stages by kind")
     for name in ("kind", "needed", "without sharing", "done", "to do"):

@@ -71,11 +71,10 @@ def retry(
 
     im-bench retry lesions/0.1/im lesions/0.1/me/s2 --suite from-scratch --slots 1
     """
-    from rich.console import Console
-
     from im_bench.runner.engines.options import PrintOptions
     from im_bench.runner.scheduler import Policy
     from im_bench.runner.store import Store
+    from im_bench.terminal import Console
 
     console = Console()
     options = load_engine(engine, slots, gpus, slots_per_gpu, address, partition, device)
@@ -85,7 +84,7 @@ def retry(
     failed = failed_part(plan, chosen, store)
     if not failed.cells:
         where = "of these cells " if cells else ""
-        console.print(f"nothing {where}has failed", highlight=False)
+        console.print(f"nothing {where}has failed")
         return
     if isinstance(options, PrintOptions):
         print_commands(failed, store)

@@ -42,13 +42,12 @@ from im_bench.cli.options import (
 from im_bench.errors import unknown_name
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
     from im_bench.planning.plan import Plan
     from im_bench.runner.engines.options import EngineOptions
     from im_bench.runner.events import Event, Summary
     from im_bench.runner.scheduler import Policy
     from im_bench.runner.store import Store
+    from im_bench.terminal import Console
 
 
 def run(
@@ -102,11 +101,11 @@ def run(
 
     im-bench run --suite cityscapes --engine slurm --partition gpu
     """
-    from rich.console import Console
-
     from im_bench.runner.engines.options import PrintOptions
     from im_bench.runner.scheduler import Policy
     from im_bench.runner.store import Store
+    from im_bench.suites.networks import needs_of_networks
+    from im_bench.terminal import Console
 
     names = [one.value for one in Policy]
     if policy not in names:
@@ -115,13 +114,14 @@ def run(
     options = load_engine(engine, slots, gpus, slots_per_gpu, address, partition, device)
     if use_tuned is not None:
         suite = str(with_tuned(suite, use_tuned, storage, out, seeds))
-        console.print(f"the tuned suite, for tables: --suite {suite}", highlight=False)
+        console.print(f"the tuned suite, for tables: --suite {suite}")
     plan = load_plan(suite, out, data_root, budget, methods, data, seeds, time_limit)
     store = Store(out)
     if isinstance(options, PrintOptions):
         print_commands(plan, store)
         return
-    for warning in (one for warnings in plan.warnings.values() for one in warnings):
+    downloads = needs_of_networks(plan.graph).downloads
+    for warning in (*(one for of_data in plan.warnings.values() for one in of_data), *downloads):
         console.print(f"warning: {warning}", markup=False, highlight=False, soft_wrap=True)
     summary = run_cells(
         plan, store, options, Policy(policy), attempts, tracking, console, log_checkpoints
@@ -229,7 +229,7 @@ def tell(
     """
 
     def say(text: str) -> None:
-        console.print(text, markup=False, highlight=False, soft_wrap=True)
+        console.print(text)
 
     for slug, sentence in summary.failed.items():
         say(f"failed: {slug}: {sentence}")

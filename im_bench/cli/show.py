@@ -21,11 +21,9 @@ from im_bench.cli.options import (
 from im_bench.errors import ImBenchError
 
 if TYPE_CHECKING:
-    from rich.console import Console
-    from rich.table import Table
-
     from im_bench.planning.plan import Cell, Plan
     from im_bench.runner.store import Store
+    from im_bench.terminal import Console, Table
 
 
 def show(
@@ -60,10 +58,9 @@ def show(
 
     Example: im-bench show lesions/0.1/im/s1 --suite quickstart --config > im.py
     """
-    from rich.console import Console
-
     from im_bench.planning.loading import load_suite
     from im_bench.runner.store import Store
+    from im_bench.terminal import Console
 
     console = Console()
     plan = load_plan(suite, out, data_root, budget, seeds=seeds)
@@ -74,16 +71,15 @@ def show(
 
         typer.echo(training_config(plan, found, chosen[0], store, training, device))
         return
-    console.print(f"[bold]{found.name}[/]: {found.title}, {plan.name}", highlight=False)
+    console.print(f"{found.name}: {found.title}, {plan.name}", style="bold")
     method = load_suite(plan.path)[1][found.method]
-    _say(
-        console,
-        ", ".join(
-            f"{name} {value}" for name, value in method.model_dump(exclude_none=True).items()
-        ),
-    )
+    fields = method.model_dump(exclude_none=True)
+    console.print(", ".join(f"{name} {value}" for name, value in fields.items()))
     if found.problem:
-        _say(console, found.problem)
+        console.print(found.problem)
+    console.print(_labelled(plan, found, store))
+    if store.stages.is_dir():
+        console.print(f"folders are below {store.stages}")
     for seed in chosen:
         _show_seed(plan, found, seed, store, console)
 
@@ -107,47 +103,59 @@ def find_cell(plan: Plan, name: str) -> tuple[Cell, list[int]]:
 
 def _show_seed(plan: Plan, cell: Cell, seed: int, store: Store, console: Console) -> None:
     final = plan.graph[cell.finals[seed]]
-    console.rule(f"s{seed}")
+    console.print(f"s{seed}", style="bold")
     console.print(_stages_table(plan, cell, seed, store))
     for stage in plan.closure([final.key]):
         result = store.result(stage)
         errors = store.errors(stage)
         if result is None and errors:
-            _say(console, f"failed: {stage.slug}: {errors[-1]['message']}")
+            console.print(f"failed: {stage.slug}: {errors[-1]['message']}")
         elif result is not None and "teachers" in result["outcome"]:
-            _say(console, f"teachers of {stage.slug}: {', '.join(result['outcome']['teachers'])}")
+            console.print(f"teachers of {stage.slug}: {', '.join(result['outcome']['teachers'])}")
     result = store.result(final)
-    if result is not None:
-        console.print(_scores_table(result["outcome"]))
-        for made in store.folder(final).provenances()[-1:]:
-            _say(console, _provenance(made))
-    _say(console, f"scores in {store.folder(final).path}")
+    if result is None:
+        console.print(f"no scores yet: {store.status(final).value}")
+        return
+    console.print(_scores_table(result["outcome"]))
+    for made in store.folder(final).provenances()[-1:]:
+        console.print(_provenance(made))
+    console.print(f"scores in {store.folder(final).path}")
 
 
 def _provenance(made: Mapping[str, Any]) -> str:
     versions = ", ".join(f"{name} {version}" for name, version in made.get("versions", {}).items())
     dirty = " with changes" if made.get("dirty") else ""
     return (
-        f"commit {made.get('commit')}{dirty}; {versions}; "
+        f"commit {made.get('commit') or 'unknown'}{dirty}; {versions}; "
         f"{made.get('device')} on {made.get('host')}; {made.get('start')}"
     )
 
 
-def _say(console: Console, text: str) -> None:
-    console.print(text, markup=False, highlight=False, soft_wrap=True)
+def _labelled(plan: Plan, cell: Cell, store: Store) -> str:
+    """Say which images the cell's method sees labels of."""
+    from im_bench.report.labelled import labelled_images
+    from im_bench.report.results import rows_of
+
+    found = labelled_images(plan, store, cell.data)
+    if any(row.all_labels for row in rows_of(plan) if row.method == cell.method):
+        return "labelled: the method trains on the labels of all training images"
+    if found is None:
+        share = plan.suite.data[cell.data].labelled
+        return f"labelled: {share if share == 'file' else f'{share:.0%}'}, data not packed yet"
+    return f'labelled: {found.text}, listed under "labelled" in {found.file}'
 
 
 def _stages_table(plan: Plan, cell: Cell, seed: int, store: Store) -> Table:
-    from rich.table import Table
+    """Return a line per stage: of those that exist the folder, of others the name."""
+    from im_bench.terminal import Table
 
-    table = Table()
-    table.add_column("stage", overflow="fold")
-    for name in ("kind", "state", "seconds", "attempts"):
-        table.add_column(name, justify="left" if name in ("kind", "state") else "right")
+    table = Table("stage", "kind", "state")
+    for name in ("seconds", "attempts"):
+        table.add_column(name, justify="right")
     for stage in plan.closure([cell.finals[seed]]):
         result = store.result(stage) or {}
         table.add_row(
-            stage.folder,
+            stage.folder if store.folder(stage).path.is_dir() else stage.slug,
             stage.kind,
             store.status(stage).value,
             f"{result['seconds']:.1f}" if "seconds" in result else "",
@@ -158,9 +166,8 @@ def _stages_table(plan: Plan, cell: Cell, seed: int, store: Store) -> Table:
 
 def _scores_table(outcome: Mapping[str, Any]) -> Table:
     """Return a line per generation: scores, shares kept, and which training was chosen."""
-    from rich.table import Table
-
     from im_bench.report.tables.build import SHARES
+    from im_bench.terminal import Table
 
     generations = outcome.get("generations", [])
     metrics = list(dict.fromkeys(name for g in generations for name in g.get("test", {})))

@@ -44,11 +44,10 @@ def show(page: Page, values: dict[str, Any], form: str, to: Path | None) -> None
     Raises:
         ImBenchError: If the file cannot be written.
     """
-    from rich.console import Console
-
     from im_bench.files import write_text
     from im_bench.report.statistics import json_form as statistics_json
     from im_bench.report.statistics import text as statistics_text
+    from im_bench.terminal import Console
 
     if form == "terminal" and to is None:
         Console().print(statistics_text.render_terminal(page))

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
 
     from rich.console import Console, RenderableType
+    from rich.text import Text
 
     from im_bench.planning.plan import Cell, Plan
     from im_bench.runner.store import Status, Store
@@ -68,10 +69,9 @@ def status(
 
     im-bench status --suite quickstart --watch --every 2
     """
-    from rich.console import Console
-
     from im_bench.runner.store import Store
     from im_bench.runner.watch import Watch
+    from im_bench.terminal import Console
 
     if every is not None and not watch:
         raise ImBenchError("--every says something with --watch only: add it")
@@ -87,7 +87,7 @@ def status(
     print_rows(console, plan.name, names, rows, _STYLES)
 
     def say(text: str) -> None:
-        console.print(text, markup=False, highlight=False, soft_wrap=True)
+        console.print(text)
 
     say(seen.counts())
     for line in _remarks(plan, store, seen.known):
@@ -111,7 +111,7 @@ def _remarks(plan: Plan, store: Store, known: dict[str, Status]) -> Iterator[str
             for warning in result["outcome"].get("warnings", ()):
                 yield f"warning: {warning}"
     for problem in dict.fromkeys(cell.problem for cell in plan.cells if cell.problem):
-        yield f"no data: {problem}"
+        yield f"left out: {problem}"
 
 
 def _tell_changes(plan: Plan, store: Store, seen: Watch, every: float, console: Console) -> None:
@@ -119,7 +119,7 @@ def _tell_changes(plan: Plan, store: Store, seen: Watch, every: float, console: 
 
     def say(text: str) -> None:
         clock = time.strftime("%H:%M:%S")
-        console.print(f"{clock} {text}", markup=False, highlight=False, soft_wrap=True)
+        console.print(f"{clock} {text}")
 
     say(seen.counts())
     for line in _remarks(plan, store, seen.known):
@@ -149,7 +149,6 @@ def _redraw(plan: Plan, store: Store, seen: Watch, every: float, console: Consol
 def _picture(plan: Plan, store: Store, seen: Watch, console: Console) -> RenderableType:
     """Return what fits on the terminal: what runs or has failed goes before what is over."""
     from rich.console import Group
-    from rich.text import Text
 
     running = [f"running {stage.slug}{_progress(store, stage)}" for stage in seen.running]
     room = max(3, console.height - _FRAME)
@@ -171,8 +170,22 @@ def _picture(plan: Plan, store: Store, seen: Watch, console: Console) -> Rendera
     table = draw(plan.name, names, rows, _STYLES)
     if more := len(plan.cells) - len(cells):
         table.caption = f"and {more} more cells"
-    lines = (Text(line, no_wrap=True, overflow="ellipsis") for line in running)
-    return Group(table, *lines, Text(f"{time.strftime('%H:%M:%S')}  {seen.counts()}"))
+    shown: RenderableType = table
+    if table.least(console) > console.width:  # A line per cell, where each may be broken.
+        lines = (
+            f"{row[0]}: {', '.join(map(' '.join, zip(names[1:], row[1:], strict=True)))}"
+            for row in rows
+        )
+        shown = Group(*map(_folded, lines))
+    clock = f"{time.strftime('%H:%M:%S')}  {seen.counts()}"
+    return Group(shown, *map(_folded, (*running, clock)))
+
+
+def _folded(line: str) -> Text:
+    """Return a line that is broken anywhere: what a `Live` redraws is cut at the width."""
+    from rich.text import Text
+
+    return Text(line, no_wrap=False, overflow="fold")
 
 
 def cell_rows(

@@ -52,11 +52,10 @@ def table(
 
     Example: im-bench table --suite quickstart --format latex --to table.tex
     """
-    from rich.console import Console
-
     from im_bench.report.tables import build as tables
     from im_bench.report.tables import rendering
     from im_bench.runner.store import Store
+    from im_bench.terminal import Console
 
     if form not in FORMATS:
         raise unknown_name("format", form, FORMATS)

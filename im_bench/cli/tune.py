@@ -42,11 +42,10 @@ from im_bench.cli.tune_show import list_studies, show
 from im_bench.errors import ImBenchError, unknown_name
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
     from im_bench.planning.plan import Plan
     from im_bench.runner.engines.options import EngineOptions
     from im_bench.runner.store import Store
+    from im_bench.terminal import Console
     from im_bench.tuning.session import Choices, Ran, Task
 
 app = typer.Typer(invoke_without_command=True)
@@ -152,10 +151,10 @@ def tune(
     if context.invoked_subcommand is not None:
         _refuse_early_options(context)
         return
-    from rich.console import Console
 
     from im_bench.planning.loading import suite_path
     from im_bench.runner.store import Store
+    from im_bench.terminal import Console
     from im_bench.tuning.session import Choices, make_task
     from im_bench.tuning.tuned import tuned_of, tuned_suite, write_tuned_suite
 
@@ -202,13 +201,13 @@ def tune(
     chosen = searchable(path, listed("--methods", methods, str), alike=(space, study))
     found = []
     for name in chosen:
-        console.rule(name)
+        console.print(name, style="bold")
         ran = search(of_task(name), choices, storage, options, console, attempts, tracking)
         if ran.summary.interrupted:
             raise typer.Exit(ran.exit_code)
         found.append(tuned_of(ran.study))
     written = write_tuned_suite(tuned_suite(path, found, beside=True), path, out)
-    console.rule("tuned and own values, on the suite's seeds")
+    console.print("tuned and own values, on the suite's seeds", style="bold")
     plan = load_plan(str(written), out, data_root, budget, data=data, time_limit=time_limit)
     raise typer.Exit(run_both(plan, Store(out), options, attempts, tracking, console))
 
@@ -236,7 +235,7 @@ def run_both(
     summary = run_cells(plan, store, options, Policy.RETRY_FAILED, attempts, tracking, console)
     tell(summary, console, _given(), _given())
     show_table(plan, store, console)
-    console.print(f"the tuned suite, for tables: --suite {plan.path}", highlight=False)
+    console.print(f"the tuned suite, for tables: --suite {plan.path}")
     return summary.exit_code
 
 
@@ -315,7 +314,7 @@ def search(
             mirrored=lambda plan, group: Mirror(task.out, plan, tracking, group=group),
         )
         counts = ", ".join(f"{count} {state}" for state, count in ran.counts.items())
-        say = partial(console.print, markup=False, highlight=False, soft_wrap=True)
+        say = partial(console.print)
         say(f"study {ran.study.study_name}: {counts or 'no trial yet'}")
         if ran.summary.interrupted:
             say(f"stopped; nothing that was finished is lost. Continue with:\n  {_given()}")
@@ -340,7 +339,7 @@ def search_labels(
     from im_bench.tuning.labels.session import run_label_search
     from im_bench.tuning.storage import open_storage, storage_name
 
-    say = partial(console.print, markup=False, highlight=False, soft_wrap=True)
+    say = partial(console.print)
 
     def tell(event: Event) -> None:
         say(f"{event.what.value} {event.stage.slug}{f': {event.detail}' if event.detail else ''}")

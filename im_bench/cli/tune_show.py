@@ -30,9 +30,8 @@ def show(
 
     Example: im-bench tune show u2pl-nuclei-3aefb1e8 --to public
     """
-    from rich.console import Console
-
     from im_bench.report.tuning.findings import findings
+    from im_bench.terminal import Console
     from im_bench.tuning.storage import existing_storage, open_storage, shown
     from im_bench.tuning.study import load_study
 
@@ -42,7 +41,7 @@ def show(
         from im_bench.report.tuning.terminal import render_study
 
         console = Console()
-        console.print(render_study(found, every, console.width), highlight=False)
+        console.print(render_study(found, every, console.width))
         return
     from im_bench.report.page.shell import write_page
     from im_bench.report.tuning.page import make_page
@@ -56,9 +55,8 @@ def list_studies(storage: StorageOption = None, out: OutOption = OUT) -> None:
 
     Example: im-bench tune list --out runs
     """
-    from rich.console import Console
-
     from im_bench.report.tuning.overview import render_studies, studies_of
+    from im_bench.terminal import Console
     from im_bench.tuning.storage import existing_storage, open_storage, shown
 
     opened = open_storage(existing_storage(storage, out))

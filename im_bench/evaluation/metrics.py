@@ -31,6 +31,7 @@ from im_bench.evaluation.cells import (
     redraw_position_bits,
     redraw_positions_for_counting,
 )
+from im_bench.evaluation.directions import class_iou
 from im_bench.evaluation.overlap import Counts
 
 Sample = Mapping[str, Any]
@@ -138,8 +139,8 @@ class MulticlassMetric(OverlapMetric):
 
     * ``miou``: mean over images of the mean IoU over the classes of the image's ground truth
       (class 0 included). Not the mIoU of the Cityscapes benchmark, which is the next one.
-    * ``miou_dataset``, ``iou_<class>``: of the confusion matrix of all images, as Cityscapes and
-      Pascal are reported. Classes that no ground truth has have no ``iou_<class>`` and are left out
+    * ``miou_dataset``, ``iou/<class>``: of the confusion matrix of all images, as Cityscapes and
+      Pascal are reported. Classes that no ground truth has have no ``iou/<class>`` and are left out
       of the mean.
     * ``miou_dataset_mmseg``: the same, but such a class counts as 0 if it is predicted anywhere, as
       in MMSegmentation's ``IoUMetric``.
@@ -177,7 +178,7 @@ class MulticlassMetric(OverlapMetric):
         }
         for name, value in zip(self.classes, ious.tolist(), strict=True):
             if value == value:
-                metrics[f"iou_{name}"] = value
+                metrics[class_iou(name)] = value
         soft = [each for _, each in results if each is not None]
         if soft:
             metrics["soft_miou"] = float(overlap.soft_miou(_joined(soft)))
@@ -219,7 +220,7 @@ def _dataset_mious(counts: Counts) -> dict[str, float]:
 
 @METRICS.register_module()
 class MultilabelMetric(OverlapMetric):
-    """``miou`` and ``iou_<class>`` of bit masks: means over images.
+    """``miou`` and ``iou/<class>`` of bit masks: means over images.
 
     A class that is in neither prediction nor ground truth of an image scores 0, as in the original,
     so that images without it lower the mean.
@@ -234,7 +235,7 @@ class MultilabelMetric(OverlapMetric):
         ious = self.rounded(overlap.iou(_joined(results)))
         metrics = {"miou": self.mean(ious.mean(1))}
         for name, values in zip(self.classes, ious.unbind(1), strict=True):
-            metrics[f"iou_{name}"] = self.mean(values)
+            metrics[class_iou(name)] = self.mean(values)
         return metrics
 
 
@@ -242,7 +243,7 @@ class MultilabelMetric(OverlapMetric):
 class CellMetric(MultilabelMetric):
     """Metrics of cells that are alive or dead and have a position.
 
-    * ``miou``, ``miou_ad`` (alive and dead only), ``iou_<class>``: means over images.
+    * ``miou``, ``miou_ad`` (alive and dead only), ``iou/<class>``: means over images.
     * ``mcce``: mean cell count error, in cells: per image the difference in living cells plus that
       in dead ones.
     * ``cells_<alive|dead|unclear>`` and ``true_cells_...``: totals over all images.

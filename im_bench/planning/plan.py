@@ -14,6 +14,7 @@ from im_bench.planning.sources import Source, locate
 from im_bench.schedules.base import Schedule
 from im_bench.suites.experiment import Experiment, needs_of
 from im_bench.suites.graph import Graph, Stage
+from im_bench.suites.networks import needs_of_networks
 from im_bench.suites.schema import BudgetName, Suite
 
 
@@ -93,6 +94,12 @@ class Plan:
                 needed.add(key)
                 waiting += self.graph[key].requires
         return sorted((self.graph[key] for key in needed), key=lambda s: self.graph.position[s.key])
+
+    def packed(self, data: str) -> Stage | None:
+        """Return the stage that packs a data set, which others with the same data share."""
+        cells = (cell for cell in self.cells if cell.data == data)
+        stages = (stage for cell in cells for stage in self.stages_of(cell))
+        return next((stage for stage in stages if stage.kind == "data"), None)
 
     def uses(self) -> Counter[str]:
         """Count, for each stage, the cells and seeds that need it."""
@@ -181,9 +188,11 @@ def plan_cells(
                 for seed in (seeds or suite.seeds)
             }
             title = method.title_of(name)
+            stages = plan.closure(finals.values())
             problem = source.missing
             if source.census is not None:
-                problem = refusal(data_name, source.census, plan.closure(finals.values()))
+                problem = refusal(data_name, source.census, stages)
+            problem = problem or "; ".join(needs_of_networks(stages).missing)
             cells.append(Cell(data_name, spec.split, name, title, finals, problem))
     plan.cells.extend(cells)
     return cells

@@ -137,9 +137,9 @@ def size_problems(plan: Plan) -> dict[str, str]:
     """
     bad = {cell.data for cell in plan.cells if cell.problem}
     found: dict[str, str] = {}
-    for stage in plan.graph:
-        name = stage.slug.partition("/")[0]
-        if stage.kind == "data" and "description" in stage.paths and name not in bad:
+    for name in plan.suite.data:
+        stage = plan.packed(name)
+        if stage is not None and "description" in stage.paths and name not in bad:
             layout = Layout.load(Path(stage.paths["description"]))
             if problem := other_sizes(layout, plan.suite.data[name]):
                 found[name] = problem

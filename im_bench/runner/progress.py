@@ -12,7 +12,6 @@ from typing import Any, Protocol
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
-from rich.markup import escape
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
@@ -177,8 +176,8 @@ class LiveView:
         self.board.note(event)
         if event.what in (Happening.FAILED, Happening.WARNING):
             self._console.print(
-                f"[red]{event.what.value}[/] {escape(event.stage.slug)}: {escape(event.detail)}",
-                highlight=False,
+                Text.assemble((event.what.value, "red"), f" {event.stage.slug}: {event.detail}"),
+                soft_wrap=True,
             )
 
     def __enter__(self) -> Self:
@@ -196,7 +195,7 @@ class LiveView:
 
     def _render(self) -> RenderableType:
         running = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
-        running.add_column("running", overflow="ellipsis", no_wrap=True)
+        running.add_column("running", overflow="fold")
         for name in ("step", "loss", "images/s", "left"):
             running.add_column(name, justify="right", no_wrap=True)
         self.board.listen()

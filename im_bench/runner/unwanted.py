@@ -47,7 +47,7 @@ def unwanted_stages(
     plans = list(_plans([*named, *sorted(BUILT_IN.glob("*.yaml"))], store, data_root, seeds))
     wanted = {stage.folder for plan in plans for stage in plan.graph}
     spoken_of = {data for path in named for data in load_suite(path)[0].data}
-    without_data = {cell.data for plan in plans for cell in plan.cells if cell.problem}
+    left_out = {cell.data for plan in plans for cell in plan.cells if cell.problem}
     elsewhere = _from_elsewhere(specs, plans)
     kept = Counter[str]()
     unwanted = set()
@@ -55,10 +55,10 @@ def unwanted_stages(
         data = name.split("/")[0]
         if data not in spoken_of:
             kept[f"stages of the data set {data!r}, which no named suite has"] += 1
-        elif data in without_data:
+        elif data in left_out:
             kept[
-                f"stages of the data set {data!r}, which is not at --data-root: without it nobody "
-                "can tell which of them are wanted"
+                f"stages of the data set {data!r}, which is not at --data-root or whose networks "
+                "lack something here: nobody can tell which of them are wanted"
             ] += 1
         elif name in elsewhere:
             kept[

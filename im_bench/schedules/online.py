@@ -118,6 +118,10 @@ class TrainingOverrides(BaseModel):
     """What a method's published recipe has otherwise than the suite; see ``TrainingSpec``.
 
     Attributes:
+        batch: Instead of the suite's; labelled and unlabelled images each.
+        learning_rate: Instead of the suite's.
+        head_factor: Instead of the suite's.
+        weight_decay: Instead of the suite's.
         crop: Instead of the data set's.
         ohem: Instead of the data set's.
     """

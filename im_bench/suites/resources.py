@@ -11,8 +11,8 @@ class Resources(BaseModel):
     """What one stage needs.
 
     Attributes:
-        gpus: Share of a GPU (0.25: four of its kind share one), or a whole number of GPUs; 0 for a
-            stage that computes on CPUs only. Default: one slot of a GPU, where there are GPUs.
+        gpus: Share of a GPU (0.25: four of its kind share one), at most 1 in a suite; 0 for a stage
+            that computes on CPUs only. Default: one slot of a GPU, where there are GPUs.
         cpus: CPU cores. Default: an equal share of the machine.
         memory: Main memory in GiB. Default: not accounted for.
         minutes: Longest time that an attempt may take; then it stops at its next safe point, and

@@ -57,9 +57,11 @@ class SynthSpec(Strict):
     """Built-in data: drawn, not downloaded.
 
     Attributes:
-        like: Whose task, layout and preparation it has.
-        train: Number of training images. Likewise ``val`` and ``test``.
-        seed: Of the drawing.
+        like: Data set whose task, layout and preparation it has.
+        train: Number of training images.
+        val: Number of validation images.
+        test: Number of test images.
+        seed: Seed of the drawing.
     """
 
     like: Literal["isic2018", "hela", "suim", "cityscapes"]
@@ -88,29 +90,32 @@ class DataSpec(Strict):
     """A data set within a suite, and what the original varies from data set to data set.
 
     Attributes:
-        synth: Draw it. Otherwise it is read from a folder.
+        synth: Built-in data, drawn by the package. Otherwise the data are read from ``folder``.
         folder: The folder of ``dataset.yaml``, or a YAML file that describes a data set. A relative
             path is looked for beside the suite file, then below the data root. Default: the data
             set's name, below the data root.
-        size: Width and height that images are reduced to (or drawn in), or their own size.
+        size: Width and height, in pixels, that images are resized to (or drawn in). Default: their
+            own size, which must be the same for all.
         fit: ``resize`` images to ``size``, or ``pad`` them, on the right and below: then crops are
             cut from what is image, and images are evaluated at their own sizes, one at a time.
         labelled: Share of the training images that keep their labels (original: 0.1), or ``file``
             for the list that the data set brings.
-        split_seed: Of the choice of labelled images, and of the images that ``limit`` keeps.
-        limit: At most so many images of ``train``, ``val``, ``test``.
-        model: The network.
-        augmentation: Of ALDT and AFDT.
+        split_seed: Seed of the draw of labelled images, and of the images that ``limit`` keeps. The
+            suite's ``seeds`` do not change it.
+        limit: Most images that are taken of ``train``, ``val`` and ``test``. Default: all.
+        model: The network; by default the 1x1 U-Net of the original.
+        augmentation: Augmentation of the methods ALDT and AFDT.
         crop: Width and height of the crops that online methods train on, at a random scale;
             default: whole images, flipped at random.
         scale: Smallest and largest factor on the long side before cropping.
         ohem: Mining of hard labelled pixels in online methods.
         evaluation: How images are passed through a network in validation and test.
-        loss: ``mse`` (original for binary and multi-label), ``bce`` or ``ce``; by default the
-            original's for the label space.
+        loss: ``mse``, ``bce`` or ``ce``. Default, as in the original: ``mse`` for binary and
+            multi-label data, ``ce`` for multi-class data.
         target_scale: Factor on each channel's target (original on HeLa: 3 for positions).
-        monitor: What chooses the best moment of a training, on validation images. By default the
-            data set's headline metric.
+        monitor: Metric of the validation images that chooses the best moment of a training, such
+            as ``iou``, ``iou_dataset``, ``miou`` or ``loss``. Default: the data set's headline
+            metric.
         reference: What the data are in the reference tables, if they are the real ones: ``DATA``,
             or ``DATA/FAMILY/SPLIT``, such as ``cityscapes/u2pl/1/16``, where the labelled images
             are those of a published list. Numbers of other families and splits are not compared.
@@ -163,18 +168,19 @@ class Suite(Strict):
     """Methods × data sets × seeds, and how long each training lasts.
 
     Attributes:
-        name: Of the suite; its file is called the same.
-        description: One or two sentences.
-        seeds: One repetition each.
-        budget: Which of ``budgets`` holds, unless the command line says otherwise.
-        budgets: Lengths of training under both.
-        scores: Of which images the scores are: ``test``, or ``val`` for the trials of a search,
-            which never reads the test images.
+        name: Name of the suite, which is that of its file without ``.yaml``.
+        description: One or two sentences about it.
+        seeds: One repetition of everything for each. Scores are means over them.
+        budget: Which of ``budgets`` holds: ``paper`` counts epochs, ``equal`` iterations.
+            The option ``--budget`` takes precedence.
+        budgets: How long a training lasts, under each of the two.
+        scores: Which images are scored: ``test``, or ``val`` for the trials of a search, which
+            never reads the test images.
         notes: Sentences that stand under the tables, such as where tuned values come from.
         training: What all trainings have in common.
         data: Data sets by name.
         resources: What each kind of stage needs of a machine. It changes no result and no key.
-        methods: Fields of each method by name. A variant has a name of its own and says which
+        methods: Methods by name, with their fields. A variant has a name of its own and says which
             method it is: ``im-3: {method: im, teachers: 3}``.
     """
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -58,3 +59,36 @@ def test_wrong_input(command: Command) -> None:
     done = command("doctor", "--engine", "slrm")
     assert (done.returncode, done.stdout) == (2, "")
     assert "did you mean 'slurm'?" in done.stderr
+
+
+def test_what_networks_lack_is_found_before_a_run(tmp_path: Path) -> None:
+    (tmp_path / "ownbroken.py").write_text("import no_such_library")
+    (tmp_path / "own.yaml").write_text(
+        "name: own\nseeds: [1]\nmethods: {ldt: {members: 1}}\ndata:\n  drawn:\n"
+        "    synth: {like: isic2018}\n    size: [32, 32]\n    model:\n"
+        "      custom_imports: [ownbroken, ownmissing]\n"
+        "      backbone: {type: Own, pretrained: absent.pth}\n      decode_head: {type: FCNHead}\n"
+    )
+    places = os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])
+
+    def im_bench(*words: str) -> subprocess.CompletedProcess[str]:
+        code = "from im_bench.cli.app import main; main()"
+        return subprocess.run(
+            [sys.executable, "-c", code, *words, "--suite", "own.yaml"],
+            cwd=tmp_path,
+            env={**os.environ, "PYTHONPATH": places, "COLUMNS": "200"},
+            capture_output=True,
+            text=True,
+        )
+
+    doctor = im_bench("doctor")
+    assert doctor.returncode == 1
+    assert "there is no module 'ownmissing'" in doctor.stdout
+    assert "ownbroken cannot be imported: ModuleNotFoundError: No module named" in doctor.stdout
+    assert "weights absent.pth are not there" in doctor.stdout
+    assert "drawn: built in" in doctor.stdout
+    planned = im_bench("plan")
+    assert planned.stdout.splitlines()[-1].startswith("left out: custom_imports of the model: ")
+    run = im_bench("run", "--no-tracking")
+    assert run.returncode == 2
+    assert "weights absent.pth are not there" in run.stderr

@@ -4,9 +4,10 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from im_bench.cli.methods import documented_fields, methods
+from im_bench.cli.methods import methods
 from im_bench.errors import ImBenchError
 from im_bench.methods import known_methods
+from im_bench.planning.reference import documented_fields
 from im_bench.schedules.registry import schedule_class
 
 app = typer.Typer()
@@ -28,7 +29,7 @@ def test_all_methods_are_listed_with_their_source():
 
 def test_fields_are_shown_with_default_range_and_meaning():
     printed = run("unimatch")
-    (line,) = (line for line in printed.splitlines() if " feature_drop " in line)
+    (line,) = (line for line in printed.splitlines() if line.startswith("feature_drop "))
     assert "0.5" in line
     assert "0.1 to 0.9" in line
     assert "Share of the feature channels" in line

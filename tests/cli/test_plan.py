@@ -31,7 +31,7 @@ def test_lists_every_stage_and_what_has_no_data(command: Command) -> None:
     lines = done.stdout.splitlines()
     assert len([line for line in lines if line.startswith("planned")]) == 8
     assert "train" in lines[1]
-    assert lines[-1].startswith("no data: data set 'absent' is not at ")
+    assert lines[-1].startswith("left out: data set 'absent' is not at ")
 
 
 HEAVY = ("torch", "mmengine", "mmseg", "cv2", "pandas", "wandb", "numpy")
@@ -67,7 +67,7 @@ def test_tells_what_the_rest_takes(command: Command, light: Command) -> None:
     }
     # Two seeds: four students each, two label stages, scores; of the second seed two members too.
     assert (rows["all"][0], rows["all"][-1]) == ("16", "4")
-    assert rows["absent/0.1/im"][:2] == ["(no", "data)"]
+    assert rows["absent/0.1/im"][:2] == ["(left", "out)"]
     assert "unknown: 4 stages of kind pseudo-label" in done.stdout
     assert rows["same"] == ["data", "set", "and", "kind", "10"]  # Eight students, two scores.
     assert "with --slots 2: at least about" in done.stdout
@@ -75,5 +75,5 @@ def test_tells_what_the_rest_takes(command: Command, light: Command) -> None:
 
     light("run", "--data", "lesions", *LIGHT)
     assert "nothing is left of tiny-equal" in command("plan", "--cost", "--data", "lesions").stdout
-    assert "none of its data sets is there" in command("plan", "--cost", "--data", "absent").stdout
+    assert "none of its cells can run here" in command("plan", "--cost", "--data", "absent").stdout
     assert command("plan", "--slots", "2").returncode == 2

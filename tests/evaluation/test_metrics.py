@@ -112,11 +112,11 @@ def test_mean_of_images_and_iou_of_the_data_set_differ():
     ]
     results = evaluate(MulticlassMetric(["sky", "sea", "ship"]), data)
     assert results["miou"] == pytest.approx((3 / 4 + (2 / 3 + 0) / 2) / 2, abs=1e-6)
-    assert results["iou_sky"] == pytest.approx(3 / 5)
-    assert results["iou_sea"] == pytest.approx(2 / 4)
+    assert results["iou/sky"] == pytest.approx(3 / 5)
+    assert results["iou/sea"] == pytest.approx(2 / 4)
     assert results["miou_dataset"] == pytest.approx((3 / 5 + 2 / 4) / 2)
     assert results["pixel_accuracy"] == pytest.approx((3 / 4 + 2 / 3) / 2)
-    assert "iou_ship" not in results  # no ground truth has it
+    assert "iou/ship" not in results  # no ground truth has it
     assert "soft_miou" not in results
 
 
@@ -213,7 +213,7 @@ def test_cells_are_counted():
     assert results["mcce"] == 2
     assert (results["cells_alive"], results["cells_dead"], results["cells_unclear"]) == (2, 0, 0)
     assert (results["true_cells_alive"], results["true_cells_dead"]) == (1, 1)
-    assert results["iou_alive"] == pytest.approx(0.5, abs=1e-6)
+    assert results["iou/alive"] == pytest.approx(0.5, abs=1e-6)
     assert results["miou_ad"] == pytest.approx(0.25, abs=1e-6)
 
 

@@ -68,6 +68,13 @@ def test_members_are_shared_and_nothing_else(make: Make) -> None:
     assert {uses[s.key] for s in plan.graph if s.kind == "data"} == {3}
 
 
+def test_data_sets_with_the_same_data_share_their_stage(make: Make) -> None:
+    plan = make(data={**DATA, "again": {**DATA["lesions"], "model": {"width": 0.25}}})
+    packed = {name: plan.packed(name) for name in (*DATA, "again")}
+    assert packed["again"] == packed["lesions"] != packed["reef"]
+    assert None not in packed.values()
+
+
 def test_every_stage_comes_after_what_it_needs(make: Make) -> None:
     plan = make()
     seen: set[str] = set()

@@ -1,14 +1,15 @@
 """The file by which groups exchange results: its schema, with a comment per field.
 
 ``im-bench export --format json`` writes it, ``im-bench import`` reads it. Within one version fields
-are only ever added, with a default; whatever else changes raises :data:`VERSION`.
+are only ever added, with a default, or renamed, with the old name still read; whatever else changes
+raises :data:`VERSION`.
 """
 
 from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field
 
 FORMAT: Literal["im-bench results"] = "im-bench results"
 VERSION: Literal[1] = 1
@@ -49,6 +50,7 @@ class ExportedResult(Part):
         seed: The repetition.
         generation: Of self-training, from 1; 1 where there is only one.
         in_table: Whether this generation stands in tables.
+        score: The headline on the test images: what ``test`` has under the cell's ``metric``.
         test: Scores on the test images by metric, means and single classes; shares as fractions.
         val: The same on validation images.
         shares: Of pseudo-labels: images and pixels kept, right labels among these, as fractions.
@@ -56,7 +58,9 @@ class ExportedResult(Part):
         iterations: Steps of the training that was chosen.
         key: SHA-256 of all that determined the scores, over all generations.
         config: Resolved config of the training that was chosen, as it was hashed.
-        seconds: What the last stage, the scoring, took; training is not in it.
+        training_seconds: What all trainings took that this result needs, of earlier generations
+            too, in all their attempts. A training that cells share counts in each of them.
+        scoring_seconds: What the last stage took, which scores all generations.
         finished: When, in ISO 8601.
         commit: Of im-bench, or None where it was installed without its repository.
         dirty: Whether files differed from that commit.
@@ -67,6 +71,7 @@ class ExportedResult(Part):
     seed: int = Field(ge=0)
     generation: int = Field(ge=1)
     in_table: bool
+    score: Score | None = None
     test: dict[str, Score | None]
     val: dict[str, Score | None] = {}
     shares: dict[str, Score | None] = {}
@@ -74,7 +79,10 @@ class ExportedResult(Part):
     iterations: int | None = None
     key: str
     config: dict[str, Any] = {}
-    seconds: float | None = None
+    training_seconds: float | None = None
+    scoring_seconds: float | None = Field(
+        default=None, validation_alias=AliasChoices("scoring_seconds", "seconds")
+    )
     finished: str | None = None
     commit: str | None = None
     dirty: bool | None = None
@@ -124,6 +132,24 @@ class ExportedCell(Part):
         }
 
 
+class LabelledImages(Part):
+    """The training images of a data set that keep their labels.
+
+    Attributes:
+        count: Number of labelled images.
+        training_images: Number of all training images.
+        split_seed: Of the choice, or None where the data set brings its own list.
+        sha256: Of the names, each followed by a line feed.
+        names: Of the labelled images.
+    """
+
+    count: int
+    training_images: int
+    split_seed: int | None
+    sha256: str
+    names: tuple[str, ...]
+
+
 class Document(Part):
     """The whole file.
 
@@ -134,6 +160,7 @@ class Document(Part):
         budget: ``paper`` or ``equal``.
         origin: Who made the results, as tables show it; empty until somebody says so.
         im_bench: Version that wrote the file.
+        labelled: The labelled images by data set. Methods with ``all_labels`` see more.
         cells: Those that have at least one result.
     """
 
@@ -143,6 +170,7 @@ class Document(Part):
     budget: Literal["paper", "equal"]
     origin: Literal[""] | Origin = ""
     im_bench: str
+    labelled: dict[str, LabelledImages] = {}
     cells: tuple[ExportedCell, ...]
 
     @property

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -12,7 +12,14 @@ from im_bench.errors import ImBenchError
 from im_bench.files import atomic_path
 from im_bench.planning.loading import load_suite
 from im_bench.planning.plan import Cell, Plan
-from im_bench.report.exchange.document import CellProtocol, Document, ExportedCell, ExportedResult
+from im_bench.report.exchange.document import (
+    CellProtocol,
+    Document,
+    ExportedCell,
+    ExportedResult,
+    LabelledImages,
+)
+from im_bench.report.labelled import labelled_images
 from im_bench.report.results import CellResults, rows_of, shares_of
 from im_bench.runner.store import Store
 from im_bench.suites.graph import Stage
@@ -65,8 +72,24 @@ def export(plan: Plan, store: Store, origin: str = "") -> Document:
         budget=plan.budget,
         origin=origin,
         im_bench=__version__,
+        labelled=_labelled(plan, store, dict.fromkeys(cell.data for cell in cells)),
         cells=tuple(cells),
     )
+
+
+def _labelled(plan: Plan, store: Store, data: Iterable[str]) -> dict[str, LabelledImages]:
+    """Return the labelled images of data sets, as far as their data are packed."""
+    return {
+        name: LabelledImages(
+            count=len(found.names),
+            training_images=found.training_images,
+            split_seed=found.split_seed,
+            sha256=found.sha256,
+            names=found.names,
+        )
+        for name in data
+        if (found := labelled_images(plan, store, name)) is not None
+    }
 
 
 def protocols_of(plan: Plan) -> dict[str, CellProtocol]:
@@ -108,6 +131,7 @@ def _results(
             seed=seed,
             generation=g,
             in_table=g == outcome["selected_generation"],
+            score=one["test"].get(outcome["metric"]),
             test=one["test"],
             val=one["val"],
             shares=dict(shares_of(one)),
@@ -115,13 +139,26 @@ def _results(
             iterations=one.get("iterations"),
             key=final.key,
             config=_plain(config),
-            seconds=stored.get("seconds"),
+            training_seconds=_training_seconds(plan, store, candidates),
+            scoring_seconds=stored.get("seconds"),
             finished=stored.get("finished"),
             commit=made.get("commit"),
             dirty=made.get("dirty"),
             versions=made.get("versions") or {},
             device=made.get("device"),
         )
+
+
+def _training_seconds(plan: Plan, store: Store, candidates: Sequence[Stage]) -> float | None:
+    """Return the time of some trainings and of those that they need, or None if one is unknown."""
+    needed = plan.closure([stage.key for stage in candidates])
+    spent = [
+        (store.result(stage) or {}).get("seconds_in_all")
+        for stage in needed
+        if stage.kind == "train"
+    ]
+    known = [seconds for seconds in spent if seconds is not None]
+    return round(sum(known), 3) if known and len(known) == len(spent) else None
 
 
 def _plain(value: Mapping[str, Any]) -> dict[str, Any]:
@@ -132,8 +169,13 @@ def _plain(value: Mapping[str, Any]) -> dict[str, Any]:
 def flat(document: Document) -> list[dict[str, Any]]:
     """Return one row per result, with all rows' columns in each; nested names are dotted.
 
-    Lists become JSON text, and so does a column in which numbers and words are mixed.
+    Lists become JSON text, and so does a column in which numbers and words are mixed. Of the
+    labelled images there are the count and the hash; their names are in the JSON document.
     """
+    labelled = {
+        data: {"labelled": images.model_dump(mode="json", exclude={"names"})}
+        for data, images in document.labelled.items()
+    }
     rows = [
         {
             "suite": document.suite,
@@ -141,6 +183,7 @@ def flat(document: Document) -> list[dict[str, Any]]:
             "origin": document.origin,
             **_dotted(cell.model_dump(mode="json", exclude={"results", "protocol"})),
             **_dotted(result.model_dump(mode="json")),
+            **_dotted(labelled.get(cell.data, {})),
             **_dotted({"protocol": cell.protocol.model_dump(mode="json")}),
         }
         for cell in document.cells

@@ -144,6 +144,13 @@ def check(document: Document, plan: Plan, name: str) -> None:
                 f"{name}: {cell.name} lacks its headline {cell.metric!r} for a seed: let it be "
                 "exported anew"
             )
+        for result in cell.results:
+            if result.score not in (None, result.test.get(cell.metric)):
+                raise ImBenchError(
+                    f"{name}: {cell.name}, seed {result.seed}, generation {result.generation} has "
+                    f"score {result.score}, but {cell.metric} {result.test.get(cell.metric)}: let "
+                    "it be exported anew"
+                )
 
 
 def _first_difference(theirs: Mapping[str, Any], ours: Mapping[str, Any], prefix: str = "") -> str:

@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from math import isfinite
 from statistics import fmean
 
+from im_bench.evaluation.directions import class_of
 from im_bench.report.page.charts import Chart, Value, dot_chart
 from im_bench.report.page.stages import Stages
 from im_bench.report.page.styles import MethodStyle
 from im_bench.report.tables.entries import Column, Entry, ResultsTable
 from im_bench.report.tables.texts import heading, measured, number, reported
 
-CLASS = "iou_"
 #: Shades of a table of classes.
 SHADES = 8
 
@@ -94,9 +94,9 @@ def class_tables(
             for seed in cell.finals:
                 test = stages.outcome(stages.final(cell, seed)).get("test", {})
                 for name, value in test.items():
-                    if name.startswith(CLASS):
+                    if (label := class_of(name)) is not None:
                         of_method = scores.setdefault(cell.method, {})
-                        of_method.setdefault(name.removeprefix(CLASS), []).append(value)
+                        of_method.setdefault(label, []).append(value)
         classes = tuple(dict.fromkeys(name for values in scores.values() for name in values))
         if classes:
             rows = tuple(

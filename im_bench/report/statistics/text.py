@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from rich import box
-from rich.console import Console, Group, RenderableType
-from rich.padding import Padding
-from rich.table import Table
-from rich.text import Text
+from rich.console import Group, RenderableType
 
+from im_bench import terminal
 from im_bench.report.statistics.comparison import Comparison, Overall, TaskComparison, listing
 from im_bench.report.statistics.conclusions import (
     SCOPE,
@@ -24,6 +20,7 @@ from im_bench.report.statistics.conclusions import (
 from im_bench.report.statistics.estimates import pairs_needed
 from im_bench.report.statistics.summary import Improvement, Summary
 from im_bench.report.tables.texts import heading, number
+from im_bench.terminal import Prose, Table
 
 #: Quantiles of the scores at which profiles are shown as a table.
 PROFILE_QUANTILES = (0.1, 0.25, 0.5, 0.75, 0.9)
@@ -222,29 +219,20 @@ def render_terminal(page: Page) -> RenderableType:
     """Return a page for a Rich console; readable from 80 characters on."""
     parts: list[RenderableType] = []
     for sheet in page.sheets:
-        table = Table(
-            title=sheet.title,
-            box=box.SIMPLE_HEAD,
-            title_style="bold",
-            title_justify="left",
-            pad_edge=False,
-            collapse_padding=True,
-        )
+        table = Table(title=sheet.title)
         for i, name in enumerate(sheet.head):
-            table.add_column(Text(name), justify="right" if i else "left")
+            table.add_column(name, justify="right" if i else "left")
         for row in sheet.rows:
-            table.add_row(*map(Text, row))
+            table.add_row(*row)
         parts.append(table)
-    parts += [Padding(Text(page.conclusion, "bold"), (0, 0, 1, 1))]
-    parts += [Padding(Text(note, "dim"), (0, 0, 0, 1)) for note in page.notes]
+    parts += [Prose(page.conclusion, "bold", indent=1), ""]
+    parts += [Prose(note, "dim", indent=1) for note in page.notes]
     return Group(*parts)
 
 
-def plain_text(page: Page, width: int = 120) -> str:
-    """Return the terminal's page without colours, for a file ``width`` characters wide."""
-    console = Console(width=width, file=io.StringIO(), record=True)
-    console.print(render_terminal(page))
-    return "".join(line.rstrip() + "\n" for line in console.export_text().splitlines())
+def plain_text(page: Page) -> str:
+    """Return the terminal's page for a file: without colours, with lines of any width."""
+    return terminal.plain_text(render_terminal(page))
 
 
 def render_markdown(page: Page) -> str:

@@ -7,6 +7,7 @@ from typing import Any
 
 from im_bench.methods.names import untuned_name
 from im_bench.planning.plan import Plan
+from im_bench.report.labelled import labelled_images
 from im_bench.report.reference import ReportedNumber
 from im_bench.report.tables.columns import columns_of
 from im_bench.report.tables.entries import Column, Row
@@ -39,7 +40,7 @@ def results_notes(
             _metrics(columns),
             _generations(plan),
             _seeds(plan),
-            _labels(columns),
+            _labels(plan, store, columns),
             "Best bold, second underlined, among complete entries; methods that use all labels "
             "stand apart and are not ranked. Holes are marked, never averaged over.",
             _gains(rows),
@@ -49,7 +50,7 @@ def results_notes(
             *_not_shown(columns, comparison),
             _origin(plan, store),
             _synthetic(plan),
-            *dict.fromkeys(f"No data: {cell.problem}" for cell in plan.cells if cell.problem),
+            *dict.fromkeys(f"Left out: {cell.problem}" for cell in plan.cells if cell.problem),
         )
         if note
     )
@@ -86,7 +87,7 @@ def protocol_notes(plan: Plan, store: Store) -> tuple[str, ...]:
             _evaluation(plan, columns),
             _momentum(plan, store, columns),
             _generations(plan),
-            _labels(columns),
+            _labels(plan, store, columns),
             *plan.suite.notes,
             _origin(plan, store),
             _synthetic(plan),
@@ -139,11 +140,11 @@ def _momentum(plan: Plan, store: Store, columns: Sequence[Column]) -> str:
     suite = plan.suite
     length = suite.budgets.paper if plan.budget == "paper" else suite.budgets.equal
     budget = {"kind": plan.budget, **length.model_dump()}
-    packed = {stage.slug.partition("/")[0]: stage for stage in plan.graph if stage.kind == "data"}
     found: dict[str, list[str]] = {}
     for column in columns:
         model = suite.data[column.data].model
-        result = store.result(packed[column.data]) or {}
+        packed = plan.packed(column.data)
+        result = (store.result(packed) if packed is not None else None) or {}
         labelled = result.get("outcome", {}).get("labelled")
         unknown = model.norm_momentum is None and plan.budget == "paper" and labelled is None
         if unknown or model.backbone is not None:
@@ -187,16 +188,19 @@ def _seeds(plan: Plan) -> str:
     return f"Mean ± standard deviation over seeds {_list(seeds)}; 'k of n': seeds are missing."
 
 
-def _labels(columns: Sequence[Column]) -> str:
+def _labels(plan: Plan, store: Store, columns: Sequence[Column]) -> str:
+    """Say how many training images are labelled, or which share before the data are packed."""
     data: dict[str, list[str]] = {}
     for column in columns:
-        data.setdefault(column.split, []).append(column.data)
-    shares = [
-        f"{'the list that comes with the data' if split == 'file' else f'{float(split):.0%}'}"
-        f" ({_names(who, columns)})"
-        for split, who in data.items()
-    ]
-    return f"Labelled training images: {_list(shares)}."
+        found = labelled_images(plan, store, column.data)
+        share = (
+            "the list that comes with the data"
+            if column.split == "file"
+            else f"{float(column.split):.0%}"
+        )
+        data.setdefault(found.text if found else share, []).append(column.data)
+    shares = [f"{text} of {_names(who, columns)}" for text, who in data.items()]
+    return f"Labelled: {'; '.join(shares)}."
 
 
 def _gains(rows: Sequence[Row]) -> str:

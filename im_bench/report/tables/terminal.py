@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Iterable, Sequence
 from itertools import groupby
 
-from rich import box
 from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
-from rich.measure import Measurement
-from rich.padding import Padding
-from rich.table import Table
 from rich.text import Text
 
+from im_bench import terminal
 from im_bench.report.tables import texts
 from im_bench.report.tables.entries import Column, Entry, GenerationsTable, ResultsTable, State
+from im_bench.terminal import Prose, Table
 
 RANK_STYLES = {1: "bold", 2: "underline"}
 STATE_STYLES = {State.FAILED: "red", State.RUNNING: "cyan"}
@@ -27,11 +24,9 @@ def render_terminal(table: ResultsTable | GenerationsTable) -> RenderableType:
     return _with_notes(_Fitting(table), table.notes)
 
 
-def plain_text(table: ResultsTable | GenerationsTable, width: int = 120) -> str:
-    """Return the terminal's table without colours, for a file ``width`` characters wide."""
-    console = Console(width=width, file=io.StringIO(), record=True)
-    console.print(render_terminal(table))
-    return "".join(line.rstrip() + "\n" for line in console.export_text().splitlines())
+def plain_text(table: ResultsTable | GenerationsTable) -> str:
+    """Return the terminal's table for a file: without colours, with lines of any width."""
+    return terminal.plain_text(render_terminal(table))
 
 
 class _Fitting:
@@ -44,9 +39,8 @@ class _Fitting:
         table, columns, ranks = self._table, self._table.columns, self._table.has_mean_ranks
 
         def fits(part: Sequence[Column], inline: bool, ranks: bool) -> bool:
-            frame = _results(table, part, inline, ranks, titles=False)
-            wide = options.update(max_width=10_000)  # a measurement is cut at this
-            return Measurement.get(console, wide, frame).maximum <= options.max_width
+            frame = _results(table, part, inline, ranks)
+            return frame.least(console) <= options.max_width
 
         if fits(columns, True, ranks):
             yield _results(table, columns, True, ranks)
@@ -68,7 +62,6 @@ def _results(
     columns: Sequence[Column],
     inline: bool,
     ranks: bool,
-    titles: bool = True,
 ) -> Table:
     """Return the frame of some of a table's columns.
 
@@ -77,9 +70,8 @@ def _results(
         columns: Which of its columns.
         inline: Whether gains stand beside their means, not below.
         ranks: Whether mean ranks stand behind them.
-        titles: Whether to name the methods; without, the frame is as narrow as it may become.
     """
-    frame = _frame(table.name)
+    frame = Table(title=table.name)
     frame.add_column("method", min_width=12)
     for column in columns:
         head = _head(column, columns, table)
@@ -93,7 +85,7 @@ def _results(
     for section, rows in table.sections():
         if section:
             frame.add_section()
-        if titles and section.startswith("imported"):
+        if section.startswith("imported"):
             frame.add_row(Text(section, "italic"))
         for row in rows:
             entries = [table.entries.get((row.method, column.data)) for column in columns]
@@ -103,7 +95,7 @@ def _results(
             ]
             if ranks:
                 cells.append("" if row.section else texts.mean_rank(row.mean_rank))
-            frame.add_row(row.title if titles else "", *cells)
+            frame.add_row(row.title, *cells)
     return frame
 
 
@@ -132,23 +124,11 @@ def _styled(entry: Entry, unit: str, usual: int, inline: bool) -> Text:
 
 
 def _with_notes(table: RenderableType, notes: Iterable[str]) -> RenderableType:
-    lines = [Padding(Text(note, "dim"), (0, 0, 0, 1)) for note in notes]
-    return Group(table, *lines)
-
-
-def _frame(title: str) -> Table:
-    return Table(
-        title=title,
-        box=box.SIMPLE_HEAD,
-        title_style="bold",
-        title_justify="left",
-        pad_edge=False,
-        collapse_padding=True,
-    )
+    return Group(table, *(Prose(note, "dim", indent=1) for note in notes))
 
 
 def _generations(table: GenerationsTable) -> Table:
-    frame = _frame(f"{table.name}, by generation")
+    frame = Table(title=f"{table.name}, by generation")
     frame.add_column("")
     for g in range(1, table.generations + 1):
         frame.add_column(str(g), justify="right", no_wrap=True)

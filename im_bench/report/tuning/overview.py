@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from rich.table import Table
-
 from im_bench.errors import ImBenchError
 from im_bench.report.tuning.findings import Findings, findings
 from im_bench.report.tuning.texts import counts_text, value_text
+from im_bench.terminal import Table
 from im_bench.tuning.storage import shown
 
 if TYPE_CHECKING:
@@ -37,9 +36,8 @@ def render_studies(studies: Sequence[Findings | str], where: str) -> Table:
         studies: What is listed.
         where: Their storage, without its password.
     """
-    table = Table(title=f"Studies in {where}", title_justify="left")
-    for name in ("study", "suite", "method", "data", "trials", "best"):
-        table.add_column(name, overflow="fold")
+    names = ("study", "suite", "method", "data", "trials", "best")
+    table = Table(*names, title=f"Studies in {where}")
     for one in studies:
         if isinstance(one, str):
             table.add_row(one, "", "", "", "not made by im-bench tune", "")

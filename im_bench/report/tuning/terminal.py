@@ -5,9 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 
-from rich import box
 from rich.console import Group, RenderableType
-from rich.table import Table
 from rich.text import Text
 
 from im_bench.report.tuning.findings import Findings, worth_showing
@@ -21,6 +19,7 @@ from im_bench.report.tuning.texts import (
     seconds_text,
     value_text,
 )
+from im_bench.terminal import Prose, Table
 from im_bench.tuning.labels.balance import balance
 from im_bench.tuning.study import TrialRecord, TrialState
 
@@ -57,15 +56,15 @@ def _parts(found: Findings, every: bool, columns: _Columns) -> Iterator[Renderab
     yield Text(found.name, style="bold")
     facts = Table.grid(padding=(0, 2))
     for name, words in description(found):
-        facts.add_row(Text(name, style="dim"), Text(words, overflow="fold"))
+        facts.add_row(Text(name, style="dim"), words)
     yield facts
     yield ""
     if problem := nothing_text(found):
-        yield Text(problem)
+        yield Prose(problem)
     if found.best is not None:
         yield _best(found, found.best)
         if words := own_text(found):
-            yield Text(words)
+            yield Prose(words)
         yield ""
         if found.several:
             yield _front(found, every, columns)
@@ -77,18 +76,12 @@ def _parts(found: Findings, every: bool, columns: _Columns) -> Iterator[Renderab
 
 
 def _table(title: str, *head: str) -> Table:
-    table = Table(
-        title=title,
-        title_justify="left",
-        caption_justify="left",
-        title_style="bold",
-        box=box.SIMPLE_HEAD,
-    )
+    table = Table(title=title)
     for name in head:
         if name == "field":
             table.add_column(name, no_wrap=True)
         elif name in WORDS:
-            table.add_column(name, overflow="fold", min_width=WORDS[name])
+            table.add_column(name, min_width=WORDS[name])
         else:
             table.add_column(name, justify="right", no_wrap=True)
     return table
@@ -139,7 +132,7 @@ def _spread(
 
 def _importances(found: Findings) -> Iterator[RenderableType]:
     if found.importances.problem:
-        yield Text(f"Importances: {found.importances.problem}.")
+        yield Prose(f"Importances: {found.importances.problem}.")
         return
     table = _table("Which fields matter", "field", "share", "")
     table.columns[-1].justify = "left"

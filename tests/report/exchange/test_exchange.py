@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 from collections.abc import Callable
@@ -18,6 +19,7 @@ from im_bench.report.exchange.importing import import_file, read_document
 from im_bench.report.tables.build import results_table
 from im_bench.report.tables.rendering import plain_text, render_csv
 from im_bench.runner.store import Store
+from im_bench.suites.graph import Stage
 
 from ..conftest import Score
 from ..results import SUITE
@@ -46,7 +48,7 @@ def test_a_result_says_all_that_determined_it(plan: Plan, store: Store, score: S
     folder = score("isic/0.1/im", 2, 0.5, 0.6, shares=[0.25, 0.75])
     result = read_json(folder / "result.json")
     result["outcome"]["generations"][1]["selected"] = Path(student.folder).name
-    result["outcome"]["generations"][1]["test"]["iou_lesion"] = 0.55
+    result["outcome"]["generations"][1]["test"]["iou/lesion"] = 0.55
     write_json(folder / "result.json", result)
     (one,) = export(plan, store).cells
     assert (one.name, one.metric, one.seeds) == ("isic/0.1/im", "iou", (1, 2, 3))
@@ -55,12 +57,77 @@ def test_a_result_says_all_that_determined_it(plan: Plan, store: Store, score: S
     assert one.protocol.recipes["pseudo-label"] == 2
     first, second = one.results
     assert (first.generation, first.in_table, second.in_table) == (1, False, True)
-    assert second.test == {"iou": 0.6, "iou_lesion": 0.55}
+    assert second.test == {"iou": 0.6, "iou/lesion": 0.55}
     assert second.key == final.key
     assert second.config == json.loads(json.dumps(student.config))
     assert second.shares == {"images_kept": 0.75, "pixels_kept": 0.5}
     assert (second.commit, second.versions) == ("0123456789abcdef", {"torch": "2.13.0"})
     assert one.scores == {2: 0.6}
+
+
+def test_a_result_has_its_headline_and_the_time_of_its_trainings(
+    plan: Plan, store: Store, score: Score
+) -> None:
+    score("isic/0.1/im", 2, 0.5, 0.6)
+    final = plan.graph[plan.cell("isic/0.1/im").finals[2]]
+    trainings = [stage for stage in plan.closure([final.key]) if stage.kind == "train"]
+    assert len(trainings) == 2 + 2 + 2  # members, and students of two generations
+    for stage in trainings:
+        leave(store, plan, stage, seconds=7, seconds_in_all=10)
+    leave(store, plan, final, seconds=3, seconds_in_all=3)
+    document = export(plan, store)
+    rows = flat(document)
+    assert [(row["metric"], row["score"]) for row in rows] == [("iou", 0.5), ("iou", 0.6)]
+    assert [row["training_seconds"] for row in rows] == [40, 60]
+    assert {row["scoring_seconds"] for row in rows} == {3}
+    assert "seconds" not in rows[0]
+    (store.folder(trainings[0]).path / "result.json").unlink()
+    assert {row["training_seconds"] for row in flat(export(plan, Store(store.out)))} == {None}
+
+
+def leave(store: Store, plan: Plan, stage: Stage, **more: float) -> None:
+    """Leave a result, or add to one that is there."""
+    path = store.prepare(stage, plan.graph).path / "result.json"
+    result = store.result(stage) or {"key": stage.key, "kind": stage.kind, "outcome": {}}
+    write_json(path, {**result, **more})
+
+
+def test_the_labelled_images_are_named(filled: Plan, store: Store, tmp_path: Path) -> None:
+    final = filled.graph[filled.cell("isic/0.1/ldt").finals[1]]
+    packed = filled.graph[final.inputs["data"][0]]
+    leave(store, filled, packed)
+    meta = {"labelled": ["a", "b"], "names": {"train": ["a", "b", "c"]}}
+    write_json(store.folder(packed).path / "arrays" / "meta.json", meta)
+    document = export(filled, store)
+    assert document.labelled["isic"].names == ("a", "b")
+    digest = hashlib.sha256(b"a\nb\n").hexdigest()
+    rows = flat(document)
+    write_parquet(rows, tmp_path / "results.parquet")
+    frames = [
+        pd.read_csv(io.StringIO(render_csv(rows))),
+        pd.read_parquet(tmp_path / "results.parquet"),
+    ]
+    for frame in frames:
+        assert set(frame["labelled.count"]) == {2}
+        assert set(frame["labelled.training_images"]) == {3}
+        assert set(frame["labelled.split_seed"]) == {42}
+        assert set(frame["labelled.sha256"]) == {digest}
+        assert "labelled.names" not in frame
+    notes = "\n".join(results_table(filled, store).notes)
+    assert "Labelled: 2 of 3 images (split_seed 42) of isic; 10% of cells." in notes
+
+
+def test_a_file_that_calls_the_time_of_scoring_seconds_is_read(theirs: Path) -> None:
+    document = read_json(theirs)
+    for result in document["cells"][0]["results"]:
+        for name in ("scoring_seconds", "training_seconds", "score"):
+            del result[name]
+        result["seconds"] = 4.5
+    del document["labelled"]
+    write_json(theirs, document)
+    read = read_document(theirs)
+    assert {one.scoring_seconds for one in read.cells[0].results} == {4.5}
+    assert read.labelled == {}
 
 
 def test_json_reads_back_as_it_was(theirs: Path, filled: Plan, store: Store) -> None:
@@ -174,6 +241,7 @@ def set_at(document: dict[str, Any], path: str, value: object) -> None:
         ("cells.0.results.1.seed", 1, "seed 1, generation 1 stands there twice"),
         ("cells.0.results.1.seed", 8, "seed 8, generation 1 is of no seed of the cell"),
         ("cells.0.results.1.test", {}, "lacks its headline 'iou'"),
+        ("cells.0.results.1.score", 0.99, "has score 0.99, but iou "),
         ("cells.0.results.1.test.iou", "high", r"damaged: cells.0.results.1.test.iou"),
         ("cells", [], "holds no results"),
         ("origin", "", "give the group a name with --origin"),

@@ -128,9 +128,9 @@ class Simulation:
 
     def scores(self, quality: float, task: Task, random: np.random.Generator) -> dict[str, float]:
         if task.space == "binary":
-            return {"iou": quality, "dice": quality**0.6}
+            return {"iou": quality, "dice": quality**0.6, "iou_dataset": quality**1.1}
         classes = {
-            f"iou_{name}": float(np.clip(quality + random.normal(0, 0.15), 0, 1))
+            f"iou/{name}": float(np.clip(quality + random.normal(0, 0.15), 0, 1))
             for name in task.classes[task.space == "multiclass" :]
         }
         return {"miou": quality, **classes, **({"mcce": 9 - 8 * quality} if task.cells else {})}
@@ -143,6 +143,8 @@ class Simulation:
             "outputs": task.outputs,
             "metric": task.metric,
             "size": [64, 64],
+            "labelled": [f"image-{k}" for k in range(10)],
+            "names": {"train": [f"image-{k}" for k in range(100)], "val": [], "test": []},
         }
         write(self.store.folder(stage).path / "arrays" / "meta.json", meta)
         return {"train": 100}

@@ -23,7 +23,7 @@ from im_bench.report.tables.texts import number
 from im_bench.runner.store import Store
 
 from .conftest import Seen
-from .simulated import Simulation
+from .simulated import LESION, Simulation, Task
 
 SMALL = """
 name: small
@@ -43,6 +43,17 @@ def small(tmp_path: Path) -> tuple[Plan, Store, Simulation]:
     plan = make_plan(tmp_path / "small.yaml", tmp_path / "runs", tmp_path / "data")
     store = Store(tmp_path / "runs")
     return plan, store, Simulation(plan, store, rows=20, pictures=2)
+
+
+def test_classes_are_told_from_metrics(small: tuple[Plan, Store, Simulation]) -> None:
+    plan, store, _ = small
+    report = suite_report(plan, store, Thumbnails())
+    assert report.classes == ()
+    classes = ("void", "dataset", "iou", "road/side", "iou/a", "miou_dataset")
+    for task, expected in ((LESION, ()), (Task("multiclass", "miou", classes), classes[1:])):
+        Simulation(plan, store, (task,), rows=2, pictures=0).finish(plan.graph)
+        found = suite_report(plan, store, Thumbnails()).classes
+        assert tuple(name for table in found for name in table.classes) == expected
 
 
 def test_numbers_are_those_of_the_tables(seen: Seen) -> None:

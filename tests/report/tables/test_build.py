@@ -142,7 +142,7 @@ def test_the_footer_tells_the_protocol_and_the_origin(
         "Of several generations, the last",
         "U-Net: momentum 0.067 by the number of iterations (isic, cells); the original's is 0.01",
         "seeds 1, 2, 3",
-        "10% (isic, cells)",
+        "10% of isic, cells",
         "cells: built-in",
         "commit 0123456789",
         "torch 2.13.0",
@@ -159,6 +159,17 @@ def test_footers_say_what_each_headline_metric_is(plan: Plan, store: Store, metr
     notes = results_table(plan, store).notes
     assert f"Scores: {METRICS[metric]} (isic) is {DEFINITIONS[metric]}." in notes
     assert higher_is_better(metric) == (metric != "mcce")
+
+
+def test_the_footer_tells_each_momentum_of_the_same_data(tmp_path: Path, store: Store) -> None:
+    data = "{synth: {like: hela}, size: [64, 64], model: {norm_momentum: "
+    (tmp_path / "same.yaml").write_text(
+        f"name: same\nbudget: equal\nmethods: {{ldt: {{}}}}\n"
+        f"data:\n  a: {data}0.01}}}}\n  b: {data}0.1}}}}\n"
+    )
+    plan = make_plan(tmp_path / "same.yaml", tmp_path / "runs", tmp_path / "data")
+    notes = "\n".join(results_table(plan, store).notes)
+    assert "of the U-Net: momentum 0.1 (b); the original's is 0.01" in notes
 
 
 def test_the_footer_begins_with_what_trainings_warn_of(plan: Plan, store: Store) -> None:

@@ -75,7 +75,7 @@ def test_the_front_of_two_objectives(storage: StudyStorage) -> None:
     assert "best so far" not in text
     text = printed(found, every=True)
     for one in found.front:
-        assert f"{one.values[0]:.4f}     {one.values[1]:.4f}" in text
+        assert f"{one.values[0]:.4f}    {one.values[1]:.4f}" in text
 
 
 def test_the_best_trial_is_bold(storage: StudyStorage) -> None:

@@ -171,10 +171,10 @@ def _tell_overlaps(overlaps: Mapping[str, Sequence[str]]) -> None:
 
 
 def _tell_report(report: Report) -> None:
-    from rich.console import Console
-    from rich.table import Table
+    from rich.text import Text
 
     from im_bench.data.check import grouped
+    from im_bench.terminal import Console, Table
 
     console = Console()
     if report.counts:
@@ -188,8 +188,7 @@ def _tell_report(report: Report) -> None:
             shares.add_row(name, f"{share:.2%}")
         console.print(shares)
     for problem in grouped(sorted(report.problems, key=lambda one: one.warning)):
-        sign = "[yellow]warning[/]" if problem.warning else "[red]problem[/]"
-        console.print(f"{sign}: ", end="")
-        console.print(problem.sentence, markup=False, highlight=False, soft_wrap=True)
+        sign = Text("warning", "yellow") if problem.warning else Text("problem", "red")
+        console.print(Text.assemble(sign, ": ", problem.sentence))
     if report.ok:
         console.print("nothing is wrong" if not report.problems else "nothing but warnings")

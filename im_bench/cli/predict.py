@@ -87,11 +87,10 @@ def predict(
             f"cell {found.name} has no scores yet in {out}: run `im-bench run --suite {suite} "
             f"--methods {found.method} --data {found.data} --out {out}` first"
         )
-    from rich.console import Console
-
     from im_bench.data.splits import listed
     from im_bench.prediction import LEGEND, images_in, predict_files
     from im_bench.stages.selection import best_by_validation
+    from im_bench.terminal import Console
 
     outcome = result["outcome"]
     role = f"generation-{outcome['selected_generation']}"
@@ -99,11 +98,7 @@ def predict(
     # The first is the one that the table scores; the others only add their disagreement.
     ensemble = best_by_validation(candidates, outcome["metric"], teachers or ENSEMBLE)
     packed = store.folder(plan.graph[final.inputs["data"][0]]).path / "arrays"
-    console = Console()
-
-    def say(text: str) -> None:
-        console.print(text, markup=False, highlight=False, soft_wrap=True)
-
+    say = Console().print
     files, left_out = images_in(images)
     if any(path.is_dir() and path.resolve() == to.resolve() for path in images):
         raise ImBenchError(f"{to}: holds the images: choose another folder for the masks with --to")

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import cv2
 import mmcv.transforms
 from mmengine.logging import print_log
 from mmseg.registry import DATASETS
@@ -18,6 +19,17 @@ from im_bench.data.image_files import inspect
 from im_bench.data.image_headers import UnreadableImageError
 from im_bench.data.transforms import transforms_of
 from im_bench.errors import ImBenchError
+
+_DAMAGED = (
+    AssertionError,
+    AttributeError,  # of None, which OpenCV gives for what it cannot decode
+    EOFError,
+    OSError,
+    SyntaxError,
+    ValueError,
+    cv2.error,
+)
+"""What loaders and their libraries raise for missing and damaged files."""
 
 
 def build_dataset(name: str, dataset: Mapping[str, Any] | Any) -> Any:
@@ -57,7 +69,14 @@ def loading(info: Mapping[str, Any]) -> Iterator[None]:
     """
     try:
         yield
-    except (AssertionError, OSError, ValueError) as error:
+    except KeyError as error:
+        if error.args[:1] != ("seg_map_path",):
+            raise
+        raise ImBenchError(
+            f"image {files_of(info)} cannot be loaded, since the data set does not say where its "
+            "labels are: set data_prefix.seg_map_path"
+        ) from error
+    except _DAMAGED as error:
         reason = str(error).partition("\n")[0]
         raise ImBenchError(
             f"image {files_of(info)} cannot be loaded ({reason}): restore the files, or correct "

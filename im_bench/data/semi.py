@@ -219,7 +219,7 @@ def _loaded(steps: Sequence[Any], info: dict[str, Any]) -> Any:
 
 
 def _seeded_view(function: Any, argument: Any, seed: int) -> Pair:
-    with _seeded(seed):
+    with seeded(seed):
         return _pixels(function(argument))
 
 
@@ -233,7 +233,7 @@ def _pixels(results: Any) -> Pair:
 
 
 @contextmanager
-def _seeded(seed: int) -> Iterator[None]:
+def seeded(seed: int) -> Iterator[None]:
     """Seed the global generators that transforms draw from, and restore them afterwards.
 
     Not by ``torch.manual_seed``, which would also seed the devices.

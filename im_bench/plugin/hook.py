@@ -23,7 +23,7 @@ from im_bench.masks.pseudo_labels import ImageFilter
 from im_bench.plugin.cache import image_reader, prepare_cache
 from im_bench.plugin.data import UNLABELLED, LabelledAndUnlabelled, check_batch_size, reading_cache
 from im_bench.plugin.masking import Fill, Schedule, TeacherMasks, reverses_channels
-from im_bench.plugin.networks import Student, unwrapped
+from im_bench.plugin.networks import Student, heads_of, unwrapped
 from im_bench.plugin.teachers import TEACHERS, CheckpointTeachers, TeacherEnsemble
 
 _STATE = "inconsistency_masks"
@@ -271,6 +271,16 @@ class InconsistencyMaskHook(Hook):
                 "cached pseudo-labels do not tell which classes each teacher saw: leave out "
                 "image_filter='classes' or cache_dir"
             )
+        ignores = not self._asks_itself and student.space != "multilabel"
+        for head in heads_of(student.network) if ignores else ():
+            ignored = getattr(head, "ignore_index", IGNORED)
+            if ignored != IGNORED:
+                raise ImBenchError(
+                    f"InconsistencyMaskHook ignores pixels by the label {IGNORED}, and a "
+                    f"{type(head).__name__} of the model has ignore_index={ignored}: give ignored "
+                    f"pixels the label {IGNORED}, by label_map or reduce_zero_label of the data "
+                    f"set, and leave ignore_index at {IGNORED}"
+                )
         if self._asks_itself:
             blocks = self._options.block_input and self._options.block_output
             if self._fill != "black" or not blocks or self._schedule.ramp:

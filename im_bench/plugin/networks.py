@@ -121,6 +121,15 @@ def outputs_of(network: Any) -> int:
     return int(getattr(network, "out_channels", None) or _head(network).out_channels)
 
 
+def heads_of(network: Any) -> list[Any]:
+    """Return the decode heads of a segmentor, then the auxiliary ones."""
+    found = []
+    for name in ("decode_head", "auxiliary_head"):
+        head = getattr(network, name, None)
+        found += list(head) if isinstance(head, nn.ModuleList) else [head] if head else []
+    return found
+
+
 def predict_labels(network: Any, images: Tensor, space: LabelSpace | None) -> Tensor:
     """Return what a segmentor says of normalised images. The whole image is predicted at once.
 

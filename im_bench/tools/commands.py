@@ -51,7 +51,7 @@ def run_training(arguments: Sequence[str] | None = None) -> None:
             runner.logger.warning(said)
         if config.resume:
             _check_resumable(runner, Path(config.load_from))
-        runner.train()
+        _checked_training(runner, config, options.data_check)
 
     run_connected(config, train)
 
@@ -82,6 +82,10 @@ def run_test(arguments: Sequence[str] | None = None) -> None:
         _load_weights(runner.model, checkpoint)
         if options.out:
             runner.register_hook(_prediction_writer(options.out))
+        if options.data_check:
+            from im_bench.tools.data_check import check_test
+
+            check_test(runner)
         runner.test()
 
     run_connected(config, test)
@@ -126,6 +130,12 @@ def _parser(description: str) -> argparse.ArgumentParser:
         action=DictAction,
         metavar="KEY=VALUE",
         help="settings instead of the config's, such as train_cfg.max_iters=1000 or key=[a,b]",
+    )
+    parser.add_argument(
+        "--no-data-check",
+        dest="data_check",
+        action="store_false",
+        help="begin without opening all images and masks first",
     )
     parser.add_argument("--launcher", choices=LAUNCHERS, default="none")
     # Older launchers of PyTorch pass it; newer ones set the variable.
@@ -238,6 +248,23 @@ def _runner(config: Any) -> Any:
     from im_bench.training.runner import build_runner
 
     return build_runner(config)
+
+
+def _checked_training(runner: Any, config: Any, data_check: bool) -> None:
+    """Train, after a look at what would go wrong in the middle, or go wrong in silence."""
+    from mmengine.runner import Runner
+
+    from im_bench.tools.data_check import check_training
+    from im_bench.tools.label_rules import check_heads
+    from im_bench.tools.step_errors import check_batches, explained_steps
+
+    if isinstance(runner, Runner):  # runners of another kind may hold anything
+        check_heads(runner.model)
+        check_batches(runner)
+        if data_check:
+            check_training(runner, config)
+    with explained_steps():
+        runner.train()
 
 
 def _existing(checkpoint: str) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 
 from im_bench.errors import ImBenchError, unknown_name
 from im_bench.methods.names import registry_name
+from im_bench.tools.name_lists import check_name_list
 from im_bench.tuning.tuned import Tuned
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -298,6 +299,8 @@ def _check_dataset(dataset: Mapping[str, Any], loader: str) -> None:
             f"{loader} needs the list {root / lists}, which does not exist: prepare the folder by "
             "im-bench data prepare cityscapes-semi or pascal, or set ann_file"
         )
+    if lists:
+        check_name_list(root / lists, dataset)
     for name in (dataset.get("data_prefix") or {}).values():
         if name and not (root / name).is_dir():
             raise ImBenchError(

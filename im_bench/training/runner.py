@@ -41,6 +41,7 @@ from im_bench.training.control import Control
 from im_bench.training.hooks import TrainingStateHook
 from im_bench.training.memory import keep_freed_memory
 from im_bench.training.resuming import checkpoint_folder, keep_own_pointers
+from im_bench.training.small_batches import naming_batch
 
 # MMEngine would import these when it first looks for a name, and they print that an optional
 # package is missing.
@@ -102,17 +103,17 @@ class TrainingRunner(Runner):
 
     def build_train_loop(self, loop: Any) -> Any:
         """Build the loop of the training, or say why it cannot be."""
-        with explained():
+        with explained(), holding_images("train_dataloader"):
             return super().build_train_loop(loop)
 
     def build_val_loop(self, loop: Any) -> Any:
         """Build the loop of the validation, or say why it cannot be."""
-        with explained():
+        with explained(), holding_images("val_dataloader"):
             return super().build_val_loop(loop)
 
     def build_test_loop(self, loop: Any) -> Any:
         """Build the loop of the test, or say why it cannot be."""
-        with explained():
+        with explained(), holding_images("test_dataloader"):
             return super().build_test_loop(loop)
 
     def build_optim_wrapper(self, optim_wrapper: Any) -> Any:
@@ -173,7 +174,8 @@ def run(config: Config, control: Control | None = None) -> TrainingRunner:
     runner: TrainingRunner = build_runner(config)
     if control is not None:
         runner.control = control
-    runner.train()
+    with naming_batch("training.batch"):
+        runner.train()
     return runner
 
 
@@ -220,4 +222,17 @@ def explained() -> Iterator[None]:
         raise ImBenchError(
             f"the config cannot be built ({type(error).__name__}: {reason}): correct the config or "
             "--cfg-options, or the model in the suite"
+        ) from error
+
+
+@contextmanager
+def holding_images(loader: str) -> Iterator[None]:
+    """Name the data loader whose data set holds no image."""
+    try:
+        yield
+    except ValueError as error:
+        if "need at least one array" not in str(error):  # what MMEngine says of an empty list
+            raise
+        raise ImBenchError(
+            f"{loader} finds no image: correct img_suffix, data_prefix or ann_file of its data set"
         ) from error

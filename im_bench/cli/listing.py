@@ -7,6 +7,8 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from im_bench.planning.plan import Plan
+    from im_bench.runner.store import Store
     from im_bench.terminal import Console, Table
 
 #: Rows up to which a table is drawn; Rich takes half a millisecond for each.
@@ -63,3 +65,15 @@ def _print_plainly(title: str, names: Sequence[str], rows: Sequence[Sequence[str
     widths = [max(map(len, column)) for column in zip(names, *rows, strict=True)]
     form = f"{{:<{widths[0]}}}" + "".join(f"  {{:>{width}}}" for width in widths[1:])
     print_lines([title, form.format(*names), *(form.format(*row) for row in rows)])
+
+
+def other_keys(store: Store, plan: Plan) -> str:
+    """Say how many stages of a plan lie in a folder under other keys, or return an empty string."""
+    count = store.namesakes(plan.graph) if store.stages.is_dir() else 0
+    if not count:
+        return ""
+    return (
+        f"{store.out} has {count} of this plan's {len(plan.graph)} stages under other keys, made "
+        "by an earlier version of im-bench or with other settings or data: they do not count here, "
+        "and `im-bench gc` lists them"
+    )

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from im_bench.cli.listing import other_keys
 from im_bench.cli.options import (
     DATA_ROOT,
     OUT,
@@ -120,6 +121,8 @@ def run(
     if isinstance(options, PrintOptions):
         print_commands(plan, store)
         return
+    if others := other_keys(store, plan):
+        console.print(f"note: {others}")
     downloads = needs_of_networks(plan.graph).downloads
     for warning in (*(one for of_data in plan.warnings.values() for one in of_data), *downloads):
         console.print(f"warning: {warning}", markup=False, highlight=False, soft_wrap=True)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from im_bench.cli.listing import draw, print_rows
+from im_bench.cli.listing import draw, other_keys, print_rows
 from im_bench.cli.options import (
     DATA_ROOT,
     OUT,
@@ -112,6 +112,8 @@ def _remarks(plan: Plan, store: Store, known: dict[str, Status]) -> Iterator[str
                 yield f"warning: {warning}"
     for problem in dict.fromkeys(cell.problem for cell in plan.cells if cell.problem):
         yield f"left out: {problem}"
+    if others := other_keys(store, plan):
+        yield f"note: {others}"
 
 
 def _tell_changes(plan: Plan, store: Store, seen: Watch, every: float, console: Console) -> None:

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from im_bench.cli.listing import other_keys
 from im_bench.cli.options import (
     DATA_ROOT,
     OUT,
@@ -65,6 +66,8 @@ def table(
     make = tables.generations_table if generations else tables.results_table
     if form == "terminal" and to is None:
         Console().print(rendering.render_terminal(make(plan, store)))
+        if others := other_keys(store, plan):
+            Console(stderr=True).print(f"note: {others}")
         return
     if form == "csv":
         rows = (

@@ -56,6 +56,23 @@ class Store:
 
         return [stage for stage in stages if exists(self.stages / stage.folder)]
 
+    def namesakes(self, stages: Iterable[Stage]) -> int:
+        """Return how many stages are not here, but others are that have their names.
+
+        An earlier version of im-bench, other settings or other data made them.
+        """
+        names: dict[Path, list[str]] = {}
+        count = 0
+        for stage in stages:
+            path = self.stages / stage.folder
+            if path.parent not in names:
+                names[path.parent] = _listed(path.parent)
+            if path.name in names[path.parent]:
+                continue
+            start = path.name.rpartition("-")[0]
+            count += any(name.rpartition("-")[0] == start for name in names[path.parent])
+        return count
+
     def status(self, stage: Stage) -> Status:
         """Return where the stage stands."""
         return self.folder(stage).status
@@ -178,7 +195,7 @@ class Store:
 def _listed(folder: Path) -> list[str]:
     try:
         return [path.name for path in folder.iterdir()]
-    except NotADirectoryError:
+    except (FileNotFoundError, NotADirectoryError):
         return []
 
 

@@ -69,3 +69,23 @@ def test_watching_on_a_terminal_redraws_until_all_is_done(
 def test_every_without_watch_is_wrong_input(command: Command) -> None:
     done = command("status", "--every", "2")
     assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+
+
+def test_a_folder_of_an_earlier_version_is_told(
+    command: Command, light: Command, tmp_path: Path
+) -> None:
+    light("run", *PART, *LIGHT)
+    for asked in ("status", "table"):
+        done = command(asked, *PART)
+        assert "under other keys" not in done.stdout + done.stderr
+    # Keys contain the versions of recipes, so an earlier version's folders end in other hashes.
+    for folder in tmp_path.glob("runs/stages/lesions/**/*-????????"):
+        if folder.is_dir():
+            folder.rename(folder.with_name(f"{folder.name[:-8]}0a0b0c0d"))
+    for asked in ("status", "table"):
+        done = command(asked, *PART)
+        assert done.returncode == 0
+        assert "has 4 of this plan's 4 stages under other keys" in done.stdout + done.stderr
+    again = light("run", *PART, *LIGHT)
+    assert again.returncode == 0, again.stderr
+    assert "has 4 of this plan's 4 stages under other keys" in again.stdout

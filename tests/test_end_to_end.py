@@ -180,6 +180,6 @@ def test_all_labelled_leaves_nothing_to_label(tmp_path: Path) -> None:
     suite.write_text(suite.read_text().replace("labelled: 0.5", "labelled: 1.0"))
     said = im_bench(
         "run", "--suite", suite, "--out", tmp_path / "runs", "--methods", "im", "--data", "spots",
-        "--no-tracking", status=1,
+        "--no-tracking", status=2,
     )  # fmt: skip
     assert "no unlabelled images" in said

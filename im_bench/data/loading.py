@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 from mmcv.transforms import LoadImageFromFile
-from mmseg.datasets.transforms import LoadAnnotations
 from mmseg.registry import TRANSFORMS
 
 from im_bench.data.description import IGNORED, Reading
 from im_bench.data.encodings import read_label_bytes
 from im_bench.data.image_files import inspect, read_image
+
+with contextlib.redirect_stdout(io.StringIO()):  # it prints that an optional package is missing
+    from mmseg.datasets.transforms import LoadAnnotations
 
 
 @TRANSFORMS.register_module()

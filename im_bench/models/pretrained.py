@@ -15,7 +15,14 @@ from mmengine.runner import CheckpointLoader
 from torch import nn
 
 from im_bench.errors import ImBenchError
-from im_bench.models.weights import Fit, State, fitted, network_weights, without_best_prefix
+from im_bench.models.weights import (
+    NOT_LEARNED,
+    Fit,
+    State,
+    fitted,
+    network_weights,
+    without_best_prefix,
+)
 
 
 @WEIGHT_INITIALIZERS.register_module(name="Pretrained", force=True)
@@ -56,7 +63,14 @@ def load_what_fits(module: nn.Module, weights: State, source: Any) -> Fit:
         ImBenchError: None fits.
     """
     fit = fitted(weights, module)
-    if not fit.weights:
+    # What the module does not have may be what it knows by another name, as ResNets do.
+    own = module.state_dict().keys()
+    given = {name: each for name, each in weights.items() if name in fit.weights or name not in own}
+    missing, unused = module.load_state_dict(given, strict=False)
+    reshaped = {told.partition(":")[0] for told in fit.reshaped}
+    missing = [name for name in fit.missing if name in missing and name not in reshaped]
+    fit = fit._replace(missing=missing, unused=[name for name in fit.unused if name in unused])
+    if len(fit.missing) + len(fit.reshaped) >= len(_learned(module)):
         raise ImBenchError(
             f"no weight of {source} fits the {type(module).__name__} ({fit}): "
             "name a file of this network, or begin without"
@@ -68,5 +82,8 @@ def load_what_fits(module: nn.Module, weights: State, source: Any) -> Fit:
             logger="current",
             level=logging.WARNING,
         )
-    module.load_state_dict(fit.weights, strict=False)
     return fit
+
+
+def _learned(module: nn.Module) -> list[str]:
+    return [name for name in module.state_dict() if not name.endswith(NOT_LEARNED)]

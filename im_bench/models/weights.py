@@ -23,7 +23,7 @@ _STUDENTS = ("state_dict", "model", "model_state", "model_state_dict", "student"
 _COMPANIONS = ("teacher", "model_ema", "ema", "teacher_state", "ema_model", "model_teacher")
 _WRAPPERS = ("module.", "_orig_mod.")
 _OUTER = ("model.", "net.", "network.", "segmentor.")  # where all names begin so
-_NOT_LEARNED = "num_batches_tracked"
+NOT_LEARNED = "num_batches_tracked"
 _SHOWN = 3
 
 
@@ -92,14 +92,14 @@ def fitted(weights: Mapping[str, Tensor], network: nn.Module) -> Fit:
     usable, missing, reshaped = {}, [], []
     for name, value in wanted.items():
         if name not in weights:
-            if not name.endswith(_NOT_LEARNED):
+            if not name.endswith(NOT_LEARNED):
                 missing.append(name)
         elif weights[name].shape != value.shape:
             found, needed = tuple(weights[name].shape), tuple(value.shape)
             reshaped.append(f"{name}: {found} for {needed}")
         else:
             usable[name] = weights[name]
-    unused = [name for name in weights if name not in wanted and not name.endswith(_NOT_LEARNED)]
+    unused = [name for name in weights if name not in wanted and not name.endswith(NOT_LEARNED)]
     return Fit(usable, missing, unused, reshaped, len(wanted))
 
 

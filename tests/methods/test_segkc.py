@@ -7,9 +7,7 @@ import torch
 from pydantic import ValidationError
 
 from im_bench.errors import ImBenchError
-from im_bench.methods.fixmatch import FixMatch
-from im_bench.methods.fpl import FPL
-from im_bench.methods.segkc import SegKC
+from im_bench.schedules.registry import schedule_class
 from im_bench.semi.consultation import Projection, divergence, feature_loss
 
 from .steps import losses_of, total
@@ -174,8 +172,9 @@ def test_a_twin_needs_a_method_that_trains_one(build):
         build(method="fixmatch", twin=twin())
     network = {"backbone": RESNET, "decode_head": HEAD}
     with pytest.raises(ValidationError, match="FixMatch trains no second network"):
-        FixMatch(twin=network)
-    assert FPL(twin=network).twin == SegKC(twin=network).twin
+        schedule_class("fixmatch")(twin=network)
+    fpl, segkc = (schedule_class(name)(twin=network) for name in ("fpl", "segkc"))
+    assert fpl.twin == segkc.twin
 
 
 def test_a_twin_of_other_classes_is_refused(build):

@@ -248,8 +248,6 @@ def run_search(
         ImBenchError: Data are missing or would be tested on, another study has this name, or the
             engine is not to be had.
     """
-    from im_bench.runner.engines.choice import make_engine
-
     if choices.study is not None:
         check_name(choices.study)
     sampler = make_sampler(choices.sampler, seed_of("sampler", choices.sampler_seed))
@@ -260,7 +258,7 @@ def run_search(
     )
     store = Store(task.out)
     store.make()
-    with stop_on_signals() as stop, closing(make_engine(options, task.out)) as engine:
+    with stop_on_signals() as stop, closing(options.make(task.out)) as engine:
         metric = prepare_data(task, store, engine, stop, attempts)
         if metric is None:
             raise KeyboardInterrupt

@@ -23,16 +23,24 @@ class Registry:
         kind: The word for one of them in messages, such as ``"metric"``.
         group: The group of the entry points, such as ``"im_bench.metrics"``.
         built_in: ``"module:attribute"`` by name.
-        base: The class that everything in the registry is an instance of.
+        base: The class that everything in the registry is a subclass of.
+        instances: Whether they are instances of that class instead.
     """
 
     def __init__(
-        self, kind: str, group: str, built_in: Mapping[str, str], base: type = object
+        self,
+        kind: str,
+        group: str,
+        built_in: Mapping[str, str],
+        *,
+        base: type = object,
+        instances: bool = False,
     ) -> None:
         self.kind = kind
         self.group = group
         self.built_in = built_in
         self.base = base
+        self.instances = instances
 
     @cached_property
     def _installed(self) -> tuple[EntryPoint, ...]:
@@ -81,9 +89,15 @@ class Registry:
                 f"{what} cannot be imported from {target} ({error}): correct the entry point or "
                 "the module of its package"
             ) from error
-        if not isinstance(loaded, self.base):
-            kind = "class" if self.base is type else self.base.__name__
-            raise ImBenchError(f"{what} ({target}) is no {kind}: name one")
+        is_class = isinstance(loaded, type)
+        if self.instances and not isinstance(loaded, self.base):
+            raise ImBenchError(f"{what} ({target}) is no {self.base.__name__}: name one")
+        if not self.instances and not is_class:
+            raise ImBenchError(f"{what} ({target}) is no class: name one")
+        if not self.instances and not issubclass(loaded, self.base):
+            raise ImBenchError(
+                f"{what} ({target}) is no subclass of {self.base.__name__}: derive it from that"
+            )
         return loaded
 
     def items(self) -> Iterator[tuple[str, Any]]:

@@ -156,11 +156,12 @@ def prepare_command(folder: str, data_root: Path) -> str:
         folder: What the suite calls it.
         data_root: Where prepared data sets lie.
     """
-    from im_bench.data.prepare import ALL_RECIPES
+    from im_bench.data.prepare.registry import DATA_SETS, find_recipe
 
-    recipe = ALL_RECIPES.get(Path(folder).parts[0])
-    if recipe is None:
+    name = Path(folder).parts[0]
+    if name not in DATA_SETS:
         return f"im-bench data check {shlex.quote(str(data_root / folder))}"
+    recipe = find_recipe(name)
     command = f"im-bench data prepare {recipe.name} --root {shlex.quote(str(data_root))}"
     return command if recipe.downloadable else f"{command} --source FOLDER  # of {recipe.home}"
 

@@ -31,7 +31,7 @@ BUILT_IN = {
 }
 
 
-METHODS = Registry("method", "im_bench.methods", BUILT_IN, base=type)
+METHODS = Registry("method", "im_bench.methods", BUILT_IN)
 """Classes: an OnlineMethod, or a Schedule where a method works in stages of its own."""
 
 

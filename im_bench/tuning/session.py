@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from im_bench.errors import ImBenchError, unknown_name
-from im_bench.evaluation.directions import higher_is_better
+from im_bench.evaluation.registry import higher_is_better
 from im_bench.planning.loading import load_suite
 from im_bench.planning.plan import Cell, Plan, plan_cells
 from im_bench.runner.events import Event, Summary

@@ -72,12 +72,11 @@ def test_your_own_method(tmp_path: Path, package: Path, monkeypatch: pytest.Monk
     (entry_point,) = blocks("your-own-method.md", "toml")
     (suite,) = blocks("your-own-method.md", "yaml")
     header, line = entry_point.strip().splitlines()
-    assert header == f'[project.entry-points."{registry.GROUP}"]'
+    assert header == f'[project.entry-points."{registry.METHODS.group}"]'
     name, target = line.split(" = ")
     module, _, class_name = target.strip('"').partition(":")
     (package / f"{module.removeprefix('my_package.')}.py").write_text(code)
     monkeypatch.setitem(registry.BUILT_IN, name, f"{module}:{class_name}")
-    monkeypatch.setattr(registry, "_entry_points", registry._entry_points.__wrapped__)
 
     data = {"lesions": {"synth": {"like": "isic2018"}, "size": [64, 64]}}
     plan = plan_of(tmp_path, data, yaml.safe_load(suite)["methods"])
@@ -133,7 +132,6 @@ def test_a_method_that_cannot_be_imported_is_named(
     package: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (package / "mine.py").write_text("import missing_thing")
-    monkeypatch.setattr(registry, "_entry_points", registry._entry_points.__wrapped__)
     monkeypatch.setitem(registry.BUILT_IN, "mine", "my_package.mine:Mine")
     with pytest.raises(ImBenchError, match=r"'mine' .* my_package.mine:Mine \(.*missing_thing"):
         registry.method_class("mine")

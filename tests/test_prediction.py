@@ -31,7 +31,7 @@ from im_bench.planning.plan import Plan, make_plan
 from im_bench.prediction import LEGEND, class_legend, images_in
 from im_bench.runner.store import Store
 from im_bench.suites.graph import Stage
-from im_bench.training.config import metric_config
+from im_bench.training.config import metric_configs
 
 Predict = Callable[..., str]
 
@@ -261,7 +261,7 @@ def scores_of(
     meta: Mapping[str, Any], pairs: Iterable[tuple[NDArray[np.uint8], NDArray[np.uint8]]]
 ) -> dict[str, float]:
     """Return the scores of label maps, predicted and true, by the metric of the data set."""
-    evaluator = Evaluator([METRICS.build(metric_config(meta))])
+    evaluator = Evaluator([METRICS.build(config) for config in metric_configs(meta)])
     evaluator.dataset_meta = {"classes": tuple(meta["classes"])}
     count = 0
     for predicted, truth in pairs:

@@ -24,9 +24,7 @@ SizeText = Annotated[str | None, typer.Option("--size", metavar="WxH", help="Siz
 def prepare(
     name: Annotated[
         str,
-        typer.Argument(
-            help="isic2018, hela, suim, cityscapes, cityscapes-semi, pascal or mitochondria."
-        ),
+        typer.Argument(help="Name of a data set that `im-bench data list` shows."),
     ],
     root: Root,
     source: Annotated[
@@ -125,11 +123,11 @@ def list_data_sets() -> None:
 
     Example: im-bench data list
     """
-    from im_bench.data.prepare import ALL_RECIPES
+    from im_bench.data.prepare.registry import DATA_SETS, find_recipe
     from im_bench.terminal import Console, Table
 
     table = Table("name", "what", "images", "where to get it")
-    for recipe in ALL_RECIPES.values():
+    for recipe in map(find_recipe, DATA_SETS):
         counts = [str(split.count or "?") for split in recipe.raw.values()]
         source = "downloaded by itself" if recipe.downloadable else recipe.home
         table.add_row(recipe.name, recipe.title, " + ".join(counts), source)

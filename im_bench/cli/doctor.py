@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from im_bench.cli.options import DATA_ROOT, OUT, DataRootOption, OutOption, load_plan
-from im_bench.errors import unknown_name
+from im_bench.errors import ImBenchError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from im_bench.runner.doctor import Finding
     from im_bench.terminal import Console
 
-ENGINES = ("local", "ray", "slurm")
 _STYLES = {"ok": "green", "warning": "yellow", "problem": "red"}
 
 
@@ -32,7 +31,9 @@ def doctor(
     ] = None,
     engine: Annotated[
         str,
-        typer.Option("--engine", help="local, ray or slurm: what it lacks is a problem then."),
+        typer.Option(
+            "--engine", help="local, ray, slurm or another: what it lacks is a problem then."
+        ),
     ] = "local",
 ) -> None:
     """Check Python, libraries, GPU, disk, limits, data sets, Weights & Biases and engines.
@@ -44,10 +45,11 @@ def doctor(
 
     im-bench doctor --suite cityscapes --data-root /data --out /scratch/runs --engine slurm
     """
+    from im_bench.runner.engines.choice import engine_kind
     from im_bench.terminal import Console
 
-    if engine not in ENGINES:
-        raise unknown_name("engine", engine, ENGINES)
+    if not engine_kind(engine).runs:
+        raise ImBenchError(f"the engine {engine!r} runs nothing: choose one that does")
     plan = load_plan(suite, out, data_root) if suite else None
     console = Console()
     counts = Counter[str]()
@@ -154,11 +156,12 @@ def prepare_command(folder: str, data_root: Path) -> str:
         folder: What the suite calls it.
         data_root: Where prepared data sets lie.
     """
-    from im_bench.data.prepare import ALL_RECIPES
+    from im_bench.data.prepare.registry import DATA_SETS, find_recipe
 
-    recipe = ALL_RECIPES.get(Path(folder).parts[0])
-    if recipe is None:
+    name = Path(folder).parts[0]
+    if name not in DATA_SETS:
         return f"im-bench data check {shlex.quote(str(data_root / folder))}"
+    recipe = find_recipe(name)
     command = f"im-bench data prepare {recipe.name} --root {shlex.quote(str(data_root))}"
     return command if recipe.downloadable else f"{command} --source FOLDER  # of {recipe.home}"
 

@@ -38,7 +38,9 @@ SeedsOption = Annotated[
 EngineOption = Annotated[
     str,
     typer.Option(
-        "--engine", help="local, ray, slurm, print (the commands), or a YAML file with its options."
+        "--engine",
+        help="local, ray, slurm, print (the commands), one of an installed package, or a YAML "
+        "file with its options.",
     ),
 ]
 SlotsOption = Annotated[

@@ -71,7 +71,6 @@ def retry(
 
     im-bench retry lesions/0.1/im lesions/0.1/me/s2 --suite from-scratch --slots 1
     """
-    from im_bench.runner.engines.options import PrintOptions
     from im_bench.runner.scheduler import Policy
     from im_bench.runner.store import Store
     from im_bench.terminal import Console
@@ -86,7 +85,7 @@ def retry(
         where = "of these cells " if cells else ""
         console.print(f"nothing {where}has failed")
         return
-    if isinstance(options, PrintOptions):
+    if not options.runs:
         print_commands(failed, store)
         return
     summary = run_cells(failed, store, options, Policy.RETRY_FAILED, attempts, tracking, console)

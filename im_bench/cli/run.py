@@ -102,7 +102,6 @@ def run(
 
     im-bench run --suite cityscapes --engine slurm --partition gpu
     """
-    from im_bench.runner.engines.options import PrintOptions
     from im_bench.runner.scheduler import Policy
     from im_bench.runner.store import Store
     from im_bench.suites.networks import needs_of_networks
@@ -118,7 +117,7 @@ def run(
         console.print(f"the tuned suite, for tables: --suite {suite}")
     plan = load_plan(suite, out, data_root, budget, methods, data, seeds, time_limit)
     store = Store(out)
-    if isinstance(options, PrintOptions):
+    if not options.runs:
         print_commands(plan, store)
         return
     if others := other_keys(store, plan):
@@ -178,7 +177,6 @@ def run_cells(
         ImBenchError: Nothing can run, or the engine is not to be had.
     """
     from im_bench.report.tracking.mirror import Mirror
-    from im_bench.runner.engines.choice import make_engine
     from im_bench.runner.events import Summary
     from im_bench.runner.interrupt import stop_on_signals
     from im_bench.runner.plan_run import Retries
@@ -192,7 +190,7 @@ def run_cells(
     store.remember(plan.path)
     with (
         stop_on_signals() as stop,
-        closing(make_engine(options, store.out)) as engine,
+        closing(options.make(store.out)) as engine,
         Mirror(store.out, plan, tracking, checkpoints) as mirror,
         make_view(store, total, console) as view,
     ):

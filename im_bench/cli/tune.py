@@ -174,10 +174,10 @@ def tune(
     path, console = suite_path(suite), Console()
     choices = Choices(trials, parallel, sampler, pruner, study, sampler_seed)
     options = load_engine(engine, slots, gpus, slots_per_gpu, address, partition, device)
-    if options.engine == "print":
+    if not options.runs:
         raise ImBenchError(
-            "--engine print lists the commands of a plan, and a search makes its plan as it goes: "
-            "choose an engine that runs them"
+            f"--engine {options.engine} lists the commands of a plan, and a search makes its plan "
+            "as it goes: choose an engine that runs them"
         )
     of_task = partial(
         make_task,

@@ -12,20 +12,12 @@ from typing import Annotated, Any, Literal, get_args
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from im_bench.errors import ImBenchError
+from im_bench.evaluation.registry import check_headline
 from im_bench.yaml_files import FieldError, load_model
 
 Split = Literal["train", "val", "test"]
 Space = Literal["binary", "multiclass", "multilabel"]
 Encoding = Literal["labels", "index", "palette", "bits", "files"]
-Metric = Literal[
-    "iou",
-    "iou_dataset",
-    "miou",
-    "miou_dataset",
-    "miou_dataset_mmseg",
-    "miou_dataset_unimatch",
-    "mcce",
-]
 Byte = Annotated[int, Field(ge=0, le=255)]
 Colour = tuple[Byte, Byte, Byte]
 Share = Annotated[float, Field(gt=0, lt=1)]
@@ -43,11 +35,6 @@ _ENCODINGS: Mapping[Space, tuple[Encoding, ...]] = {
     "binary": ("labels", "index", "palette", "bits"),
     "multiclass": ("labels", "index", "palette", "files"),
     "multilabel": ("labels", "bits", "files"),
-}
-_METRICS: Mapping[Space, tuple[Metric, ...]] = {
-    "binary": ("iou", "iou_dataset"),
-    "multiclass": ("miou", "miou_dataset", "miou_dataset_mmseg", "miou_dataset_unimatch"),
-    "multilabel": ("miou", "mcce"),
 }
 _MOST_CLASSES: Mapping[Space, int] = {"binary": 1, "multiclass": IGNORED, "multilabel": 8}
 
@@ -143,7 +130,8 @@ class DataDescription(_Fields):
         metric: The headline metric; by default ``iou`` for binary data and ``miou`` otherwise, both
             means over images. ``iou_dataset`` and ``miou_dataset`` count the pixels of all images
             together, as a volume of slices is scored; ``miou_dataset_mmseg`` and
-            ``miou_dataset_unimatch`` differ from it in classes that no ground truth has.
+            ``miou_dataset_unimatch`` differ from it in classes that no ground truth has; ``mcce``
+            counts cells; a metric of an installed package has the name of its entry point.
     """
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
@@ -167,7 +155,7 @@ class DataDescription(_Fields):
     orientation: Literal["apply", "ignore"] = "apply"
     alpha: Literal["refuse", "drop"] = "refuse"
     cells: Cells | None = None
-    metric: Metric
+    metric: str
 
     @property
     def class_names(self) -> tuple[str, ...]:
@@ -227,9 +215,10 @@ class DataDescription(_Fields):
                     ("classes", index), f"the name {name!r} is taken: choose another one"
                 )
             taken.add(name)
-        if self.metric not in _METRICS[self.space]:
-            fitting = " or ".join(_METRICS[self.space])
-            raise FieldError(("metric",), f"{self.metric} does not fit {self.space}: use {fitting}")
+        try:
+            check_headline(self.metric, self.space)
+        except ImBenchError as error:
+            raise FieldError(("metric",), str(error)) from None
 
     def _check_encoding(self) -> None:
         if self.encoding not in _ENCODINGS[self.space]:

@@ -2,6 +2,6 @@
 
 ``overlap`` counts pixels and makes IoU, Dice and accuracy of them; ``cells`` finds, redraws and
 counts cells; ``presence`` says which classes an image shows; ``metrics`` registers all of it with
-mmengine; ``directions`` knows which numbers should rise. Import the modules by name: the light ones
-must not bring torch.
+mmengine. ``metric`` says what a metric is, ``scores`` has the built-in ones, and ``registry`` finds
+them by name. Import the modules by name: the light ones must not bring torch.
 """

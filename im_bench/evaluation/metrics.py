@@ -31,8 +31,9 @@ from im_bench.evaluation.cells import (
     redraw_position_bits,
     redraw_positions_for_counting,
 )
-from im_bench.evaluation.directions import class_iou
+from im_bench.evaluation.metric import CountedMetric, ImageMetric, Space
 from im_bench.evaluation.overlap import Counts
+from im_bench.evaluation.registry import BUILT_IN, class_iou, metric_class
 
 Sample = Mapping[str, Any]
 ImageCounts = NDArray[np.float64]
@@ -91,17 +92,18 @@ class OverlapMetric(BaseMetric):
     def count(self, predicted: Tensor, truth: Tensor) -> Counts:
         """Return the counts of a batch of label maps, ``(B, H, W)``."""
 
-    def rounded(self, values: Tensor) -> Tensor:
-        """Return values of images, rounded as the original rounds them if so asked."""
-        return values.round(decimals=4) if self.official_rounding else values
-
     def mean(self, values: Tensor) -> float:
         """Return the mean over images, rounded as the original rounds it if so asked."""
-        if self.official_rounding:
-            # The mean of a few such values often is half of the last digit: any other order of
-            # adding, or Python's rounding, would give another digit.
-            return float(np.round(np.mean(values.numpy()), 3))
-        return float(values.mean())
+        return overlap.mean(values, self.official_rounding)
+
+
+def counted(space: Space, counts: Counts, official_rounding: bool = False) -> dict[str, float]:
+    """Return the built-in metrics of a label space that are arithmetic of counts, by name."""
+    return {
+        name: kind.value(counts, official_rounding)
+        for name in BUILT_IN
+        if issubclass(kind := metric_class(name), CountedMetric) and space in kind.spaces
+    }
 
 
 @METRICS.register_module()
@@ -121,16 +123,7 @@ class BinaryMetric(OverlapMetric):
 
     def compute_metrics(self, results: list[Any]) -> dict[str, float]:
         """Return the metrics by name."""
-        counts = _joined(results)
-        dice = overlap.dice(counts)
-        if self.official_rounding:
-            dice = dice.float()  # as the original has it, which decides where halves go
-        return {
-            "iou": self.mean(self.rounded(overlap.iou(counts))),
-            "dice": self.mean(self.rounded(dice)),
-            "iou_dataset": float(overlap.iou(counts.total())),
-            "dice_dataset": float(overlap.dice(counts.total(), overlap.EPSILON)),
-        }
+        return counted("binary", _joined(results), self.official_rounding)
 
 
 @METRICS.register_module()
@@ -172,9 +165,8 @@ class MulticlassMetric(OverlapMetric):
         counts = _joined([hard for hard, _ in results])
         ious = overlap.dataset_iou(counts)
         metrics = {
-            "miou": self.mean(self.rounded(overlap.image_miou(counts))),
-            "pixel_accuracy": self.mean(self.rounded(overlap.pixel_accuracy(counts))),
-            **_dataset_mious(counts),
+            "miou": overlap.image_mean(overlap.image_miou(counts), self.official_rounding),
+            **counted("multiclass", counts, self.official_rounding),
         }
         for name, value in zip(self.classes, ious.tolist(), strict=True):
             if value == value:
@@ -204,18 +196,14 @@ class NamedIoUMetric(IoUMetric):
             intersection, _, predicted, truth = (
                 torch.stack(areas).double() for areas in zip(*results, strict=True)
             )
-            mious = _dataset_mious(Counts(intersection, predicted, truth))
+            counts = Counts(intersection, predicted, truth)
+            mious = {
+                name: value
+                for name, value in counted("multiclass", counts).items()
+                if name.startswith("miou_dataset")
+            }
             metrics |= {name: round(100 * value, 2) for name, value in mious.items()}
         return metrics
-
-
-def _dataset_mious(counts: Counts) -> dict[str, float]:
-    """Return the mIoU over all images together by the names of its definitions."""
-    return {
-        "miou_dataset": float(overlap.dataset_miou(counts)),
-        "miou_dataset_mmseg": float(overlap.dataset_miou(counts, "skip-unseen")),
-        "miou_dataset_unimatch": float(overlap.dataset_miou(counts, "zero")),
-    }
 
 
 @METRICS.register_module()
@@ -232,7 +220,7 @@ class MultilabelMetric(OverlapMetric):
 
     def compute_metrics(self, results: list[Any]) -> dict[str, float]:
         """Return the metrics by name."""
-        ious = self.rounded(overlap.iou(_joined(results)))
+        ious = overlap.rounded(overlap.iou(_joined(results)), self.official_rounding)
         metrics = {"miou": self.mean(ious.mean(1))}
         for name, values in zip(self.classes, ious.unbind(1), strict=True):
             metrics[class_iou(name)] = self.mean(values)
@@ -278,7 +266,7 @@ class CellMetric(MultilabelMetric):
         """Return the metrics by name."""
         pixels = [each for each, _ in results]
         metrics = super().compute_metrics(pixels)
-        ious = self.rounded(overlap.iou(_joined(pixels)))
+        ious = overlap.rounded(overlap.iou(_joined(pixels)), self.official_rounding)
         metrics["miou_ad"] = self.mean(ious[:, [self.cells["alive"], self.cells["dead"]]].mean(1))
 
         # (N, predicted and true, alive and dead and unclear)
@@ -294,6 +282,50 @@ class CellMetric(MultilabelMetric):
         maps = [channel_map(labels, self.cells[name]) for name in ("position", "alive", "dead")]
         for position, alive, dead in zip(*maps, strict=True):
             yield count_cells(cell_centres(position), alive, dead)
+
+
+@METRICS.register_module()
+class NamedMetric(OverlapMetric):
+    """A metric that looks at label maps, by its name in the registry of metrics.
+
+    Args:
+        name: Of an :class:`~im_bench.evaluation.metric.ImageMetric`.
+        space: The label space.
+        **kwargs: Of :class:`OverlapMetric`.
+    """
+
+    def __init__(self, name: str, space: Space, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.name = name
+        self.space = space
+        kind = metric_class(name)
+        if not issubclass(kind, ImageMetric):
+            raise ImBenchError(f"metric {name!r} is no ImageMetric: derive it from that")
+        self.metric = kind()
+
+    def measure(self, samples: list[Sample], predicted: Tensor, truth: Tensor) -> list[Any]:
+        """Return the numbers of each image as the metric gives them.
+
+        Raises:
+            ImBenchError: They are not of shape (B, K).
+        """
+        numbers = self.metric.measure(predicted, truth, self.space, self.classes)
+        if numbers.ndim != 2 or len(numbers) != len(samples):
+            raise ImBenchError(
+                f"metric {self.name!r} measured {tuple(numbers.shape)} of {len(samples)} images: "
+                "return one row per image, (B, K)"
+            )
+        return list(numbers.double().cpu().numpy())
+
+    def count(self, predicted: Tensor, truth: Tensor) -> Counts:
+        """Raise an error: label maps are measured as a whole."""
+        raise NotImplementedError
+
+    def compute_metrics(self, results: list[Any]) -> dict[str, float]:
+        """Return the metric by its name."""
+        if not results:
+            raise ImBenchError("there is nothing to evaluate: the split has no images")
+        return {self.name: self.metric.summarise(torch.from_numpy(np.stack(results)))}
 
 
 def _of_one_size(samples: Sequence[Sample]) -> Iterator[list[Sample]]:

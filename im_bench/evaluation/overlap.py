@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import Literal, NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -208,6 +209,31 @@ def soft_miou(counts: Counts) -> Tensor:
     """
     total = counts.total()
     return (total.intersection / total.union).nan_to_num(0.0).mean()
+
+
+def rounded(values: Tensor, official: bool) -> Tensor:
+    """Return values of images, to 4 decimals if the original's rounding is asked for."""
+    return values.round(decimals=4) if official else values
+
+
+def image_mean(values: Tensor, official: bool = False) -> float:
+    """Return the mean over images of values that are rounded before, as :func:`rounded` does."""
+    return mean(rounded(values, official), official)
+
+
+def mean(values: Tensor, official: bool = False) -> float:
+    """Return the mean over images.
+
+    Args:
+        values: One per image.
+        official: Round to 3 decimals as the original benchmarks do, with numpy's arithmetic; half
+            of the last digit goes to the even one.
+    """
+    if official:
+        # The mean of a few such values often is half of the last digit: any other order of adding,
+        # or Python's rounding, would give another digit.
+        return float(np.round(np.mean(values.numpy()), 3))
+    return float(values.mean())
 
 
 def _counts_of_maps(predicted: Tensor, truth: Tensor) -> Counts:

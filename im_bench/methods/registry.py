@@ -6,13 +6,9 @@ A package brings a method by an entry point: ``[project.entry-points."im_bench.m
 
 from __future__ import annotations
 
-from functools import cache
-from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
-from im_bench.errors import ImBenchError, unknown_name
-
-GROUP = "im_bench.methods"
+from im_bench.registry import Registry
 
 BUILT_IN = {
     "ldt": "im_bench.schedules.references:LabelledOnly",
@@ -35,22 +31,13 @@ BUILT_IN = {
 }
 
 
-@cache
-def _entry_points() -> dict[str, EntryPoint]:
-    found = {name: EntryPoint(name, target, GROUP) for name, target in BUILT_IN.items()}
-    for point in entry_points(group=GROUP):
-        if point.name in BUILT_IN:
-            raise ImBenchError(
-                f"the package that provides {point.value} names a method {point.name!r}, which is "
-                "built in: rename it in that package"
-            )
-        found[point.name] = point
-    return found
+METHODS = Registry("method", "im_bench.methods", BUILT_IN)
+"""Classes: an OnlineMethod, or a Schedule where a method works in stages of its own."""
 
 
 def known_methods() -> list[str]:
     """Return the names of all methods, built-in ones first."""
-    return list(_entry_points())
+    return list(METHODS)
 
 
 def method_class(name: str) -> type[Any]:
@@ -63,16 +50,5 @@ def method_class(name: str) -> type[Any]:
         ImBenchError: If there is no such method, it cannot be imported, or what is registered is
             no class.
     """
-    points = _entry_points()
-    if name not in points:
-        raise unknown_name("method", name, points)
-    try:
-        loaded = points[name].load()
-    except (AttributeError, ImportError) as error:
-        raise ImBenchError(
-            f"method {name!r} cannot be imported from {points[name].value} ({error}): correct the "
-            "entry point or the module of its package"
-        ) from error
-    if not isinstance(loaded, type):
-        raise ImBenchError(f"method {name!r} ({points[name].value}) is no class: name one")
-    return loaded
+    found: type[Any] = METHODS[name]
+    return found

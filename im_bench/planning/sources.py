@@ -11,6 +11,7 @@ from im_bench.data import versions
 from im_bench.data.fingerprint import fingerprint
 from im_bench.data.layout import Layout
 from im_bench.errors import ImBenchError
+from im_bench.evaluation.registry import METRICS
 from im_bench.planning.preflight import Census, drawn_census, take_census
 from im_bench.suites.schema import DataSpec
 
@@ -61,12 +62,14 @@ def locate(name: str, spec: DataSpec, suite_file: Path, data_root: Path, cache: 
             "correct `folder` in the suite, or say with --data-root where it is",
         )
     try:
-        identity = {"fingerprint": fingerprint(description, cache)}
+        identity: dict[str, Any] = {"fingerprint": fingerprint(description, cache)}
     except ImBenchError as error:
         return Source({"missing": name}, missing=str(error))
     paths = {"description": str(description.absolute())}
     try:
         layout = Layout.load(description)
+        if code := METRICS.code(layout.description.metric):
+            identity["metric"] = code
         census = take_census(layout, spec)
     except ImBenchError as error:
         return Source(identity, paths, missing=str(error))

@@ -14,7 +14,7 @@ import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import Enum
-from importlib import metadata, util
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from packaging.version import Version
 
+from im_bench.runner.engines.choice import ENGINES, engine_kind
 from im_bench.runner.provenance import DISTRIBUTIONS, gpus_here
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -213,20 +214,12 @@ def check_engines(wanted: str) -> Iterator[Finding]:
     Args:
         wanted: Name of the engine that shall be used.
     """
-    for name, engine in (("ray", "ray"), ("submitit", "slurm")):
-        if util.find_spec(name) is not None:
-            yield Finding(Level.OK, f"--engine {engine}: {name} {metadata.version(name)}")
-        else:
-            level = Level.PROBLEM if engine == wanted else Level.OK
-            yield Finding(
-                level, f"--engine {engine} needs {name}, which is not installed", pip(name)
-            )
-    if path := shutil.which("sbatch"):
-        yield Finding(Level.OK, f"--engine slurm: {path}")
-    else:
-        level = Level.PROBLEM if wanted == "slurm" else Level.OK
-        text = "--engine slurm needs sbatch, which is not found here"
-        yield Finding(level, text, "run im-bench on a machine from which jobs are submitted")
+    for name in ENGINES:
+        for need in engine_kind(name).needs():
+            level = Level.OK if need.met or name != wanted else Level.PROBLEM
+            between = ":" if need.met else ""
+            remedy = need.remedy or (pip(need.package) if need.package else "")
+            yield Finding(level, f"--engine {name}{between} {need.what}", remedy)
 
 
 def probe(code: str) -> tuple[dict[str, Any] | None, str]:

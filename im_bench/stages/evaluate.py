@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from im_bench.data.arrays import read_meta
-from im_bench.evaluation.directions import higher_is_better
+from im_bench.evaluation.registry import higher_is_better
 from im_bench.runner.job import Job, StageInterrupted
 from im_bench.stages.scoring import score
 from im_bench.stages.selection import best_by_validation, outcome_of

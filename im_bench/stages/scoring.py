@@ -8,10 +8,10 @@ import torch
 from mmengine.evaluator import Evaluator
 from mmseg.registry import METRICS
 
-import im_bench.evaluation.metrics  # noqa: F401 - registers what metric_config names
+import im_bench.evaluation.metrics  # noqa: F401 - registers what metric_configs names
 from im_bench.data.arrays import ArrayDataset, Part, images_per_batch, read_meta
 from im_bench.models.segmentor import LabelSpaceSegmentor
-from im_bench.training.config import metric_config
+from im_bench.training.config import metric_configs
 
 BATCH = 32
 
@@ -26,7 +26,7 @@ def score(model: LabelSpaceSegmentor, data_dir: Path, part: Part) -> dict[str, f
     """
     dataset = ArrayDataset(data_dir, part)
     meta = read_meta(data_dir)
-    evaluator = Evaluator([METRICS.build(metric_config(meta))])
+    evaluator = Evaluator([METRICS.build(config) for config in metric_configs(meta)])
     evaluator.dataset_meta = dataset.metainfo
     with torch.inference_mode():
         size = images_per_batch(meta, BATCH)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from im_bench.evaluation.directions import higher_is_better
+from im_bench.evaluation.registry import higher_is_better
 from im_bench.files import read_json
 
 

@@ -12,6 +12,8 @@ from mmengine.config import Config
 
 from im_bench.data.arrays import images_per_batch, read_meta, training_images
 from im_bench.errors import ImBenchError
+from im_bench.evaluation.metric import ImageMetric
+from im_bench.evaluation.registry import METRICS, metric_class
 from im_bench.methods.registry import method_class
 from im_bench.training.description import OnlineTraining, SupervisedTraining, Training
 from im_bench.training.momentum import norm_momentum
@@ -95,7 +97,7 @@ def build_config(
                 "sampler": {"type": "DefaultSampler", "shuffle": False},
             },
             "val_evaluator": [
-                metric_config(meta),
+                *metric_configs(meta, training.monitor),
                 *(
                     {"type": kind, "label_space": _label_space(training, meta)}
                     for kind in ("LossMetric", "OnlyLabelMetric")
@@ -270,12 +272,25 @@ def _label_space(training: Training, meta: Mapping[str, Any]) -> dict[str, Any]:
     return {"kind": meta["space"], "outputs": meta["outputs"], **given}
 
 
-def metric_config(meta: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the config of the metric for a packed data set, by its ``meta.json``."""
+def metric_configs(meta: Mapping[str, Any], monitor: str | None = None) -> list[dict[str, Any]]:
+    """Return the configs of the metrics for a packed data set.
+
+    They are those of its label space, and its headline and the monitored one if these look at label
+    maps themselves.
+
+    Args:
+        meta: The packed data set's ``meta.json``.
+        monitor: As in a training.
+    """
     if meta.get("cells"):
-        return {"type": "CellMetric", "cells": dict(meta["cells"])}
-    names = {"binary": "Binary", "multiclass": "Multiclass", "multilabel": "Multilabel"}
-    return {"type": f"{names[meta['space']]}Metric"}
+        configs: list[dict[str, Any]] = [{"type": "CellMetric", "cells": dict(meta["cells"])}]
+    else:
+        names = {"binary": "Binary", "multiclass": "Multiclass", "multilabel": "Multilabel"}
+        configs = [{"type": f"{names[meta['space']]}Metric"}]
+    for name in dict.fromkeys([meta["metric"], monitor]):
+        if name in METRICS and issubclass(metric_class(name), ImageMetric):
+            configs.append({"type": "NamedMetric", "name": name, "space": meta["space"]})
+    return configs
 
 
 def _optimiser(training: Training) -> dict[str, Any]:

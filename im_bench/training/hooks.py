@@ -20,7 +20,7 @@ from torch import Tensor
 
 from im_bench.data.augment import mixed_seed
 from im_bench.errors import ImBenchError, unknown_name
-from im_bench.evaluation.directions import higher_is_better
+from im_bench.evaluation.registry import higher_is_better
 from im_bench.models.checkpoints import BrokenCheckpoint, load_checkpoint, save_checkpoint
 from im_bench.models.segmentor import deployed
 from im_bench.training.control import Control, TrainingStopped

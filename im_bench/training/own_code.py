@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from im_bench.errors import ImBenchError
+from im_bench.evaluation.registry import METRICS
 from im_bench.methods.registry import method_class
 from im_bench.own_code import is_ours, source_hash
 
@@ -26,7 +27,7 @@ def code_of(training: Mapping[str, Any]) -> dict[str, str]:
         for module in network.get("custom_imports") or ():
             if not is_ours(module):
                 found[module] = source_hash(module)
-    return found
+    return found | METRICS.code(training.get("monitor") or "")
 
 
 def check_unchanged(training: Mapping[str, Any]) -> None:

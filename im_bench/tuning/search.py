@@ -8,7 +8,7 @@ from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
 from im_bench.errors import ImBenchError
-from im_bench.evaluation.directions import higher_is_better
+from im_bench.evaluation.registry import higher_is_better
 from im_bench.planning.plan import Cell, Plan
 from im_bench.runner.events import Event, Happening
 from im_bench.runner.locks import STALE_SECONDS

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from im_bench.errors import ImBenchError, unknown_name
-from im_bench.evaluation.directions import higher_is_better
+from im_bench.evaluation.registry import higher_is_better
 from im_bench.planning.loading import load_suite
 from im_bench.planning.plan import Cell, Plan, plan_cells
 from im_bench.runner.events import Event, Summary
@@ -248,8 +248,6 @@ def run_search(
         ImBenchError: Data are missing or would be tested on, another study has this name, or the
             engine is not to be had.
     """
-    from im_bench.runner.engines.choice import make_engine
-
     if choices.study is not None:
         check_name(choices.study)
     sampler = make_sampler(choices.sampler, seed_of("sampler", choices.sampler_seed))
@@ -260,7 +258,7 @@ def run_search(
     )
     store = Store(task.out)
     store.make()
-    with stop_on_signals() as stop, closing(make_engine(options, task.out)) as engine:
+    with stop_on_signals() as stop, closing(options.make(task.out)) as engine:
         metric = prepare_data(task, store, engine, stop, attempts)
         if metric is None:
             raise KeyboardInterrupt

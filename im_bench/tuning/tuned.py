@@ -10,7 +10,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict
 
 from im_bench.errors import ImBenchError, unknown_name
-from im_bench.evaluation.directions import higher_is_better
+from im_bench.evaluation.registry import higher_is_better
 from im_bench.files import write_text
 from im_bench.methods.names import registry_name, tuned_name
 from im_bench.methods.online import OnlineMethod

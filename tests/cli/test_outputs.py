@@ -18,7 +18,7 @@ from report.page.simulated import Simulation, Task
 from report.tuning.studies import labelled, opened, trained
 
 from im_bench.cli.app import main
-from im_bench.data.prepare import ALL_RECIPES
+from im_bench.data.prepare.registry import DATA_SETS, find_recipe
 from im_bench.methods import known_methods
 from im_bench.planning.plan import make_plan
 from im_bench.runner.store import Store
@@ -161,7 +161,7 @@ def test_the_words_of_a_study_are_whole(place: Path, monkeypatch: pytest.MonkeyP
 
 def test_a_pipe_gets_all_names_and_addresses(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     listed, _ = output(["data", "list"], monkeypatch, None)
-    for recipe in ALL_RECIPES.values():
+    for recipe in map(find_recipe, DATA_SETS):
         assert recipe.title in listed
         assert recipe.downloadable or recipe.home in listed
     listed, _ = output(["methods"], monkeypatch, None)

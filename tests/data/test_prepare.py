@@ -19,8 +19,8 @@ import numpy as np
 import pytest
 
 from im_bench.data.check import check_folder
-from im_bench.data.prepare import RECIPES, prepare
-from im_bench.data.synth import synthesise
+from im_bench.data.prepare import prepare
+from im_bench.data.synth import PAINTERS, synthesise
 from im_bench.errors import ImBenchError
 
 SIZE = (32, 32)
@@ -30,7 +30,7 @@ IMAGES = {"train": 6, "val": 3, "test": 3}
 @pytest.fixture(scope="session")
 def raw_folders(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("raw")
-    for name in RECIPES:
+    for name in PAINTERS:
         synthesise(name, root / name, IMAGES, seed=1, size=SIZE)
     return root
 
@@ -57,7 +57,7 @@ def manifest(folder: Path) -> dict[str, object]:
     return json.loads((folder / "manifest.json").read_text())  # type: ignore[no-any-return]
 
 
-@pytest.mark.parametrize("name", RECIPES)
+@pytest.mark.parametrize("name", PAINTERS)
 def test_prepared_data_pass_the_check(name: str, raw_folders: Path, tmp_path: Path) -> None:
     folder = quick(name, raw_folders / name, root=tmp_path)
     report = check_folder(folder)

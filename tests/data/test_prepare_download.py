@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from im_bench.data.prepare import RECIPES, Recipe
+from im_bench.data.prepare import Recipe, find_recipe
 from im_bench.data.prepare.download import download
 from im_bench.data.prepare.recipe import Archive
 from im_bench.errors import ImBenchError
@@ -38,7 +38,7 @@ def server(tmp_path: Path) -> Iterator[str]:
 
 
 def recipe(*archives: Archive) -> Recipe:
-    return dataclasses.replace(RECIPES["isic2018"], archives=archives)
+    return dataclasses.replace(find_recipe("isic2018"), archives=archives)
 
 
 def test_download_and_keep(server: str, tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import pytest
 from scipy.spatial import cKDTree
 
 from im_bench.data.check import check_folder
-from im_bench.data.prepare import RECIPES
+from im_bench.data.prepare import find_recipe
 from im_bench.data.prepare.recipe import find_samples
 from im_bench.data.synth import PAINTERS, cityscapes, hela, isic2018, make, suim, synthesise
 from im_bench.data.synth.canvas import fractal, generator, outline, polygon
@@ -30,7 +30,7 @@ def files(folder: Path) -> dict[str, bytes]:
 @pytest.mark.parametrize("name", PAINTERS)
 def test_raw_layout_is_the_official_one(name: str, tmp_path: Path) -> None:
     synthesise(name, tmp_path, IMAGES, seed=0, size=(48, 40))
-    found = find_samples(RECIPES[name], sorted(files(tmp_path)), allow_partial=True)
+    found = find_samples(find_recipe(name), sorted(files(tmp_path)), allow_partial=True)
     used = {path for some in found.values() for s in some for path in (s.image, *s.masks)}
     assert used == set(files(tmp_path))
     assert sum(map(len, found.values())) == sum(IMAGES.values())
@@ -106,7 +106,7 @@ def test_streets_use_the_official_label_ids() -> None:
 
 
 def cityscapes_class(value: int) -> str:
-    classes = RECIPES["cityscapes"].description["classes"]
+    classes = find_recipe("cityscapes").description["classes"]
     return str(classes[value])
 
 

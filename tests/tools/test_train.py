@@ -117,7 +117,6 @@ def test_a_method_of_ones_own_trains_by_the_config_of_the_page(
 ) -> None:
     monkeypatch.syspath_prepend(ROOT / "examples" / "mean_teacher")
     monkeypatch.setitem(registry.BUILT_IN, "mean-teacher", "mean_teacher:MeanTeacher")
-    monkeypatch.setattr(registry, "_entry_points", registry._entry_points.__wrapped__)
     page = (ROOT / "docs" / "your-own-method.md").read_text(encoding="utf-8")
     *_, code = re.findall(r"```python\n(.*?)```", page, flags=re.DOTALL)
     config, masked = tmp_path / "mean_teacher.py", tmp_path / "masked.py"

@@ -6,47 +6,10 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from im_bench.data.prepare import (
-    cityscapes,
-    cityscapes_semi,
-    hela,
-    isic2018,
-    mitochondria,
-    pascal,
-    suim,
-)
 from im_bench.data.prepare.download import download
 from im_bench.data.prepare.pipeline import Progress, Request, check_folder_is_free, run
 from im_bench.data.prepare.recipe import Recipe, Size
-from im_bench.errors import unknown_name
-
-RECIPES: dict[str, Recipe] = {
-    module.RECIPE.name: module.RECIPE for module in (isic2018, hela, suim, cityscapes)
-}
-"""The data sets of the from-scratch study, each with a drawn twin."""
-PARTITIONED = {
-    cityscapes_semi.RECIPE.name: cityscapes_semi.run,
-    pascal.RECIPE.name: pascal.run,
-}
-"""The data sets with published partitions."""
-ALL_RECIPES = {
-    **RECIPES,
-    **{
-        recipe.name: recipe
-        for recipe in (cityscapes_semi.RECIPE, pascal.RECIPE, mitochondria.RECIPE)
-    },
-}
-
-
-def find_recipe(name: str) -> Recipe:
-    """Return the recipe of a data set.
-
-    Raises:
-        ImBenchError: There is none of this name; the nearest one is suggested.
-    """
-    if name not in ALL_RECIPES:
-        raise unknown_name("data set", name, ALL_RECIPES)
-    return ALL_RECIPES[name]
+from im_bench.data.prepare.registry import DATA_SETS, find_recipe
 
 
 def prepare(
@@ -68,11 +31,10 @@ def prepare(
     an interrupted run are kept.
 
     Args:
-        name: ``isic2018``, ``hela``, ``suim``, ``cityscapes``, ``cityscapes-semi``, ``pascal`` or
-            ``mitochondria``.
+        name: Of a recipe in :data:`DATA_SETS`, such as ``isic2018``.
         sources: Raw folders, archives and folders of the official archives; none to download the
-            data set where that is allowed. For ``cityscapes-semi`` and ``pascal`` also folders with
-            the original lists of the label partitions, which are downloaded otherwise.
+            data set where that is allowed. For data sets with published partitions also folders
+            with their original lists, which are downloaded otherwise.
         root: The folder of data sets.
         rename: What to call the result, if it should not be mistaken for the official data set.
         size: ``(width, height)`` of the prepared images in pixels; None for that of the paper.
@@ -97,9 +59,9 @@ def prepare(
     check_folder_is_free(paths, folder)
     request = Request(recipe, paths, folder, size, allow_partial, tuple(sha256))
     threads = threads or os.cpu_count() or 1
-    if name in PARTITIONED:
+    if recipe.partitioned is not None:
         lists = [source for source in sources if source.is_dir()]
-        return PARTITIONED[name](request, lists, root / "downloads", threads, progress)
+        return recipe.partitioned(request, lists, root / "downloads", threads, progress)
     return run(request, threads, progress)
 
 
@@ -109,4 +71,4 @@ def _unpacked(recipe: Recipe, source: Path) -> list[Path]:
     return [archive for archive in archives if archive.is_file()] or [source]
 
 
-__all__ = ["ALL_RECIPES", "RECIPES", "Progress", "Recipe", "find_recipe", "prepare"]
+__all__ = ["DATA_SETS", "Progress", "Recipe", "find_recipe", "prepare"]

@@ -102,4 +102,5 @@ RECIPE = replace(
         "metric": "miou_dataset",
     },
     convert=convert,
+    partitioned=run,
 )

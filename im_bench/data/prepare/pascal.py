@@ -140,4 +140,5 @@ RECIPE = Recipe(
     },
     convert=convert,
     index_masks=True,
+    partitioned=run,
 )

@@ -5,13 +5,17 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from im_bench.data.splits import choose
 from im_bench.errors import ImBenchError
+
+if TYPE_CHECKING:
+    from im_bench.data.prepare.pipeline import Request
 
 Image = npt.NDArray[np.uint8]
 Size = tuple[int, int]
@@ -90,6 +94,11 @@ The image is ``(H, W, 3)`` uint8 in BGR order; ``size`` is None for the original
 """
 
 
+Partitioned = Callable[
+    ["Request", Sequence[Path], Path, int, "Callable[[int, int], None] | None"], Path
+]
+
+
 def _as_it_is(raw: Samples) -> Samples:
     return raw
 
@@ -116,6 +125,9 @@ class Recipe:
             they are brought to the image's size (nearest neighbour).
         volumes: Regular expression of the paths of multi-page TIFF files, whose slices are the raw
             images and masks (``PATH/0`` and so on), or None.
+        partitioned: Prepares a data set with published partitions, in place of
+            :func:`im_bench.data.prepare.pipeline.run`: gets the request, folders that may hold
+            the original lists, the folder of downloads, the number of threads, and the progress.
     """
 
     name: str
@@ -132,6 +144,7 @@ class Recipe:
     index_masks: bool = False
     masks_may_differ: bool = False
     volumes: str | None = None
+    partitioned: Partitioned | None = None
 
     @property
     def downloadable(self) -> bool:

@@ -174,5 +174,5 @@ def _chart(title: str, unit: str, named: Sequence[tuple[str, Gain]]) -> Chart:
                 None if high is None else factor * high,
             )
         )
-    what = "percentage points" if unit == "%" else "fewer cells miscounted"
-    return dot_chart(title, f"gain, {what}", values, zero=True)
+    what = {"%": "percentage points", "cells": "fewer cells miscounted"}.get(unit, unit)
+    return dot_chart(title, f"gain, {what}" if what else "gain", values, zero=True)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from math import isfinite
 from statistics import fmean
 
-from im_bench.evaluation.directions import class_of
+from im_bench.evaluation.registry import class_of
 from im_bench.report.page.charts import Chart, Value, dot_chart
 from im_bench.report.page.stages import Stages
 from im_bench.report.page.styles import MethodStyle

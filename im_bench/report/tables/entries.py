@@ -9,9 +9,7 @@ from functools import cached_property
 from itertools import groupby
 from statistics import fmean, stdev
 
-from im_bench.evaluation.directions import higher_is_better
-
-COUNTS = ("mcce",)
+from im_bench.evaluation.registry import higher_is_better, metric_class
 
 
 class State(str, Enum):
@@ -51,10 +49,8 @@ class Column:
 
     @property
     def unit(self) -> str:
-        """``cells`` for counting errors, ``%`` for shares (kept as fractions)."""
-        if not self.metric:
-            return ""
-        return "cells" if self.metric in COUNTS else "%"
+        """``%`` for shares (kept as fractions), or another, such as ``cells`` of counts."""
+        return metric_class(self.metric).unit if self.metric else ""
 
     @property
     def higher(self) -> bool | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from im_bench.evaluation.registry import metric_class
 from im_bench.methods.names import untuned_name
 from im_bench.planning.plan import Plan
 from im_bench.report.labelled import labelled_images
@@ -12,7 +13,6 @@ from im_bench.report.reference import ReportedNumber
 from im_bench.report.tables.columns import columns_of
 from im_bench.report.tables.entries import Column, Row
 from im_bench.report.tables.matching import Comparison, protocol_of
-from im_bench.report.tables.texts import DEFINITIONS, METRICS
 from im_bench.runner.store import Store
 from im_bench.suites.graph import Stage
 from im_bench.training.momentum import ORIGINAL, norm_momentum
@@ -163,11 +163,12 @@ def _metrics(columns: Sequence[Column]) -> str:
     """Say what each score is: definitions of one name differ."""
     data: dict[str, list[str]] = {}
     for column in columns:
-        if column.metric in DEFINITIONS:
+        if column.metric and metric_class(column.metric).definition:
             data.setdefault(column.metric, []).append(column.data)
     said = [
-        f"{METRICS[metric]} ({_names(who, columns)}) is {DEFINITIONS[metric]}"
+        f"{kind.title} ({_names(who, columns)}) is {kind.definition}"
         for metric, who in data.items()
+        for kind in (metric_class(metric),)
     ]
     return f"Scores: {'; '.join(said)}." if said else ""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from im_bench.evaluation.registry import title_of
 from im_bench.report.tables.entries import Column, Entry, GenerationRow
 
 QUANTITIES = {
@@ -9,31 +10,6 @@ QUANTITIES = {
     "pixels_kept": "pixels kept %",
     "label_accuracy": "right labels %",
 }
-METRICS = {
-    "iou": "IoU",
-    "iou_dataset": "data-set IoU",
-    "miou": "mIoU",
-    "miou_dataset": "data-set mIoU",
-    "miou_dataset_mmseg": "data-set mIoU (MMSegmentation)",
-    "miou_dataset_unimatch": "data-set mIoU (UniMatch)",
-    "mcce": "MCCE",
-    "miou_ad": "mIoU_ad",
-    "dice": "Dice",
-    "dice_dataset": "data-set Dice",
-}
-_POOLED = "over the pixels of all images together"
-DEFINITIONS = {
-    "iou": "mean over images, where nothing predicted of nothing counts 0",
-    "iou_dataset": _POOLED,
-    "miou": "mean over images of each image's mean IoU",
-    "miou_dataset": f"{_POOLED}, mean of the classes in the ground truth",
-    "miou_dataset_mmseg": f"{_POOLED}, mean of the classes in ground truth or prediction, as "
-    "MMSegmentation's IoUMetric",
-    "miou_dataset_unimatch": f"{_POOLED}, mean of all classes, absent ones counting 0, as UniMatch "
-    "and U2PL evaluate",
-    "mcce": "mean over images of the error in living plus that in dead cells",
-}
-"""What each headline metric is, for footers."""
 MEAN_RANK = "mean rank"
 
 
@@ -89,7 +65,7 @@ def heading(column: Column) -> str:
     """Return the metric with its unit and the direction in which it is better: ``IoU % ↑``."""
     if not column.metric:
         return ""
-    name = METRICS.get(column.metric, column.metric)
+    name = title_of(column.metric)
     arrow = "↑" if column.higher else "↓"
     return f"{name} % {arrow}" if column.unit == "%" else f"{name} {arrow}"
 

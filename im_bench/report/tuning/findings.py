@@ -8,8 +8,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
 
-from im_bench.evaluation.directions import higher_is_better
-from im_bench.report.tables.texts import METRICS
+from im_bench.evaluation.registry import higher_is_better, title_of
 from im_bench.report.tuning.importances import Importances, importances_of
 from im_bench.tuning.labels.front import front
 from im_bench.tuning.study import Definition, TrialRecord, TrialState, records_of
@@ -71,7 +70,7 @@ class Findings:
         """What the values of a trial are."""
         if self.definition.objective == "pseudo-labels":
             return LABEL_OBJECTIVES
-        return (METRICS.get(self.definition.metric, self.definition.metric),)
+        return (title_of(self.definition.metric),)
 
     @property
     def several(self) -> bool:

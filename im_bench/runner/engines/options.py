@@ -1,17 +1,81 @@
-"""How an engine is chosen: by options of the command line, or by a small YAML file."""
+"""The options of each engine, which also make it. They import no library of the engine's."""
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+import shutil
+from abc import abstractmethod
+from collections.abc import Iterator
+from importlib import metadata, util
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar, Literal, NamedTuple
 
-from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveFloat, PositiveInt
+from pydantic import BaseModel, ConfigDict, NonNegativeInt, PositiveFloat, PositiveInt
+
+from im_bench.errors import ImBenchError
+
+if TYPE_CHECKING:
+    from im_bench.runner.engines.base import Engine
 
 
-class _Options(BaseModel):
+class Need(NamedTuple):
+    """Something that an engine needs of the machine where ``im-bench run`` is started.
+
+    Attributes:
+        what: A sentence's part, such as ``"ray 2.60"`` or ``"needs sbatch, which is not found"``.
+        met: Whether it is there.
+        remedy: What to do where it is not.
+        package: What to install where it is not, instead of a remedy.
+    """
+
+    what: str
+    met: bool = True
+    remedy: str = ""
+    package: str = ""
+
+
+class EngineOptions(BaseModel):
+    """Base of every engine's options.
+
+    A subclass is registered by the name of its engine, as its field ``engine`` has it. Its fields
+    are what a YAML file for ``--engine`` may set; those that are called like an option of the
+    command line (``slots``, ``gpus``, ``slots_per_gpu``, ``address``, ``partition``, ``device``)
+    are set by that, too.
+
+    Attributes:
+        engine: The engine's name.
+        runs: Whether the engine runs stages. One that does not is for printing commands.
+    """
+
     model_config = ConfigDict(extra="forbid", frozen=True)
 
+    runs: ClassVar[bool] = True
 
-class LocalOptions(_Options):
+    engine: str
+
+    @abstractmethod
+    def make(self, out: Path) -> Engine:
+        """Return the engine.
+
+        Args:
+            out: The results folder.
+
+        Raises:
+            ImBenchError: What it needs is not there: a GPU, a cluster, an optional package.
+        """
+
+    @classmethod
+    def needs(cls) -> Iterator[Need]:
+        """Give what the engine needs, for ``im-bench doctor``; nothing by default."""
+        return iter(())
+
+
+def _package(name: str) -> Need:
+    if util.find_spec(name) is not None:
+        return Need(f"{name} {metadata.version(name)}")
+    return Need(f"needs {name}, which is not installed", False, package=name)
+
+
+class LocalOptions(EngineOptions):
     """Stages on this machine.
 
     Attributes:
@@ -29,8 +93,14 @@ class LocalOptions(_Options):
     slots_per_gpu: PositiveInt = 1
     slots: PositiveInt | None = None
 
+    def make(self, out: Path) -> Engine:
+        """Return the engine."""
+        from im_bench.runner.engines.local import LocalEngine
 
-class RayOptions(_Options):
+        return LocalEngine(self)
+
+
+class RayOptions(EngineOptions):
     """Stages on a Ray cluster whose machines share the results folder under the same path.
 
     Attributes:
@@ -49,8 +119,19 @@ class RayOptions(_Options):
     cpus: PositiveInt = 1
     ahead: NonNegativeInt = 4
 
+    def make(self, out: Path) -> Engine:
+        """Return the engine."""
+        from im_bench.runner.engines.ray.engine import RayEngine
 
-class SlurmOptions(_Options):
+        return RayEngine(self)
+
+    @classmethod
+    def needs(cls) -> Iterator[Need]:
+        """Give the library."""
+        yield _package("ray")
+
+
+class SlurmOptions(EngineOptions):
     """Stages as jobs of a Slurm cluster, submitted from a machine that can run ``sbatch``.
 
     Attributes:
@@ -83,17 +164,37 @@ class SlurmOptions(_Options):
     setup: tuple[str, ...] = ()
     extra: dict[str, str] = {}
 
+    def make(self, out: Path) -> Engine:
+        """Return the engine."""
+        from im_bench.runner.engines.slurm.engine import SlurmEngine
 
-class PrintOptions(_Options):
+        return SlurmEngine(self, out)
+
+    @classmethod
+    def needs(cls) -> Iterator[Need]:
+        """Give the library, and the program that submits jobs."""
+        yield _package("submitit")
+        if path := shutil.which("sbatch"):
+            yield Need(path)
+        else:
+            yield Need(
+                "needs sbatch, which is not found here",
+                False,
+                "run im-bench on a machine from which jobs are submitted",
+            )
+
+
+class PrintOptions(EngineOptions):
     """Nothing is run: the commands are printed, for whatever else can run them.
 
     Attributes:
         engine: ``print``.
     """
 
+    runs: ClassVar[bool] = False
+
     engine: Literal["print"] = "print"
 
-
-EngineOptions = Annotated[
-    LocalOptions | RayOptions | SlurmOptions | PrintOptions, Field(discriminator="engine")
-]
+    def make(self, out: Path) -> Engine:
+        """Raise an error."""
+        raise ImBenchError(f"the engine {self.engine!r} runs nothing")

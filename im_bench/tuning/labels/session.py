@@ -56,7 +56,6 @@ def run_label_search(
         ImBenchError: The method has nothing to search so, a teacher cannot be trained, or another
             process works on the study.
     """
-    from im_bench.runner.engines.choice import make_engine
     from im_bench.tuning.labels.search import SAMPLER, tune_labels
 
     if len(task.data) != 1 or len(task.seeds) != 1:
@@ -73,7 +72,7 @@ def run_label_search(
     predictions = predict_stage(task.name, task.method, experiment, task.space)
     store = Store(task.out)
     store.make()
-    with stop_on_signals() as stop, closing(make_engine(options, task.out)) as engine:
+    with stop_on_signals() as stop, closing(options.make(task.out)) as engine:
         metric = prepare_data(task, store, engine, stop, attempts)
         if metric is None or not run_stages(
             plan, [predictions.key], store, engine, stop, attempts, on_event

@@ -1,20 +1,17 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import get_args
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from im_bench.data.description import Metric
-from im_bench.evaluation.directions import higher_is_better
+from im_bench.evaluation.registry import METRICS, higher_is_better
 from im_bench.files import write_json
 from im_bench.planning.plan import Cell, Plan, make_plan
 from im_bench.report.tables.build import generations_table, long_rows, results_table
 from im_bench.report.tables.entries import Column, Entry, ResultsTable, State
-from im_bench.report.tables.texts import DEFINITIONS, METRICS
 from im_bench.runner.store import Store
 
 from ..conftest import Score
@@ -152,12 +149,13 @@ def test_the_footer_tells_the_protocol_and_the_origin(
     assert "isic: built-in" not in notes
 
 
-@pytest.mark.parametrize("metric", get_args(Metric))
+@pytest.mark.parametrize("metric", [name for name, kind in METRICS.items() if kind.headline])
 def test_footers_say_what_each_headline_metric_is(plan: Plan, store: Store, metric: str) -> None:
     (cell,) = [cell for cell in plan.cells if cell.name == "isic/0.1/ldt"]
     finish(store, plan, plan.graph[cell.finals[1]], outcome_of(metric, [0.7]))
     notes = results_table(plan, store).notes
-    assert f"Scores: {METRICS[metric]} (isic) is {DEFINITIONS[metric]}." in notes
+    kind = METRICS[metric]
+    assert f"Scores: {kind.title} (isic) is {kind.definition}." in notes
     assert higher_is_better(metric) == (metric != "mcce")
 
 

@@ -26,7 +26,7 @@ from im_bench.errors import ImBenchError
 from im_bench.files import read_json
 from im_bench.planning.plan import Plan
 from im_bench.runner.engines.base import Task
-from im_bench.runner.engines.choice import engine_options, make_engine
+from im_bench.runner.engines.choice import engine_options
 from im_bench.runner.engines.options import RayOptions
 from im_bench.runner.engines.ray.engine import RayEngine
 from im_bench.runner.events import Event, Happening
@@ -179,7 +179,7 @@ def test_auto_starts_no_cluster(monkeypatch: pytest.MonkeyPatch, tmp_path: Path)
 def test_ray_is_an_optional_package(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(ImBenchError, match=r"pip install 'im-bench\[ray\]'"):
-        make_engine(engine_options("ray", {}), Path("runs"))
+        engine_options("ray", {}).make(Path("runs"))
 
 
 def test_a_stage_is_shown_its_gpus_and_what_no_node_has_is_refused(

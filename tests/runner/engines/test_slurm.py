@@ -19,7 +19,6 @@ import pytest
 
 from im_bench.errors import ImBenchError
 from im_bench.planning.plan import Plan
-from im_bench.runner.engines.choice import make_engine
 from im_bench.runner.engines.options import SlurmOptions
 from im_bench.runner.events import Event, Happening, Summary
 from im_bench.runner.folder import Status
@@ -54,7 +53,7 @@ class Running:
         self._thread.start()
 
     def _run(self, plan: Plan, store: Store, options: SlurmOptions) -> None:
-        with closing(make_engine(options, store.out)) as engine:
+        with closing(options.make(store.out)) as engine:
             retries = Retries(attempts=1)
             tell = self.events.append
             self._summary = run_plan(plan, store, engine, on_event=tell, retries=retries)
@@ -312,7 +311,7 @@ def test_what_slurm_refuses_is_one_sentence(
     slurm: Cluster, store: Store, options: dict[str, Any], sentence: str
 ) -> None:
     with pytest.raises(ImBenchError, match=sentence) as error:
-        make_engine(ON_CPUS.model_copy(update=options), store.out)
+        ON_CPUS.model_copy(update=options).make(store.out)
     assert "\n" not in str(error.value)
     assert not store.out.exists()
 
@@ -329,11 +328,11 @@ def test_without_slurm_or_submitit_the_sentence_says_what_to_do(
 ) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(ImBenchError, match="there is no sbatch here: run this where"):
-        make_engine(SlurmOptions(), store.out)
+        SlurmOptions().make(store.out)
     monkeypatch.delitem(sys.modules, "im_bench.runner.engines.slurm.engine")
     monkeypatch.setitem(sys.modules, "submitit", None)
     with pytest.raises(ImBenchError, match=r"pip install 'im-bench\[slurm\]'"):
-        make_engine(SlurmOptions(), store.out)
+        SlurmOptions().make(store.out)
 
 
 SUITE = """

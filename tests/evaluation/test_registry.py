@@ -6,8 +6,8 @@ import sys
 import pytest
 
 from im_bench.errors import ImBenchError
-from im_bench.evaluation.directions import (
-    HIGHER_IS_BETTER,
+from im_bench.evaluation.registry import (
+    METRICS,
     class_iou,
     class_of,
     higher_is_better,
@@ -28,7 +28,7 @@ def test_unknown_metric_names_the_nearest():
 
 
 def test_directions_do_not_import_torch():
-    code = "import sys, im_bench.evaluation.directions; sys.exit('torch' in sys.modules)"
+    code = "import sys, im_bench.evaluation.registry; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
 
 
@@ -41,6 +41,6 @@ def test_a_class_may_be_called_whatever_it_likes(name: str) -> None:
 
 
 def test_no_metric_of_a_data_set_is_that_of_a_class() -> None:
-    for metric in HIGHER_IS_BETTER:
+    for metric in METRICS:
         assert "/" not in metric
         assert class_of(metric) is None

@@ -79,10 +79,20 @@ class OverlapMetric(BaseMetric):
             data_batch: Not used.
             data_samples: See the module.
         """
+        batch: list[Any] = []
         for samples in _of_one_size(data_samples):
             predicted = _stacked(samples, "pred_sem_seg")[:, 0].byte()
             truth = _stacked(samples, "gt_sem_seg")[:, 0].to(predicted)
-            self.results += self.measure(samples, predicted, truth)
+            batch += self.measure(samples, predicted, truth)
+        self.results.append(batch)  # Several processes gather whole batches, in their order.
+
+    def compute_metrics(self, results: list[list[Any]]) -> dict[str, float]:
+        """Return the metrics by name; mmengine calls this with what was kept of each batch."""
+        return self.summarise([image for batch in results for image in batch])
+
+    @abstractmethod
+    def summarise(self, results: list[Any]) -> dict[str, float]:
+        """Return the metrics by name, of what :meth:`measure` kept of each image."""
 
     def measure(self, samples: list[Sample], predicted: Tensor, truth: Tensor) -> list[Any]:
         """Return what is kept of each image; label maps are ``(B, H, W)``."""
@@ -121,7 +131,7 @@ class BinaryMetric(OverlapMetric):
         """Count the foreground."""
         return overlap.binary_counts(predicted, truth)
 
-    def compute_metrics(self, results: list[Any]) -> dict[str, float]:
+    def summarise(self, results: list[Any]) -> dict[str, float]:
         """Return the metrics by name."""
         return counted("binary", _joined(results), self.official_rounding)
 
@@ -160,7 +170,7 @@ class MulticlassMetric(OverlapMetric):
         soft = _per_image(overlap.soft_counts(probabilities, truth.to(probabilities.device)))
         return list(zip(hard, soft, strict=True))
 
-    def compute_metrics(self, results: list[Any]) -> dict[str, float]:
+    def summarise(self, results: list[Any]) -> dict[str, float]:
         """Return the metrics by name."""
         counts = _joined([hard for hard, _ in results])
         ious = overlap.dataset_iou(counts)
@@ -218,7 +228,7 @@ class MultilabelMetric(OverlapMetric):
         """Count each class."""
         return overlap.multilabel_counts(predicted, truth, len(self.classes))
 
-    def compute_metrics(self, results: list[Any]) -> dict[str, float]:
+    def summarise(self, results: list[Any]) -> dict[str, float]:
         """Return the metrics by name."""
         ious = overlap.rounded(overlap.iou(_joined(results)), self.official_rounding)
         metrics = {"miou": self.mean(ious.mean(1))}
@@ -262,10 +272,10 @@ class CellMetric(MultilabelMetric):
         counted = zip(self._cell_counts(predicted), self._cell_counts(truth), strict=True)
         return list(zip(pixels, counted, strict=True))
 
-    def compute_metrics(self, results: list[Any]) -> dict[str, float]:
+    def summarise(self, results: list[Any]) -> dict[str, float]:
         """Return the metrics by name."""
         pixels = [each for each, _ in results]
-        metrics = super().compute_metrics(pixels)
+        metrics = super().summarise(pixels)
         ious = overlap.rounded(overlap.iou(_joined(pixels)), self.official_rounding)
         metrics["miou_ad"] = self.mean(ious[:, [self.cells["alive"], self.cells["dead"]]].mean(1))
 
@@ -321,7 +331,7 @@ class NamedMetric(OverlapMetric):
         """Raise an error: label maps are measured as a whole."""
         raise NotImplementedError
 
-    def compute_metrics(self, results: list[Any]) -> dict[str, float]:
+    def summarise(self, results: list[Any]) -> dict[str, float]:
         """Return the metric by its name."""
         if not results:
             raise ImBenchError("there is nothing to evaluate: the split has no images")

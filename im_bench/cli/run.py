@@ -177,6 +177,7 @@ def run_cells(
         ImBenchError: Nothing can run, or the engine is not to be had.
     """
     from im_bench.report.tracking.mirror import Mirror
+    from im_bench.runner.engines.base import Task
     from im_bench.runner.events import Summary
     from im_bench.runner.interrupt import stop_on_signals
     from im_bench.runner.plan_run import Retries
@@ -199,6 +200,10 @@ def run_cells(
             view(event)
             mirror(event)
 
+        # Before anything runs: what the engine can never start.
+        for needs in dict.fromkeys(stage.needs for stage in plan.graph):
+            first = next(stage for stage in plan.graph if stage.needs == needs)
+            engine.fits(Task(store.folder(first), needs))
         return run_plan(plan, store, engine, policy, notify, stop, retries=Retries(attempts))
 
 

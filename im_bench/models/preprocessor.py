@@ -11,6 +11,7 @@ from mmseg.registry import MODELS
 from torch import Tensor
 
 from im_bench.data.augment import Augmentation, augment, generator_at
+from im_bench.data.seeds import process_seed
 
 
 @MODELS.register_module()
@@ -58,7 +59,7 @@ class BatchPreprocessor(BaseDataPreprocessor):
         if images.shape[-1] > 4:  # no image has so many channels: these are columns
             images = images.permute(0, 2, 3, 1)
         if training and self.augmentation is not None and isinstance(labels, Tensor):
-            generator = generator_at(self.seed, self.iteration, images.device)
+            generator = generator_at(process_seed(self.seed), self.iteration, images.device)
             images, labels = augment(images, labels, self.augmentation, generator)
         if self.bgr_to_rgb:
             images = images.flip(-1)

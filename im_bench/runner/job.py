@@ -25,6 +25,7 @@ class Settings:
     Attributes:
         device: A torch device, or ``"auto"`` for CUDA where there is one.
         threads: CPU threads that the stage may use.
+        processes: Among which a training divides its batch.
         minutes: Longest time of the attempt, or None for no limit.
         grace: Seconds that a stage has to stop after that, before its process ends.
     """
@@ -33,6 +34,7 @@ class Settings:
     threads: int = 1
     minutes: float | None = None
     grace: float = 60.0
+    processes: int = 1
 
 
 class StageInterrupted(Exception):  # noqa: N818 - a request, not an error

@@ -10,8 +10,8 @@ from mmseg.registry import MODELS
 from torch import Tensor
 
 from im_bench.data.augment import Augmentation, apply_geometry, draw, generator_at
+from im_bench.data.seeds import process_seed
 from im_bench.models.preprocessor import BatchPreprocessor
-from im_bench.semi.seeds import process_seed
 from im_bench.semi.step import View
 
 Raw = Mapping[str, Any]

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 from im_bench.runner.job import Job, StageInterrupted
 from im_bench.training.cell import train_cell
 from im_bench.training.control import Control, TrainingStopped
 from im_bench.training.description import parse_training
+from im_bench.training.together import train_together
 
 
 def run(job: Job) -> dict[str, Any]:
     """Train, keep the best moment by validation, and return its scores."""
     pseudo = job.inputs.get("pseudo")
+    processes = job.settings.processes
+    train = train_cell if processes == 1 else partial(train_together, processes)
     try:
-        return train_cell(
+        return train(
             parse_training(job.config),
             job.inputs["data"][0] / "arrays",
             job.folder,

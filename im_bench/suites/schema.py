@@ -76,9 +76,10 @@ Kind = Literal["data", "train", "pseudo-label", "predict", "evaluate"]
 
 def _one_gpu(needs: dict[Kind, Resources]) -> dict[Kind, Resources]:
     for kind, each in needs.items():
-        if (each.gpus or 0) > 1:
+        if each.workers > 1 and kind != "train":
             raise FieldError(
-                (kind, "gpus"), f"a stage uses one GPU at most, not {each.gpus:g}: write 1 or less"
+                (kind,),
+                f"only trainings use several processes, not {kind}: ask for one GPU or process",
             )
     return needs
 

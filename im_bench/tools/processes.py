@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import os
 from collections.abc import Callable
 from typing import Any
@@ -43,21 +42,9 @@ def run_connected(config: Any, work: Callable[[], None]) -> None:
         _connect_cpus(config)
     work()
     if distributed.is_initialized():
+        from im_bench.training.together import leave_together
+
         leave_together()
-
-
-def leave_together() -> None:
-    """Close the connection to the other processes.
-
-    Nothing may use it any more: a model that is wrapped for distributed training keeps the
-    connection's threads alive, and if one of them still wants Python when the interpreter ends, it
-    aborts the process.
-    """
-    from torch import distributed
-
-    gc.collect()  # The runner and its hooks refer to each other.
-    distributed.barrier()  # whoever leaves early can make others abort
-    distributed.destroy_process_group()
 
 
 def divide_batch(config: Any, processes: int) -> None:

@@ -8,10 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from mmengine.dist import is_main_process
 
 from im_bench.data.arrays import read_meta
 from im_bench.models.checkpoints import load_checkpoint
 from im_bench.models.segmentor import deployed
+from im_bench.plugin.networks import unwrapped
 from im_bench.training.config import build_config, resolve_device
 from im_bench.training.control import Control
 from im_bench.training.description import Training
@@ -33,6 +35,7 @@ def train_cell(
     device: str = "auto",
     threads: int = 1,
     control: Control | None = None,
+    processes: int = 1,
 ) -> dict[str, Any]:
     """Train one network, or continue where a former attempt was cut off.
 
@@ -46,6 +49,8 @@ def train_cell(
         device: A torch device, or ``"auto"``.
         threads: CPU threads.
         control: Who follows the training and may stop it.
+        processes: Of the training, of which this is one; see
+            :func:`im_bench.training.together.train_together`.
 
     Returns:
         ``val`` (metrics of the best model), ``best_iteration``, ``iterations``, ``images`` (that
@@ -59,11 +64,15 @@ def train_cell(
     """
     torch.set_num_threads(threads)
     where = resolve_device(device)
-    runner = run(build_config(training, data_dir, folder, pseudo_dir, where), control)
+    config = build_config(training, data_dir, folder, pseudo_dir, where, processes)
+    runner = run(config, control)
+    if not is_main_process():
+        return {}
     outcome = _outcome(runner, folder)
-    write_samples(runner.model, runner.val_dataloader.dataset, folder / "samples")
+    model: Any = unwrapped(runner.model)
+    write_samples(model, runner.val_dataloader.dataset, folder / "samples")
     if pseudo_dir is not None:
-        write_unlabelled_samples(runner.model, data_dir, folder / "samples")
+        write_unlabelled_samples(model, data_dir, folder / "samples")
     label = outcome["val"].pop(ONLY_LABEL, None)
     if label is not None:
         outcome["warning"] = one_label_warning(label, read_meta(data_dir))
@@ -76,7 +85,7 @@ def train_cell(
 def _outcome(runner: TrainingRunner, folder: Path) -> dict[str, Any]:
     """Return what a finished training leaves; its model is the best one afterwards."""
     best = load_checkpoint(folder / BEST)
-    network = deployed(runner.model)
+    network = deployed(unwrapped(runner.model))
     network.load_state_dict(best["state_dict"])
     curve = [row for row in read_rows(folder / FILE) if "train/loss" in row]
     return {

@@ -51,6 +51,7 @@ def build_config(
     work_dir: Path,
     pseudo_dir: Path | None = None,
     device: torch.device | None = None,
+    processes: int = 1,
 ) -> Config:
     """Return the MMEngine config of one training: all of it, as ``tools/train.py`` takes it.
 
@@ -60,12 +61,18 @@ def build_config(
         work_dir: Where the training writes.
         pseudo_dir: The folder of the pseudo-label stage, if the training has one.
         device: Where it trains; default CPU.
+        processes: Among which the batch is divided.
 
     Raises:
-        ImBenchError: A field has a value that cannot be.
+        ImBenchError: A field has a value that cannot be, or the batch cannot be divided.
     """
     device = device or torch.device("cpu")
     meta = read_meta(data_dir)
+    if training.batch % processes:
+        raise ImBenchError(
+            f"a batch of {training.batch} images cannot be divided among {processes} processes: "
+            "give the training another `batch`, or other `resources`"
+        )
     iterations = count_iterations(training, data_dir, pseudo_dir)
     return Config(
         {
@@ -78,7 +85,7 @@ def build_config(
             "randomness": {"seed": training.seed % 2**32},
             "env_cfg": {"cudnn_benchmark": device.type == "cuda"},
             "log_level": "ERROR",
-            "model": _model(training, meta),
+            "model": _model(training, meta, processes),
             "optim_wrapper": _optimiser(training),
             "param_scheduler": _schedule(training, iterations),
             "train_cfg": {
@@ -87,15 +94,20 @@ def build_config(
                 "val_interval": -(-iterations // training.validations),
             },
             "val_cfg": {"type": "ValLoop"},
-            "train_dataloader": _training_loader(training, data_dir, pseudo_dir, device),
+            "train_dataloader": {
+                **_training_loader(training, data_dir, pseudo_dir, device),
+                "batch_size": training.batch // processes,
+            },
             "val_dataloader": {
                 **_loader(
                     {"data_dir": str(data_dir), "part": "val"},
                     images_per_batch(meta, training.batch),
                     device,
                 ),
-                "sampler": {"type": "DefaultSampler", "shuffle": False},
+                "sampler": {"type": "WholeSampler"},
+                "batch_sampler": {"type": "RankBatchSampler"},
             },
+            "launcher": "none" if processes == 1 else "pytorch",
             "val_evaluator": [
                 *metric_configs(meta, training.monitor),
                 *(
@@ -118,9 +130,12 @@ def build_config(
     )
 
 
-def _model(training: Training, meta: Mapping[str, Any]) -> dict[str, Any]:
+def _model(training: Training, meta: Mapping[str, Any], processes: int) -> dict[str, Any]:
     if isinstance(training, OnlineTraining):
-        return semi_supervised_config(training, meta)
+        model = semi_supervised_config(training, meta)
+        if model["labelled_loss"]:  # counts pixels of a batch
+            model["labelled_loss"]["min_kept"] //= processes
+        return model
     return segmentor_config(training, meta)
 
 

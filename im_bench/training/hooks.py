@@ -14,15 +14,18 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
+from mmengine.dist import all_reduce, get_world_size, is_main_process
 from mmengine.hooks import Hook
 from mmengine.registry import HOOKS
-from torch import Tensor
+from torch import Tensor, distributed
 
 from im_bench.data.augment import mixed_seed
+from im_bench.data.seeds import process_seed
 from im_bench.errors import ImBenchError, unknown_name
 from im_bench.evaluation.registry import higher_is_better
 from im_bench.models.checkpoints import BrokenCheckpoint, load_checkpoint, save_checkpoint
 from im_bench.models.segmentor import deployed
+from im_bench.plugin.networks import unwrapped
 from im_bench.training.control import Control, TrainingStopped
 from im_bench.training.scalars import append_rows, rows_hash, truncate_rows
 
@@ -52,8 +55,9 @@ class StepSeedHook(Hook):
 
     def before_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None) -> None:
         """Seed the global generators and tell the preprocessor where the training is."""
-        torch.manual_seed(mixed_seed(runner.seed, runner.iter))
-        runner.model.data_preprocessor.iteration = runner.iter
+        torch.manual_seed(mixed_seed(process_seed(runner.seed), runner.iter))
+        model: Any = unwrapped(runner.model)
+        model.data_preprocessor.iteration = runner.iter
 
 
 @HOOKS.register_module()
@@ -110,7 +114,7 @@ class CurveHook(Hook):
             self._sums[name] = (value.detach() + before, count + 1)
         self._steps += 1
         if done % max(1, total // _ROWS) == 0 or done == total:
-            self._pending.append((done, self._means()))
+            self._pending.append((done, _over_processes(self._means())))
             self._sums = {}
         if time.monotonic() - self._read_at >= 1:
             self.flush(runner, done)
@@ -121,7 +125,8 @@ class CurveHook(Hook):
         Raises:
             ImBenchError: A loss is not finite.
         """
-        if not self._steps:
+        if not self._steps or not is_main_process():
+            self._pending.clear()
             return
         unfinished = [(done, self._means())] if self._sums else []
         rows = [*self._pending, *unfinished]
@@ -135,7 +140,8 @@ class CurveHook(Hook):
                     f"{runner.max_iters} with learning rate {rate:g}: lower the learning rate"
                 )
         now = time.monotonic()
-        images = self._steps * runner.train_dataloader.batch_size
+        batch = runner.train_dataloader.batch_size * runner.world_size
+        images = self._steps * batch
         speed = images / max(now - self._started_at, 1e-9)
         append_rows(
             self._file,
@@ -149,7 +155,7 @@ class CurveHook(Hook):
             ),
         )
         if (progress := control_of(runner).progress) is not None:
-            left = (runner.max_iters - done) * runner.train_dataloader.batch_size / speed
+            left = (runner.max_iters - done) * batch / speed
             progress(
                 done,
                 runner.max_iters,
@@ -167,7 +173,8 @@ class CurveHook(Hook):
     def after_val_epoch(self, runner: Any, metrics: Mapping[str, float] | None = None) -> None:
         """Write the metrics of a validation."""
         row = {f"val/{name}": float(value) for name, value in (metrics or {}).items()}
-        append_rows(self._file, [{"iter": runner.iter, **row}])
+        if is_main_process():
+            append_rows(self._file, [{"iter": runner.iter, **row}])
         self._resume_clock()
 
     def _means(self) -> dict[str, Tensor]:
@@ -209,6 +216,7 @@ class TrainingStateHook(Hook):
         self._keep_last = keep == "last"
         self._save_seconds = save_seconds
         self._last = last
+        self._agreeing: Any = None
         self._best_score = -math.inf
         self._saved_at = time.monotonic()
 
@@ -217,6 +225,8 @@ class TrainingStateHook(Hook):
         self._best_file = Path(runner.work_dir, BEST)
         self._last_file = Path(runner.work_dir, self._last)
         self._curve = next(hook for hook in runner.hooks if isinstance(hook, CurveHook))
+        if runner.distributed:  # to agree on stopping without a wait for the device
+            self._agreeing = distributed.new_group(backend="gloo")
 
     def resume(self, runner: Any) -> None:
         """Continue from the last state, or begin anew where there is none that is whole."""
@@ -227,10 +237,14 @@ class TrainingStateHook(Hook):
             state = None
         if state is None:
             self._best_score = -math.inf
+        else:
+            runner.resume(str(self._last_file))
+        if not is_main_process():
+            return
+        if state is None:
             self._best_file.unlink(missing_ok=True)
             self._curve.resume(0, {})
             return
-        runner.resume(str(self._last_file))
         self._curve.resume(runner.iter, state["curve"])
         log.info("resumed after iteration %d", runner.iter)
 
@@ -253,7 +267,7 @@ class TrainingStateHook(Hook):
 
     def before_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None) -> None:
         """Save if it is time to, and stop if asked to."""
-        stopping = control_of(runner).stop.is_set()
+        stopping = self._agreed(control_of(runner).stop.is_set())
         if stopping or time.monotonic() - self._saved_at >= self._save_seconds:
             self._curve.flush(runner, runner.iter)
             self._save_last(runner)
@@ -269,13 +283,14 @@ class TrainingStateHook(Hook):
                 f"the validation {self._monitor} became {values[self._monitor]} at iteration "
                 f"{runner.iter} of {runner.max_iters}: lower the learning rate"
             )
-        if score > self._best_score or self._keep_last:
-            self._best_score = score
+        better = score > self._best_score or self._keep_last
+        self._best_score = score if better else self._best_score
+        if better and is_main_process():
             save_checkpoint(
                 self._best_file,
                 {
                     "meta": {"iter": runner.iter, "epoch": 0, "metrics": values},
-                    "state_dict": deployed(runner.model).state_dict(),
+                    "state_dict": deployed(unwrapped(runner.model)).state_dict(),
                 },
             )
         self._save_last(runner)
@@ -285,12 +300,23 @@ class TrainingStateHook(Hook):
             raise unknown_name("validation metric", self._monitor, metrics)
         return self._sign * metrics[self._monitor]
 
+    def _agreed(self, stopping: bool) -> bool:
+        """Return what the first process says, in all of them."""
+        if self._agreeing is None:
+            return stopping
+        said = torch.tensor([stopping])
+        distributed.broadcast(said, 0, group=self._agreeing)
+        return bool(said)
+
     def _save_last(self, runner: Any) -> None:
+        self._saved_at = time.monotonic()
+        if not is_main_process():
+            return
         save_checkpoint(
             self._last_file,
             {
                 "meta": {"iter": runner.iter, "epoch": 0},
-                "state_dict": runner.model.state_dict(),
+                "state_dict": unwrapped(runner.model).state_dict(),
                 "message_hub": runner.message_hub.state_dict(),
                 "optimizer": runner.optim_wrapper.state_dict(),
                 "param_schedulers": [each.state_dict() for each in runner.param_schedulers],
@@ -298,4 +324,12 @@ class TrainingStateHook(Hook):
                 "has_best": math.isfinite(self._best_score),
             },
         )
-        self._saved_at = time.monotonic()
+
+
+def _over_processes(means: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Return the means over all processes, which all have to ask."""
+    if get_world_size() == 1 or not means:
+        return means
+    values = torch.stack([each.float() for each in means.values()])
+    all_reduce(values, "mean")
+    return dict(zip(means, values, strict=True))

@@ -14,6 +14,7 @@ from typing import Any
 
 import torch
 from mmengine.config import Config
+from mmengine.model import MMDistributedDataParallel
 from mmengine.model.utils import revert_sync_batchnorm
 from mmengine.registry import RUNNERS
 from mmengine.runner import CheckpointLoader, Runner
@@ -22,6 +23,7 @@ from mmseg.utils import register_all_modules
 from torch import nn
 
 import im_bench.data.semi_arrays
+import im_bench.data.whole_batches
 import im_bench.evaluation.metrics
 import im_bench.models.preprocessor
 import im_bench.models.pretrained
@@ -35,6 +37,7 @@ from im_bench.errors import ImBenchError, unknown_name
 from im_bench.models.checkpoints import refuse_pickled_code
 from im_bench.models.pretrained import load_what_fits
 from im_bench.models.segmentor import place
+from im_bench.models.sync_norm import synchronised
 from im_bench.models.weights import network_weights
 from im_bench.plugin.networks import unwrapped
 from im_bench.training.control import Control
@@ -136,13 +139,24 @@ class CellRunner(TrainingRunner):
 
     def wrap_model(self, model_wrapper_cfg: Any, model: nn.Module) -> nn.Module:
         """Move the model to its device, in the memory format that convolutions like best."""
-        single: nn.Module = revert_sync_batchnorm(model)  # synchronising needs several processes
-        place(single, torch.device(self.cfg["device"]))
-        return single
+        device = torch.device(self.cfg["device"])
+        single: nn.Module = revert_sync_batchnorm(model)
+        if not self.distributed:
+            place(single, device)
+            return single
+        together = synchronised(single, device)
+        place(together, device)
+        wrapped: nn.Module = MMDistributedDataParallel(
+            together,
+            device_ids=None if device.type == "cpu" else [device.index],
+            broadcast_buffers=False,  # synchronised normalisation keeps them alike
+        )
+        return wrapped
 
     def dump_config(self) -> None:
         """Write nothing: the stage's own config says it all. Remove the empty log folder."""
-        Path(self.log_dir).rmdir()
+        with contextlib.suppress(OSError):  # Another process of the training has removed it.
+            Path(self.log_dir).rmdir()
 
     def build_logger(self, log_level: int | str = "INFO", **kwargs: Any) -> Any:
         """Log to the console only, which a stage's log file records."""

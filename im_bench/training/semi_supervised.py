@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from im_bench.data.augment import generator_at
 from im_bench.data.label_spaces import IGNORED, LabelSpace
 from im_bench.data.label_spaces import label_space as build_label_space
+from im_bench.data.seeds import process_seed
 from im_bench.errors import ImBenchError, unknown_name
 from im_bench.methods.online import OnlineMethod
 from im_bench.methods.registry import method_class
@@ -24,7 +25,6 @@ from im_bench.semi.losses import share
 from im_bench.semi.masking import Masking
 from im_bench.semi.network import Network
 from im_bench.semi.registered_losses import OhemCrossEntropyLoss
-from im_bench.semi.seeds import process_seed
 from im_bench.semi.step import Clock, Step, View
 
 _EMA = "_ema"

@@ -10,10 +10,10 @@ from mmengine.model import is_model_wrapper
 from mmengine.registry import HOOKS
 
 from im_bench.data.augment import mixed_seed
+from im_bench.data.seeds import process_seed
 from im_bench.data.semi import SemiDataset
 from im_bench.errors import ImBenchError
 from im_bench.models.pointwise import prefer_onednn
-from im_bench.semi.seeds import process_seed
 from im_bench.semi.step import Clock
 from im_bench.training.semi_supervised import SemiSupervisedSegmentor
 

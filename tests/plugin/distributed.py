@@ -14,7 +14,7 @@ from torch import nn
 
 import im_bench.tools.registrations  # noqa: F401 - all that a config may name
 from im_bench.plugin import CheckpointTeachers
-from im_bench.tools.processes import leave_together
+from im_bench.training.together import leave_together
 
 from .semi_trainings import semi_data, semi_runner
 from .trainings import CUSTOM, PSPNET, model_config, runner

@@ -46,6 +46,10 @@ def waves(plan: Plan, store: Store, stages: list[Stage]) -> Iterator[list[str]]:
         for stage in wave:
             folder = store.prepare(stage, plan.graph)
             threads = stage.needs.cpus or os.cpu_count() or 1
-            folder.write_settings(Settings(threads=threads, minutes=stage.needs.minutes))
+            folder.write_settings(
+                Settings(
+                    threads=threads, minutes=stage.needs.minutes, processes=stage.needs.workers
+                )
+            )
             commands.append(shlex.join(stage_command(folder.path.absolute(), "--log")))
         yield commands

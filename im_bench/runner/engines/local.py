@@ -167,7 +167,12 @@ class LocalEngine:
 
     def _fork(self, task: Task, place: Place) -> Child:
         device = self._device if place.gpus or not self._gpus else "cpu"
-        settings = Settings(device=device, threads=place.cpus, minutes=task.needs.minutes)
+        settings = Settings(
+            device=device,
+            threads=place.cpus,
+            minutes=task.needs.minutes,
+            processes=len(place.gpus) if len(place.gpus) > 1 else task.needs.workers,
+        )
         task.folder.write_settings(settings)
         visible = ",".join(self._gpus[i] for i in place.gpus)
         environment = {"CUDA_VISIBLE_DEVICES": visible} if self._gpus else {}

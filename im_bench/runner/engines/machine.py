@@ -67,7 +67,7 @@ class Machine:
             ImBenchError: The machine is too small for it, even empty.
         """
         needs = task.needs
-        cpus = min(needs.cpus or self.threads, self._cpus)
+        cpus = min(needs.cpus or max(self.threads, needs.workers), self._cpus)
         memory = min(needs.memory or 0.0, self._memory)
         gpus, slots = self._gpus_for(task)
         if task.alone and not gpus:
@@ -113,13 +113,13 @@ class Machine:
     def _gpus_for(self, task: Task) -> tuple[int, int]:
         """Return how many GPUs a task takes, and how many slots of each."""
         there, share = len(self._gpu_slots), task.needs.gpus
-        if not there or share == 0:
-            return 0, 0
-        if share is not None and share > there:
+        if share is not None and share > max(1, there):
             raise ImBenchError(
                 f"{task.folder.path.name} needs {share:g} GPUs, and here are {there}: give it "
                 "fewer in the suite's `resources`, or run on a larger machine"
             )
+        if not there or share == 0:
+            return 0, 0
         if task.alone or (share is not None and share >= 1):
             return max(1, int(share or 1)), self._slots_per_gpu
         # Tolerant of shares like 0.1 + 0.2.

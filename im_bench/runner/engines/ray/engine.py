@@ -149,7 +149,9 @@ class RayEngine:
         needs = self._needs(task)
         device = "cuda" if needs.gpus else "cpu"
         minutes = task.needs.minutes
-        task.folder.write_settings(Settings(device, max(1, int(needs.cpus)), minutes))
+        workers = task.needs.workers
+        settings = Settings(device, max(1, int(needs.cpus)), minutes, processes=workers)
+        task.folder.write_settings(settings)
         path = str(task.folder.path.absolute())
         flight = _Flight(task.folder, needs)
         if task.alone or needs.gpus > 1:

@@ -113,6 +113,7 @@ class SlurmEngine:
             device=self._options.device if gpus_of(self._options, task.needs) else "cpu",
             threads=int(chosen["cpus-per-task"]),
             minutes=task.needs.minutes,
+            processes=task.needs.workers,
         )
         task.folder.write_settings(settings)
         self._waiting.setdefault(shape, []).append(task.folder)

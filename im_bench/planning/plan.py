@@ -13,7 +13,7 @@ from im_bench.planning.preflight import refusal
 from im_bench.planning.sources import Source, locate
 from im_bench.schedules.base import Schedule
 from im_bench.suites.experiment import Experiment, needs_of
-from im_bench.suites.graph import Graph, Stage
+from im_bench.suites.graph import Coordinates, Graph, Stage
 from im_bench.suites.networks import needs_of_networks
 from im_bench.suites.schema import BudgetName, Suite
 
@@ -221,7 +221,7 @@ def data_stage(plan: Plan, name: str, out: Path, data_root: Path) -> tuple[Stage
     }
     stage = plan.graph.add(
         "data",
-        f"{name}/data",
+        Coordinates("data", data=name),
         packing,
         paths=source.paths,
         needs=needs_of("data", plan.suite, spec),

@@ -202,12 +202,11 @@ class Estimator:
 
 def _names(stage: Stage) -> dict[Basis, tuple[bool | str, ...]]:
     """Return what stages like this one have in common with it, nearest first."""
-    parts = stage.slug.split("/")
-    data, method = parts[0], parts[3] if len(parts) > 4 else ""
+    at = stage.coordinates
     kind = (takes_gpu(stage), stage.kind)  # Of one kind, those with and without GPU do not mix.
     return {
-        Basis.METHOD: (*kind, data, method),
-        Basis.DATA: (*kind, data),
+        Basis.METHOD: (*kind, at.data, at.method),
+        Basis.DATA: (*kind, at.data),
         Basis.KIND: kind,
     }
 

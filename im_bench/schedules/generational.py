@@ -11,7 +11,7 @@ from typing_extensions import Self
 from im_bench.schedules.base import Schedule
 from im_bench.schedules.references import members
 from im_bench.suites.experiment import Experiment
-from im_bench.suites.graph import Stage
+from im_bench.suites.graph import Coordinates, Stage
 
 
 class Generational(Schedule):
@@ -61,11 +61,15 @@ class Generational(Schedule):
         labels, generations = [], []
         for g in range(1, self.generations + 1):
             labels.append(
-                experiment.pseudo_label(f"{own}/g{g}-labels", candidates, self.labelling())
+                experiment.pseudo_label(
+                    Coordinates("labels", method=own, generation=g), candidates, self.labelling()
+                )
             )
             candidates = [
-                experiment.train(f"{own}/g{g}-student{i}", pseudo=labels[-1])
+                experiment.train(
+                    Coordinates("student", method=own, generation=g, member=i), pseudo=labels[-1]
+                )
                 for i in range(1, self.students + 1)
             ]
             generations.append(candidates)
-        return experiment.evaluate(f"{name}/scores", generations, labels, self.report)
+        return experiment.evaluate(name, generations, labels, self.report)

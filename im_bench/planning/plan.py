@@ -15,7 +15,7 @@ from im_bench.schedules.base import Schedule
 from im_bench.suites.experiment import Experiment, needs_of
 from im_bench.suites.graph import Coordinates, Graph, Stage
 from im_bench.suites.networks import needs_of_networks
-from im_bench.suites.schema import BudgetName, Suite
+from im_bench.suites.schema import BudgetName, DataSpec, Enters, Suite
 
 
 @dataclass(frozen=True)
@@ -214,10 +214,7 @@ def data_stage(plan: Plan, name: str, out: Path, data_root: Path) -> tuple[Stage
     source = locate(name, spec, plan.path, data_root, out / "file-hashes.json")
     packing = {
         "source": source.identity,
-        **spec.model_dump(mode="json", include={"size", "labelled", "split_seed", "limit"}),
-        # Keys from before there was a choice stay what they were.
-        **({"fit": spec.fit} if spec.fit == "pad" else {}),
-        **({"hold_out": spec.hold_out} if spec.hold_out else {}),
+        **spec.model_dump(mode="json", include=DataSpec.entering(Enters.PACKING)),
     }
     stage = plan.graph.add(
         "data",

@@ -86,14 +86,7 @@ class Plan:
 
     def closure(self, keys: Collection[str]) -> list[Stage]:
         """Return the stages with these keys and all that they require, in the graph's order."""
-        needed: set[str] = set()
-        waiting = list(keys)
-        while waiting:
-            key = waiting.pop()
-            if key not in needed:
-                needed.add(key)
-                waiting += self.graph[key].requires
-        return sorted((self.graph[key] for key in needed), key=lambda s: self.graph.position[s.key])
+        return self.graph.closure(keys)
 
     def packed(self, data: str) -> Stage | None:
         """Return the stage that packs a data set, which others with the same data share."""

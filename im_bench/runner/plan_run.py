@@ -219,19 +219,13 @@ class PlanRun:
 
     def _needed(self, stages: list[Stage], existing: set[str]) -> dict[str, None]:
         """Return the keys that must be made, in order: what is done needs nothing any more."""
-        needed: set[str] = set()
         required = {key for stage in stages for key in stage.requires}
-        waiting = [stage.key for stage in stages if stage.key not in required]
-        seen = set[str]()
-        while waiting:
-            key = waiting.pop()
-            if key in seen:
-                continue
-            seen.add(key)
-            if key not in existing or self.store.status(self.graph[key]) is not Status.DONE:
-                needed.add(key)
-                waiting += self.graph[key].requires
-        return {stage.key: None for stage in stages if stage.key in needed}
+        last = [stage.key for stage in stages if stage.key not in required]
+
+        def done(stage: Stage) -> bool:
+            return stage.key in existing and self.store.status(stage) is Status.DONE
+
+        return dict.fromkeys(stage.key for stage in self.graph.closure(last, done))
 
     def _look_back(self, key: str) -> None:
         """Look at what an earlier run left of a stage that is needed."""

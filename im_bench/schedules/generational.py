@@ -8,7 +8,7 @@ from typing import Any, Literal
 from pydantic import Field, PositiveInt, model_validator
 from typing_extensions import Self
 
-from im_bench.schedules.base import Schedule
+from im_bench.schedules.base import Schedule, check_teachers
 from im_bench.schedules.references import members
 from im_bench.suites.experiment import Experiment
 from im_bench.suites.graph import Coordinates, Stage
@@ -41,12 +41,7 @@ class Generational(Schedule):
 
     @model_validator(mode="after")
     def _teachers_among_candidates(self) -> Self:
-        for field in ("members", "students"):
-            if self.teachers > getattr(self, field):
-                raise ValueError(
-                    f"teachers: {self.teachers} is more than {field}: {getattr(self, field)}, "
-                    "among which the teachers are chosen"
-                )
+        check_teachers(self.teachers, members=self.members, students=self.students)
         return self
 
     def teacher_stages(self, name: str, experiment: Experiment) -> list[Stage]:

@@ -11,7 +11,7 @@ from typing_extensions import Self
 
 from im_bench.methods.names import MASKED, registry_name
 from im_bench.methods.ranges import Choice, Range
-from im_bench.schedules.base import Schedule
+from im_bench.schedules.base import Schedule, check_teachers
 from im_bench.semi.masking import Masking
 from im_bench.suites.experiment import Experiment
 from im_bench.suites.graph import Coordinates, Stage
@@ -75,13 +75,8 @@ class GenerationalMasking(Masking):
 
     @model_validator(mode="after")
     def _teachers_among_candidates(self) -> Self:
-        fields = ("members", "students") if self.generations > 1 else ("members",)
-        for field in fields:
-            if self.teachers > getattr(self, field):
-                raise ValueError(
-                    f"teachers: {self.teachers} is more than {field}: {getattr(self, field)}, "
-                    "among which the teachers are chosen"
-                )
+        students = {"students": self.students} if self.generations > 1 else {}
+        check_teachers(self.teachers, members=self.members, **students)
         return self
 
     @model_validator(mode="after")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import count, takewhile
 from typing import Any, TypeVar
@@ -130,6 +130,28 @@ class Graph:
                 needs = needs.model_copy(update={"minutes": self._minutes})
             self.stages[key] = Stage(kind, coordinates, config, keys, key, paths or {}, needs)
         return self.stages[key]
+
+    def closure(
+        self, keys: Iterable[str], done: Callable[[Stage], bool] | None = None
+    ) -> list[Stage]:
+        """Return the stages with these keys and all that they require, in the order of coming.
+
+        Args:
+            keys: Where to begin.
+            done: Which stages are done: they are left out, with what only they require.
+        """
+        found: set[str] = set()
+        seen: set[str] = set()
+        waiting = list(keys)
+        while waiting:
+            key = waiting.pop()
+            if key in seen:
+                continue
+            seen.add(key)
+            if done is None or not done(self.stages[key]):
+                found.add(key)
+                waiting += self.stages[key].requires
+        return [self.stages[key] for key in sorted(found, key=self.position.__getitem__)]
 
     def __iter__(self) -> Iterator[Stage]:
         return iter(self.stages.values())

@@ -163,8 +163,10 @@ class PlanRun:
         """
         existing = {stage.key for stage in self.store.existing(stages)}
         needed = self._needed(stages, existing)
+        # What runs may have written its result already: it is told when it has ended.
+        known = needed.keys() | self.present | self.missing.keys()
         for stage in stages:
-            if stage.key not in needed and stage.key not in self.present:
+            if stage.key not in known:
                 self.present.add(stage.key)
                 self.summary.present += 1
                 self._tell(Happening.PRESENT, stage)

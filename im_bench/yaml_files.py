@@ -136,11 +136,6 @@ def load_model(path: Path, model: type[Model]) -> Model:
     return load_document(path).validate(model)
 
 
-def parse_model(text: str, source: str, model: type[Model]) -> Model:
-    """Validate YAML text; ``source`` is what errors call it. Otherwise as `load_model`."""
-    return parse_document(text, source).validate(model)
-
-
 def load_document(path: Path) -> YamlDocument:
     """Read a YAML file.
 

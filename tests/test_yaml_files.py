@@ -9,7 +9,7 @@ import pytest
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from im_bench.errors import ImBenchError
-from im_bench.yaml_files import FieldError, load_model, parse_document, parse_model
+from im_bench.yaml_files import FieldError, load_model, parse_document
 
 
 class Strict(BaseModel):
@@ -61,12 +61,12 @@ points:
 
 def message(text: str) -> str:
     with pytest.raises(ImBenchError) as caught:
-        parse_model(text, "a.yaml", Drawing)
+        parse_document(text, "a.yaml").validate(Drawing)
     return str(caught.value)
 
 
 def test_a_good_text_becomes_the_model() -> None:
-    drawing = parse_model(GOOD, "a.yaml", Drawing)
+    drawing = parse_document(GOOD, "a.yaml").validate(Drawing)
     assert drawing.shapes == {
         "sun": Circle(kind="circle", radius=2),
         "house": Square(kind="square", side=3),

@@ -22,7 +22,7 @@ from pathlib import Path
 from benchmarks.speed.large_plan import large_plan
 from im_bench.planning.plan import Plan
 from im_bench.report.tracking.mirror import Mirror
-from im_bench.runner.events import Event, Happening
+from im_bench.runner.events import Event, EventKind
 from im_bench.runner.owner import Owner
 from im_bench.runner.store import Store
 from im_bench.suites.graph import Stage
@@ -80,9 +80,9 @@ def main() -> None:
         began = time.perf_counter()
         with Mirror(store.out, plan) as mirror:
             for stage in stages[: len(stages) // 2]:
-                mirror(Event(Happening.PRESENT, stage))
+                mirror(Event(EventKind.PRESENT, stage))
             for stage in running:
-                mirror(Event(Happening.STARTED, stage))
+                mirror(Event(EventKind.STARTED, stage))
             told = time.perf_counter() - began
             process = mirror._process
             assert process is not None

@@ -13,7 +13,6 @@ from im_bench.runner.cost import (
     devices_of,
     measure,
     nearest_device,
-    needed,
     takes_gpu,
     total,
     unfinished,
@@ -128,7 +127,7 @@ def cost_table(plan: Plan, left: dict[str, Left], on_gpu: bool) -> Table:
         if cell.problem:
             table.add_row(f"{cell.name} (left out)", *("?" for _ in columns), style="dim")
             continue
-        stages = needed(plan, cell.finals.values(), lambda stage: stage.key not in left)
+        stages = plan.graph.closure(cell.finals.values(), lambda stage: stage.key not in left)
         row(cell.name, [left[stage.key] for stage in stages])
     table.add_section()
     row("all", list(left.values()), "bold")

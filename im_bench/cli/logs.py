@@ -76,7 +76,7 @@ def logs(
         _remark(f"{status.value}: {shown.slug}")
     others = [one for one in of_stages.stages_with_log(stages, store) if one.key != shown.key]
     if others:
-        example = others[0].slug.rpartition("/")[2]
+        example = others[0].coordinates.name
         _remark(f"{len(others)} other stages have a log: add --stage PART, such as {example}")
     if follow and status is Status.FAILED:
         raise typer.Exit(1)
@@ -89,7 +89,7 @@ def _named(stages: list[Stage], part: str | None) -> list[Stage]:
     exact = [stage for stage in stages if f"/{stage.slug}".endswith(f"/{part}")]
     found = exact or [stage for stage in stages if part in stage.folder]
     if not found:
-        raise unknown_name("stage", part, {stage.slug.split("/", 3)[-1] for stage in stages})
+        raise unknown_name("stage", part, {stage.coordinates.long_name for stage in stages})
     return found
 
 

@@ -90,10 +90,11 @@ def predict(
     from im_bench.data.splits import listed
     from im_bench.prediction import LEGEND, images_in, predict_files
     from im_bench.stages.selection import best_by_validation
+    from im_bench.suites.graph import generation_role
     from im_bench.terminal import Console
 
     outcome = result["outcome"]
-    role = f"generation-{outcome['selected_generation']}"
+    role = generation_role(outcome["selected_generation"])
     candidates = [store.folder(plan.graph[key]).path for key in final.inputs[role]]
     # The first is the one that the table scores; the others only add their disagreement.
     ensemble = best_by_validation(candidates, outcome["metric"], teachers or ENSEMBLE)

@@ -7,7 +7,7 @@ from pathlib import Path
 from im_bench.errors import ImBenchError, unknown_name
 from im_bench.planning.plan import Cell, Plan
 from im_bench.runner.store import Store
-from im_bench.suites.graph import Stage
+from im_bench.suites.graph import Stage, generations_of
 
 
 def training_config(
@@ -56,9 +56,8 @@ def _training(plan: Plan, cell: Cell, seed: int, name: str | None) -> Stage:
     final = plan.graph[cell.finals[seed]]
     trainings = [stage for stage in plan.closure([final.key]) if stage.kind == "train"]
     if name is None:
-        scored = [keys for role, keys in final.inputs.items() if role.startswith("generation-")]
-        return plan.graph[scored[-1][0]]
-    names = {stage.slug.rpartition("/")[2]: stage for stage in trainings}
+        return plan.graph[generations_of(final.inputs)[-1][0]]
+    names = {stage.coordinates.name: stage for stage in trainings}
     if name not in names:
         raise unknown_name(f"training of {cell.name}", name, names)
     return names[name]

@@ -76,7 +76,7 @@ def sync(
 def record(plan: Plan, out: Path, checkpoints: bool, page: Path | None) -> None:
     """Mirror what lies in the stages' folders and is not yet mirrored, however long that takes."""
     from im_bench.report.tracking.mirror import Mirror
-    from im_bench.runner.events import Event, Happening
+    from im_bench.runner.events import Event, EventKind
     from im_bench.runner.store import Status, Store
 
     store = Store(out)
@@ -84,6 +84,6 @@ def record(plan: Plan, out: Path, checkpoints: bool, page: Path | None) -> None:
         for stage in store.existing(plan.graph):
             status = store.status(stage)
             if status is Status.DONE:
-                mirror(Event(Happening.PRESENT, stage))
+                mirror(Event(EventKind.PRESENT, stage))
             elif status is Status.FAILED:
-                mirror(Event(Happening.FAILED, stage, store.errors(stage)[-1]["message"]))
+                mirror(Event(EventKind.FAILED, stage, store.errors(stage)[-1]["message"]))

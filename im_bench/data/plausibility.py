@@ -60,21 +60,6 @@ def count_classes(counts: Counts, classes: int, multilabel: bool = False) -> Cou
     return counts @ bits
 
 
-def labels_of_no_class(counts: Counts, classes: int, ignored: int = IGNORED) -> dict[int, int]:
-    """Return the label bytes that stand for no class, with their numbers of pixels.
-
-    Args:
-        counts: Of the label bytes; the byte is the class.
-        classes: The number of classes.
-        ignored: The byte of pixels that do not count.
-    """
-    return {
-        int(value): int(counts[value])
-        for value in np.flatnonzero(counts)
-        if value >= classes and value != ignored
-    }
-
-
 def label_doubts(
     parts: Mapping[str, Counts],
     classes: Sequence[str],

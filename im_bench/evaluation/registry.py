@@ -9,7 +9,7 @@ called whatever it likes.
 
 from __future__ import annotations
 
-from im_bench.errors import ImBenchError
+from im_bench.errors import ImBenchError, unknown_name
 from im_bench.evaluation.metric import Metric, Space
 from im_bench.registry import Registry
 
@@ -45,6 +45,10 @@ def metric_class(name: str) -> type[Metric]:
         ImBenchError: There is no such metric, or it cannot be imported.
     """
     word = name.rpartition("/")[2]
+    if word not in METRICS:
+        raise ImBenchError(
+            f"{unknown_name('metric', word, METRICS)}; if another package brings it, install that"
+        )
     found: type[Metric] = METRICS[word]
     return found
 

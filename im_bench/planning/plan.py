@@ -13,9 +13,9 @@ from im_bench.planning.preflight import refusal
 from im_bench.planning.sources import Source, locate
 from im_bench.schedules.base import Schedule
 from im_bench.suites.experiment import Experiment, needs_of
-from im_bench.suites.graph import Graph, Stage
+from im_bench.suites.graph import Coordinates, Graph, Stage
 from im_bench.suites.networks import needs_of_networks
-from im_bench.suites.schema import BudgetName, Suite
+from im_bench.suites.schema import BudgetName, DataSpec, Enters, Suite
 
 
 @dataclass(frozen=True)
@@ -86,14 +86,7 @@ class Plan:
 
     def closure(self, keys: Collection[str]) -> list[Stage]:
         """Return the stages with these keys and all that they require, in the graph's order."""
-        needed: set[str] = set()
-        waiting = list(keys)
-        while waiting:
-            key = waiting.pop()
-            if key not in needed:
-                needed.add(key)
-                waiting += self.graph[key].requires
-        return sorted((self.graph[key] for key in needed), key=lambda s: self.graph.position[s.key])
+        return self.graph.closure(keys)
 
     def packed(self, data: str) -> Stage | None:
         """Return the stage that packs a data set, which others with the same data share."""
@@ -214,14 +207,11 @@ def data_stage(plan: Plan, name: str, out: Path, data_root: Path) -> tuple[Stage
     source = locate(name, spec, plan.path, data_root, out / "file-hashes.json")
     packing = {
         "source": source.identity,
-        **spec.model_dump(mode="json", include={"size", "labelled", "split_seed", "limit"}),
-        # Keys from before there was a choice stay what they were.
-        **({"fit": spec.fit} if spec.fit == "pad" else {}),
-        **({"hold_out": spec.hold_out} if spec.hold_out else {}),
+        **spec.model_dump(mode="json", include=DataSpec.entering(Enters.PACKING)),
     }
     stage = plan.graph.add(
         "data",
-        f"{name}/data",
+        Coordinates("data", data=name),
         packing,
         paths=source.paths,
         needs=needs_of("data", plan.suite, spec),

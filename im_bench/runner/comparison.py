@@ -35,14 +35,14 @@ class Side:
     def stages(self, seed: int) -> dict[str, Stage]:
         """Return the stages of a seed by names that are alike in every cell.
 
-        A stage of the cell's own method is called by what follows the method's name.
+        A stage of another method is called by that method, too.
         """
-        above = f"{self.cell.data}/"
-        own = f"{above}{self.cell.split}/s{seed}/"
         stages = self.plan.closure([self.cell.finals[seed]])
-        names = (stage.slug.removeprefix(own).removeprefix(above) for stage in stages)
-        method = f"{self.cell.method}/"
-        return {name.removeprefix(method): stage for name, stage in zip(names, stages, strict=True)}
+        return {
+            at.name if at.method == self.cell.method else at.long_name: stage
+            for stage in stages
+            for at in [stage.coordinates]
+        }
 
     def scores(self, seed: int) -> dict[str, Any]:
         """Return the numbers of a seed's last stage, and the generation they are of."""

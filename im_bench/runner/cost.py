@@ -5,7 +5,7 @@ from __future__ import annotations
 import heapq
 import math
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from statistics import fmean
@@ -126,25 +126,6 @@ def nearest_device(measured: Sequence[str], here: Sequence[str]) -> str | None:
     return next((device for device in here if device in measured), next(iter(measured), None))
 
 
-def needed(plan: Plan, keys: Iterable[str], done: Callable[[Stage], bool]) -> list[Stage]:
-    """Return what must be made for the stages with these keys, in the graph's order.
-
-    What is done needs nothing any more, even if something before it is gone.
-    """
-    found: set[str] = set()
-    seen: set[str] = set()
-    waiting = list(keys)
-    while waiting:
-        key = waiting.pop()
-        if key in seen:
-            continue
-        seen.add(key)
-        if not done(plan.graph[key]):
-            found.add(key)
-            waiting += plan.graph[key].requires
-    return sorted((plan.graph[key] for key in found), key=lambda s: plan.graph.position[s.key])
-
-
 class Estimator:
     """Estimates stages by those that were measured on given devices.
 
@@ -202,12 +183,11 @@ class Estimator:
 
 def _names(stage: Stage) -> dict[Basis, tuple[bool | str, ...]]:
     """Return what stages like this one have in common with it, nearest first."""
-    parts = stage.slug.split("/")
-    data, method = parts[0], parts[3] if len(parts) > 4 else ""
+    at = stage.coordinates
     kind = (takes_gpu(stage), stage.kind)  # Of one kind, those with and without GPU do not mix.
     return {
-        Basis.METHOD: (*kind, data, method),
-        Basis.DATA: (*kind, data),
+        Basis.METHOD: (*kind, at.data, at.method),
+        Basis.DATA: (*kind, at.data),
         Basis.KIND: kind,
     }
 
@@ -230,7 +210,7 @@ def unfinished(plan: Plan, store: Store) -> dict[str, float | None]:
     finals = [key for cell in plan.cells if not cell.problem for key in cell.finals.values()]
     return {
         stage.key: share(store.progress(stage)) if known.get(stage.key) is Status.RUNNING else None
-        for stage in needed(plan, finals, done)
+        for stage in plan.graph.closure(finals, done)
     }
 
 

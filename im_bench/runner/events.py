@@ -8,7 +8,7 @@ from enum import Enum
 from im_bench.suites.graph import Stage
 
 
-class Happening(str, Enum):
+class EventKind(str, Enum):
     """What can be told of a stage while a plan runs."""
 
     PRESENT = "present"  # needs no run
@@ -34,7 +34,7 @@ class Event:
         detail: A sentence, where there is more to say.
     """
 
-    what: Happening
+    what: EventKind
     stage: Stage
     detail: str = ""
 
@@ -49,8 +49,8 @@ class Summary:
         done: Slugs of those that were done during this run.
         failed: Sentence of each that failed, by slug.
         to_correct: Slugs of those of them whose cause is wrong input.
-        pruned: Why each of which the end is not awaited any more was stopped, by slug.
-        skipped: Why each that depends on a failed one was not run, by slug.
+        pruned: Reason for pruning, by slug.
+        skipped: Reason for not running what depends on a failed stage, by slug.
         refused: Why each cell that cannot run was left out, by name.
         interrupted: Whether the run was asked to stop before its end.
     """

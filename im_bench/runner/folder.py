@@ -28,6 +28,10 @@ class Status(str, Enum):
     DONE = "done"
 
 
+class OldStageError(ImBenchError):
+    """The folder of a stage was written by an earlier version."""
+
+
 @dataclass(frozen=True)
 class Spec:
     """What ``stage.json`` says: everything that is needed to run the stage.
@@ -35,6 +39,8 @@ class Spec:
     Attributes:
         kind: Name of the recipe.
         slug: Readable name.
+        coordinates: Where it stands in its suite: the fields of
+            :class:`~im_bench.suites.graph.Coordinates`. Not hashed.
         key: SHA-256 of what determines the output.
         recipe: Version of the recipe.
         target: ``module:function`` that does the work. Not hashed.
@@ -45,6 +51,7 @@ class Spec:
 
     kind: str
     slug: str
+    coordinates: Mapping[str, Any]
     key: str
     recipe: int
     target: str
@@ -77,8 +84,14 @@ class StageFolder:
 
         Raises:
             ImBenchError: If the folder holds no stage.
+            OldStageError: If an earlier version wrote it.
         """
         value = self._described()
+        if "key" in value and "coordinates" not in value:
+            raise OldStageError(
+                f"{self.path} was written by an earlier version of im-bench, whose stages this one "
+                "does not know: choose another folder with --out, or read it with that version"
+            )
         try:
             return Spec(**{field.name: value[field.name] for field in fields(Spec)})
         except KeyError:

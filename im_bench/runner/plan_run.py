@@ -12,7 +12,7 @@ from im_bench.errors import ImBenchError
 from im_bench.planning.plan import Plan
 from im_bench.runner.attempt import INTERRUPTED
 from im_bench.runner.engines.base import Ended, Engine, Task
-from im_bench.runner.events import Event, Happening, Summary
+from im_bench.runner.events import Event, EventKind, Summary
 from im_bench.runner.failures import Cause, Failure, explain, explain_exit, oom_kills
 from im_bench.runner.folder import StageFolder, Status
 from im_bench.runner.interrupt import StopRequest
@@ -150,7 +150,7 @@ class PlanRun:
             if folder in self.running:
                 folder.prune(why)
             else:
-                self._tell(Happening.PRUNED, stage, why)
+                self._tell(EventKind.PRUNED, stage, why)
         self.pausing = [one for one in self.pausing if self.stage_in[one[2]].key in self.missing]
         heapq.heapify(self.pausing)
 
@@ -163,11 +163,13 @@ class PlanRun:
         """
         existing = {stage.key for stage in self.store.existing(stages)}
         needed = self._needed(stages, existing)
+        # What runs may have written its result already: it is told when it has ended.
+        known = needed.keys() | self.present | self.missing.keys()
         for stage in stages:
-            if stage.key not in needed and stage.key not in self.present:
+            if stage.key not in known:
                 self.present.add(stage.key)
                 self.summary.present += 1
-                self._tell(Happening.PRESENT, stage)
+                self._tell(EventKind.PRESENT, stage)
                 if stage.key in existing:
                     self._pass_on(stage)
         new = [key for key in needed if key not in self.missing]
@@ -219,26 +221,20 @@ class PlanRun:
 
     def _needed(self, stages: list[Stage], existing: set[str]) -> dict[str, None]:
         """Return the keys that must be made, in order: what is done needs nothing any more."""
-        needed: set[str] = set()
         required = {key for stage in stages for key in stage.requires}
-        waiting = [stage.key for stage in stages if stage.key not in required]
-        seen = set[str]()
-        while waiting:
-            key = waiting.pop()
-            if key in seen:
-                continue
-            seen.add(key)
-            if key not in existing or self.store.status(self.graph[key]) is not Status.DONE:
-                needed.add(key)
-                waiting += self.graph[key].requires
-        return {stage.key: None for stage in stages if stage.key in needed}
+        last = [stage.key for stage in stages if stage.key not in required]
+
+        def done(stage: Stage) -> bool:
+            return stage.key in existing and self.store.status(stage) is Status.DONE
+
+        return dict.fromkeys(stage.key for stage in self.graph.closure(last, done))
 
     def _look_back(self, key: str) -> None:
         """Look at what an earlier run left of a stage that is needed."""
         stage = self.graph[key]
         folder = self.store.folder(stage)
         if damage := folder.damage:
-            self._tell(Happening.WARNING, stage, damage)
+            self._tell(EventKind.WARNING, stage, damage)
         if not self.retry and folder.status is Status.FAILED:
             before = _failure(folder.errors()[-1])
             if before.cause is Cause.INPUT:
@@ -281,7 +277,7 @@ class PlanRun:
         tried.errors = len(folder.errors())
         if status is Status.RUNNING:
             self.elsewhere[folder] = None
-            self._tell(Happening.ELSEWHERE, stage, "another process runs it")
+            self._tell(EventKind.ELSEWHERE, stage, "another process runs it")
             return
         try:
             self.store.prepare(stage, self.graph)
@@ -290,7 +286,7 @@ class PlanRun:
             self._judge(folder, explain(error, folder.path))
             return
         self.running.add(folder)
-        self._tell(Happening.STARTED, stage)
+        self._tell(EventKind.STARTED, stage)
 
     def _ended(self, ended: Ended, asked: bool = False) -> None:
         """Find out from the folder how a stage ended."""
@@ -300,14 +296,14 @@ class PlanRun:
         errors = folder.errors()
         if folder.result() is not None:
             if stage.key not in self.missing:  # It was dropped too late.
-                self._tell(Happening.DONE, stage)
+                self._tell(EventKind.DONE, stage)
             self._done(stage)
         elif stage.key not in self.missing:
-            self._tell(Happening.PRUNED, stage, self.summary.pruned.get(stage.slug, ""))
+            self._tell(EventKind.PRUNED, stage, self.summary.pruned.get(stage.slug, ""))
         elif len(errors) > tried.errors:
             self._judge(folder, _failure(errors[-1]), asked)
         elif asked:
-            self._tell(Happening.INTERRUPTED, stage)
+            self._tell(EventKind.INTERRUPTED, stage)
         elif ended.code is None:
             self._lost(folder, ended.lost)
         elif folder.status is Status.RUNNING or ended.code == INTERRUPTED:
@@ -333,7 +329,7 @@ class PlanRun:
         if tried.losses > MOST_LOSSES:
             self._failed(stage, f"{why}, {tried.losses} times: see what ends it there")
             return
-        self._tell(Happening.LOST, stage, why)
+        self._tell(EventKind.LOST, stage, why)
         self.elsewhere[folder] = None
 
     def _judge(self, folder: StageFolder, failure: Failure, asked: bool = False) -> None:
@@ -351,7 +347,7 @@ class PlanRun:
         wait = self.retries.wait(tried.failures)
         heapq.heappush(self.pausing, (time.monotonic() + wait, id(folder), folder))
         how = f"tried again in {wait:.0f} s{', alone' if tried.alone else ''}"
-        self._tell(Happening.RETRYING, stage, f"{failure.message} ({how})")
+        self._tell(EventKind.RETRYING, stage, f"{failure.message} ({how})")
 
     def _resume_paused(self) -> None:
         while self.pausing and self.pausing[0][0] <= time.monotonic():
@@ -382,7 +378,7 @@ class PlanRun:
             return
         self.present.add(stage.key)
         self.summary.done.append(stage.slug)
-        self._tell(Happening.DONE, stage)
+        self._tell(EventKind.DONE, stage)
         self._pass_on(stage)
         for dependant in self.dependants.get(stage.key, ()):
             if dependant in self.missing:
@@ -394,13 +390,13 @@ class PlanRun:
         """Tell what a stage that needs no other has found doubtful."""
         result = None if stage.inputs else self.store.result(stage)
         for sentence in result["outcome"].get("warnings", ()) if result else ():
-            self._tell(Happening.WARNING, stage, sentence)
+            self._tell(EventKind.WARNING, stage, sentence)
 
     def _failed(self, stage: Stage, sentence: str) -> None:
         if self.missing.pop(stage.key, None) is None:
             return
         self.summary.failed[stage.slug] = sentence
-        self._tell(Happening.FAILED, stage, sentence)
+        self._tell(EventKind.FAILED, stage, sentence)
         waiting = list(self.dependants.get(stage.key, ()))
         while waiting:
             other = waiting.pop()
@@ -409,9 +405,9 @@ class PlanRun:
             waiting += self.dependants.get(other, ())
             reason = f"needs {stage.slug}, which failed"
             self.summary.skipped[self.graph[other].slug] = reason
-            self._tell(Happening.SKIPPED, self.graph[other], reason)
+            self._tell(EventKind.SKIPPED, self.graph[other], reason)
 
-    def _tell(self, what: Happening, stage: Stage, detail: str = "") -> None:
+    def _tell(self, what: EventKind, stage: Stage, detail: str = "") -> None:
         self.on_event(Event(what, stage, detail))
 
 

@@ -17,7 +17,7 @@ from rich.table import Table
 from rich.text import Text
 from typing_extensions import Self
 
-from im_bench.runner.events import Event, Happening
+from im_bench.runner.events import Event, EventKind
 from im_bench.runner.store import Store
 from im_bench.suites.graph import Stage
 
@@ -28,11 +28,11 @@ SUMMARY_SECONDS = 10.0
 LISTENED = 16
 
 _OVER = (
-    Happening.PRESENT,
-    Happening.DONE,
-    Happening.FAILED,
-    Happening.SKIPPED,
-    Happening.PRUNED,
+    EventKind.PRESENT,
+    EventKind.DONE,
+    EventKind.FAILED,
+    EventKind.SKIPPED,
+    EventKind.PRUNED,
 )
 
 
@@ -52,7 +52,7 @@ class Board:
         self.total = total
         self.running: dict[str, Stage] = {}
         self.said: dict[str, dict[str, Any]] = {}
-        self.counts: Counter[Happening] = Counter()
+        self.counts: Counter[EventKind] = Counter()
         self.failures: deque[tuple[str, str]] = deque(maxlen=3)
         self._turn = 0
         self._clock = clock
@@ -61,13 +61,13 @@ class Board:
     def note(self, event: Event) -> None:
         """Take note of an event."""
         stage = event.stage
-        if event.what is Happening.STARTED:
+        if event.what is EventKind.STARTED:
             self.running[stage.key] = stage
             return
-        if event.what is not Happening.WARNING:
+        if event.what is not EventKind.WARNING:
             self.running.pop(stage.key, None)
             self.counts[event.what] += 1
-        if event.what is Happening.FAILED:
+        if event.what is EventKind.FAILED:
             self.failures.append((stage.slug, event.detail))
 
     def listen(self) -> None:
@@ -84,7 +84,7 @@ class Board:
     @property
     def done(self) -> int:
         """Stages that are done, earlier ones included."""
-        return self.counts[Happening.PRESENT] + self.counts[Happening.DONE]
+        return self.counts[EventKind.PRESENT] + self.counts[EventKind.DONE]
 
     @property
     def waiting(self) -> int:
@@ -99,20 +99,20 @@ class Board:
         """Return the time that the rest takes at the pace so far, if there is a pace."""
         said = list(self.said.items())
         part = sum(share(one) for key, one in said if key in self.running)
-        begun = self.counts[Happening.DONE] + part
+        begun = self.counts[EventKind.DONE] + part
         left = self.total - self._over - part
         return (self._clock() - self._start) / begun * left if begun > 0 else None
 
     def line(self) -> str:
         """Return the state in one line."""
-        over = self.counts[Happening.FAILED]
+        over = self.counts[EventKind.FAILED]
         parts = [
             f"{self.done} of {self.total} stages done",
             f"{len(self.running)} running",
             f"{self.waiting} waiting",
         ]
         parts += [f"{over} failed"] if over else []
-        parts += [f"{n} skipped"] if (n := self.counts[Happening.SKIPPED]) else []
+        parts += [f"{n} skipped"] if (n := self.counts[EventKind.SKIPPED]) else []
         left = self.seconds_left()
         return ", ".join(parts) + (f"; about {duration(left)} left" if left else "")
 
@@ -174,7 +174,7 @@ class LiveView:
     def __call__(self, event: Event) -> None:
         """Take note of an event; failures and warnings stay on the screen."""
         self.board.note(event)
-        if event.what in (Happening.FAILED, Happening.WARNING):
+        if event.what in (EventKind.FAILED, EventKind.WARNING):
             self._console.print(
                 Text.assemble((event.what.value, "red"), f" {event.stage.slug}: {event.detail}"),
                 soft_wrap=True,
@@ -232,7 +232,7 @@ class PlainView:
     def __call__(self, event: Event) -> None:
         """Print the event."""
         self.board.note(event)
-        if event.what is Happening.PRESENT:
+        if event.what is EventKind.PRESENT:
             return
         detail = f": {event.detail}" if event.detail else ""
         self._say(f"{event.what.value} {event.stage.slug}{detail}")

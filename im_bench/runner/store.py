@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import json
+import os
 from collections.abc import Iterable
 from dataclasses import asdict
 from functools import cache
@@ -12,14 +13,14 @@ from typing import Any
 
 from im_bench.errors import ImBenchError
 from im_bench.files import read_json, sealed, sha256_json, write_json
-from im_bench.runner.folder import Spec, StageFolder, Status
+from im_bench.runner.folder import OldStageError, Spec, StageFolder, Status
 from im_bench.suites.graph import Graph, Stage
 from im_bench.suites.recipes import RECIPES
 
 __all__ = ["Status", "Store"]
 
 #: Fields of ``stage.json`` that may change without changing a result.
-UNHASHED = ("target", "paths")
+UNHASHED = ("target", "paths", "coordinates")
 
 
 class Store:
@@ -27,12 +28,21 @@ class Store:
 
     Args:
         out: The results folder. It need not exist.
+
+    Raises:
+        ImBenchError: An earlier version wrote it, so that none of its results could be found.
     """
 
     def __init__(self, out: Path) -> None:
         self.out = out
         self.stages = out / "stages"
         self._folder = cache(StageFolder)
+        if _is_old(self.stages):
+            raise ImBenchError(
+                f"the results folder {out} was written by an earlier version of im-bench, whose "
+                "results this one cannot read: choose another with --out, or read it with that "
+                "version"
+            )
 
     def folder(self, stage: Stage) -> StageFolder:
         """Return the stage's folder, which need not exist."""
@@ -103,10 +113,12 @@ class Store:
             Whether the folder says what it holds: else its ``stage.json`` is missing or damaged.
 
         Raises:
-            ImBenchError: If another stage lies there.
+            ImBenchError: If another stage lies there, or an earlier version wrote it.
         """
         try:
             found = asdict(self.folder(stage).spec())
+        except OldStageError:
+            raise
         except ImBenchError:
             return False
         wanted = asdict(self._spec(stage, graph))
@@ -182,6 +194,7 @@ class Store:
         return Spec(
             kind=stage.kind,
             slug=stage.slug,
+            coordinates=asdict(stage.coordinates),
             key=stage.key,
             recipe=recipe.version,
             target=recipe.target,
@@ -190,6 +203,20 @@ class Store:
             inputs={role: [graph[k].folder for k in keys] for role, keys in stage.inputs.items()},
             paths=dict(stage.paths),
         )
+
+
+def _is_old(stages: Path) -> bool:
+    """Return whether the first stage that is found was written by an earlier version."""
+    for folder, _, files in os.walk(stages):
+        if "stage.json" in files:
+            try:
+                StageFolder(Path(folder)).spec()
+            except OldStageError:
+                return True
+            except ImBenchError:
+                continue  # Damaged: others can tell.
+            return False
+    return False
 
 
 def _listed(folder: Path) -> list[str]:

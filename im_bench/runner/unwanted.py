@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
@@ -14,8 +13,6 @@ from im_bench.planning.plan import Plan, make_plan
 from im_bench.runner.folder import Spec, StageFolder
 from im_bench.runner.store import Store
 from im_bench.suites.schema import BudgetName
-
-_SEED = re.compile(r"([^/]+)/[^/]+/s(\d+)/")
 
 
 def unwanted_stages(
@@ -40,9 +37,10 @@ def unwanted_stages(
     """
     specs = {name: spec for name, folder in folders.items() if (spec := _spec(name, folder))}
     seeds: dict[str, set[int]] = {}
-    for name in specs:
-        if match := _SEED.match(name):
-            seeds.setdefault(match[1], set()).add(int(match[2]))
+    for spec in specs.values():
+        at = spec.coordinates
+        if at["seed"] is not None:
+            seeds.setdefault(at["data"], set()).add(at["seed"])
     named = _with_remembered(store, suites)
     plans = list(_plans([*named, *sorted(BUILT_IN.glob("*.yaml"))], store, data_root, seeds))
     wanted = {stage.folder for plan in plans for stage in plan.graph}
@@ -52,7 +50,7 @@ def unwanted_stages(
     kept = Counter[str]()
     unwanted = set()
     for name in specs.keys() - wanted:
-        data = name.split("/")[0]
+        data = specs[name].coordinates["data"]
         if data not in spoken_of:
             kept[f"stages of the data set {data!r}, which no named suite has"] += 1
         elif data in left_out:

@@ -14,6 +14,24 @@ from im_bench.suites.experiment import Experiment
 from im_bench.suites.graph import Stage
 
 
+def check_teachers(teachers: int, **candidates: int) -> None:
+    """Check that there are as many candidates as teachers.
+
+    Args:
+        teachers: How many are chosen.
+        candidates: Among how many, by the field that says so.
+
+    Raises:
+        ValueError: If there are more teachers.
+    """
+    for field, count in candidates.items():
+        if teachers > count:
+            raise ValueError(
+                f"teachers: {teachers} is more than {field}: {count}, among which the teachers "
+                "are chosen"
+            )
+
+
 class Schedule(BaseModel, ABC):
     """Which trainings a method needs, and in which order.
 

@@ -8,10 +8,10 @@ from typing import Any, Literal
 from pydantic import Field, PositiveInt, model_validator
 from typing_extensions import Self
 
-from im_bench.schedules.base import Schedule
+from im_bench.schedules.base import Schedule, check_teachers
 from im_bench.schedules.references import members
 from im_bench.suites.experiment import Experiment
-from im_bench.suites.graph import Stage
+from im_bench.suites.graph import Coordinates, Stage
 
 
 class Generational(Schedule):
@@ -41,12 +41,7 @@ class Generational(Schedule):
 
     @model_validator(mode="after")
     def _teachers_among_candidates(self) -> Self:
-        for field in ("members", "students"):
-            if self.teachers > getattr(self, field):
-                raise ValueError(
-                    f"teachers: {self.teachers} is more than {field}: {getattr(self, field)}, "
-                    "among which the teachers are chosen"
-                )
+        check_teachers(self.teachers, members=self.members, students=self.students)
         return self
 
     def teacher_stages(self, name: str, experiment: Experiment) -> list[Stage]:
@@ -61,11 +56,15 @@ class Generational(Schedule):
         labels, generations = [], []
         for g in range(1, self.generations + 1):
             labels.append(
-                experiment.pseudo_label(f"{own}/g{g}-labels", candidates, self.labelling())
+                experiment.pseudo_label(
+                    Coordinates("labels", method=own, generation=g), candidates, self.labelling()
+                )
             )
             candidates = [
-                experiment.train(f"{own}/g{g}-student{i}", pseudo=labels[-1])
+                experiment.train(
+                    Coordinates("student", method=own, generation=g, member=i), pseudo=labels[-1]
+                )
                 for i in range(1, self.students + 1)
             ]
             generations.append(candidates)
-        return experiment.evaluate(f"{name}/scores", generations, labels, self.report)
+        return experiment.evaluate(name, generations, labels, self.report)

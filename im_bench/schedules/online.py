@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveInt, model_validator
@@ -10,10 +11,10 @@ from typing_extensions import Self
 
 from im_bench.methods.names import MASKED, registry_name
 from im_bench.methods.ranges import Choice, Range
-from im_bench.schedules.base import Schedule
+from im_bench.schedules.base import Schedule, check_teachers
 from im_bench.semi.masking import Masking
 from im_bench.suites.experiment import Experiment
-from im_bench.suites.graph import Stage
+from im_bench.suites.graph import Coordinates, Stage
 from im_bench.training.specs import OhemSpec
 
 
@@ -74,13 +75,8 @@ class GenerationalMasking(Masking):
 
     @model_validator(mode="after")
     def _teachers_among_candidates(self) -> Self:
-        fields = ("members", "students") if self.generations > 1 else ("members",)
-        for field in fields:
-            if self.teachers > getattr(self, field):
-                raise ValueError(
-                    f"teachers: {self.teachers} is more than {field}: {getattr(self, field)}, "
-                    "among which the teachers are chosen"
-                )
+        students = {"students": self.students} if self.generations > 1 else {}
+        check_teachers(self.teachers, members=self.members, **students)
         return self
 
     @model_validator(mode="after")
@@ -210,7 +206,9 @@ class OnlineSchedule(Schedule):
         count = self.im.members if self.im else self.members
         return [
             self._train(
-                experiment, f"{own}/member{i}", network=self.im.network(i) if self.im else None
+                experiment,
+                Coordinates("member", method=own, member=i),
+                network=self.im.network(i) if self.im else None,
             )
             for i in range(1, count + 1)
         ]
@@ -220,31 +218,29 @@ class OnlineSchedule(Schedule):
         own = registry_name(self.method or name)
         candidates = self.teacher_stages(name, experiment)
         if self.im is None:
-            return experiment.evaluate(f"{name}/scores", [candidates])
+            return experiment.evaluate(name, [candidates])
         labels, generations = [], []
         for g in range(1, self.im.generations + 1):
-            prefix = f"{own}{MASKED}/g{g}"
-            labels.append(
-                experiment.pseudo_label(f"{prefix}-labels", candidates, self.im.labelling())
-            )
+            at = Coordinates("labels", method=f"{own}{MASKED}", generation=g)
+            labels.append(experiment.pseudo_label(at, candidates, self.im.labelling()))
             candidates = [
-                self._train(experiment, f"{prefix}-student{i}", labels[-1])
+                self._train(experiment, replace(at, purpose="student", member=i), labels[-1])
                 for i in range(1, self.im.students + 1)
             ]
             generations.append(candidates)
-        return experiment.evaluate(f"{name}/scores", generations, labels)
+        return experiment.evaluate(name, generations, labels)
 
     def _train(
         self,
         experiment: Experiment,
-        name: str,
+        at: Coordinates,
         pseudo: Stage | None = None,
         network: NetworkSpec | None = None,
     ) -> Stage:
         fields = self.model_dump(mode="json", exclude=set(OnlineSchedule.model_fields))
         return experiment.train_online(
-            name,
-            {"name": registry_name(name.partition("/")[0]), **fields},
+            at,
+            {"name": registry_name(at.method), **fields},
             overrides=self.training.model_dump(exclude_none=True) if self.training else None,
             pseudo=pseudo,
             masking=self.im.acting() if self.im and pseudo else None,

@@ -12,7 +12,7 @@ from pydantic import NonNegativeInt, PositiveInt
 
 from im_bench.schedules.base import Schedule
 from im_bench.suites.experiment import Experiment
-from im_bench.suites.graph import Stage
+from im_bench.suites.graph import Coordinates, Stage
 
 Part = Literal["labelled", "all"]
 SOURCE = "Vorndran and Roeck, Inconsistency Masks, arXiv 2401.14387"
@@ -24,7 +24,9 @@ def members(experiment: Experiment, name: str, part: Part, copies: int, count: i
     The name decides the seeds: whoever asks for the members of ``ldt`` gets the same trainings.
     """
     return [
-        experiment.train(f"{name}/member{i}", part=part, augmented_copies=copies)
+        experiment.train(
+            Coordinates("member", method=name, member=i), part=part, augmented_copies=copies
+        )
         for i in range(1, count + 1)
     ]
 
@@ -47,7 +49,7 @@ class LabelledOnly(Schedule):
         """Declare the members and their scores."""
         copies = getattr(self, "copies", 0)
         trained = members(experiment, self.shared_name, self.part, copies, self.members)
-        return experiment.evaluate(f"{name}/scores", [trained])
+        return experiment.evaluate(name, [trained])
 
 
 class AugmentedLabelledOnly(LabelledOnly):

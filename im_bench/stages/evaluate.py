@@ -17,6 +17,7 @@ from im_bench.evaluation.registry import higher_is_better
 from im_bench.runner.job import Job, StageInterrupted
 from im_bench.stages.scoring import score
 from im_bench.stages.selection import best_by_validation, outcome_of
+from im_bench.suites.graph import generations_of, labels_role
 from im_bench.training.inference import load_model
 
 SHARES = ("images_kept", "pixels_kept", "label_accuracy")
@@ -27,15 +28,15 @@ def run(job: Job) -> dict[str, Any]:
     data = job.inputs["data"][0] / "arrays"
     meta = read_meta(data)
     metric, part = meta["metric"], job.config.get("part", "test")
-    rounds = sum(role.startswith("generation-") for role in job.inputs)
+    trained_in = generations_of(job.inputs)
+    rounds = len(trained_in)
     generations = []
-    for g in range(1, rounds + 1):
+    for g, trainings in enumerate(trained_in, 1):
         if job.stop_requested:
             raise StageInterrupted
-        trainings = job.inputs[f"generation-{g}"]
         best = best_by_validation(trainings, metric, 1)[0]
         trained = outcome_of(best)
-        labels = job.inputs.get(f"labels-{g}")
+        labels = job.inputs.get(labels_role(g))
         shares = outcome_of(labels[0]) if labels else {}
         generations.append(
             {

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Literal
 
-from im_bench.suites.graph import Graph, Stage
+from im_bench.suites.graph import Coordinates, Graph, Stage, generation_role, labels_role
 from im_bench.suites.resources import ANY, Resources
 from im_bench.suites.schema import DataSpec, Kind, Suite
 from im_bench.suites.seeds import seed_of
@@ -47,17 +48,13 @@ class Experiment:
         length = suite.budgets.paper if budget == "paper" else suite.budgets.equal
         self._budget = {"kind": budget, **length.model_dump()}
 
-    def slug(self, name: str) -> str:
-        """Return the readable name of a stage of this experiment."""
-        return f"{self.data_name}/{self.spec.split}/s{self.seed}/{name}"
-
-    def seed_for(self, purpose: str) -> int:
-        """Return the seed for one purpose within this experiment."""
-        return seed_of(self.data_name, self.spec.split, self.seed, purpose)
+    def seed_for(self, at: Coordinates) -> int:
+        """Return the seed of a training of this experiment: its coordinates decide it."""
+        return seed_of(self.data_name, self.spec.split, self.seed, at.long_name)
 
     def train(
         self,
-        name: str,
+        at: Coordinates,
         *,
         part: Literal["labelled", "all"] = "labelled",
         augmented_copies: int = 0,
@@ -66,22 +63,22 @@ class Experiment:
         """Ask for a training from scratch, validated and without a look at the test images.
 
         Args:
-            name: Names the stage and its randomness, such as ``ldt/member1``.
+            at: Method, purpose, generation and member. They name the stage and seed it.
             part: Training images whose true labels are used.
             augmented_copies: Augmented copies of each image beside the image itself (ALDT: 9).
             pseudo: A pseudo-label stage whose images are trained on as well.
         """
         training = SupervisedTraining(
-            **self._common(name),
+            **self._common(at),
             part=part,
             copies=1 + augmented_copies,
             augmentation=self.spec.augmentation if augmented_copies else None,
         )
-        return self._add_training(name, training, pseudo)
+        return self._add_training(at, training, pseudo)
 
     def train_online(
         self,
-        name: str,
+        at: Coordinates,
         method: Mapping[str, Any],
         *,
         overrides: Mapping[str, Any] | None = None,
@@ -93,7 +90,7 @@ class Experiment:
         """Ask for a training that sees labelled and unlabelled images together.
 
         Args:
-            name: Names the stage and its randomness, such as ``u2pl/member1``.
+            at: Method, purpose, generation and member. They name the stage and seed it.
             method: ``name`` in the registry and the fields of an online method.
             overrides: Values of the suite's training that the method has otherwise.
             pseudo: A pseudo-label stage with the teachers' consensus on every unlabelled image.
@@ -106,7 +103,7 @@ class Experiment:
         crop = overrides.get("crop") or spec.crop
         training = OnlineTraining(
             **{
-                **self._common(name, model),
+                **self._common(at, model),
                 "crop": crop,
                 "scale": spec.scale if crop else None,
                 "free_rotation": spec.augmentation.free_rotation,
@@ -117,15 +114,15 @@ class Experiment:
                 "twin": twin,
             }
         )
-        return self._add_training(name, training, pseudo)
+        return self._add_training(at, training, pseudo)
 
-    def _common(self, name: str, model: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    def _common(self, at: Coordinates, model: Mapping[str, Any] | None = None) -> dict[str, Any]:
         """Return the fields that all trainings have."""
         own, other = self.spec.model, dict(model or {})
         modules = (*own.custom_imports, *other.get("custom_imports", ()))
         return {
             **self.suite.training.model_dump(),
-            "seed": self.seed_for(name),
+            "seed": self.seed_for(at),
             "model": {**own.model_dump(), **other, "custom_imports": modules},
             "loss": {"kind": self.spec.loss, "target_scale": self.spec.target_scale},
             "budget": self._budget,
@@ -133,38 +130,38 @@ class Experiment:
             "evaluation": self.spec.evaluation,
         }
 
-    def _add_training(self, name: str, training: Training, pseudo: Stage | None) -> Stage:
+    def _add_training(self, at: Coordinates, training: Training, pseudo: Stage | None) -> Stage:
         inputs = {"data": [self.data], **({"pseudo": [pseudo]} if pseudo else {})}
         config = training.model_dump(mode="json")
-        return self._add("train", name, {**config, "code": code_of(config)}, inputs)
+        return self._add("train", at, {**config, "code": code_of(config)}, inputs)
 
     def pseudo_label(
-        self, name: str, candidates: Sequence[Stage], config: Mapping[str, Any]
+        self, at: Coordinates, candidates: Sequence[Stage], config: Mapping[str, Any]
     ) -> Stage:
         """Ask for labels of the unlabelled images, by the best of the candidates.
 
         Args:
-            name: Names the stage, such as ``im/g1-labels``.
+            at: Method, purpose and generation.
             candidates: Trainings among which the teachers are chosen, by validation.
             config: How labels are made: see :mod:`im_bench.stages.pseudo_label`.
         """
         inputs = {"data": [self.data], "candidates": list(candidates)}
-        return self._add("pseudo-label", name, dict(config), inputs)
+        return self._add("pseudo-label", at, dict(config), inputs)
 
-    def predict(self, name: str, candidates: Sequence[Stage], count: int) -> Stage:
+    def predict(self, at: Coordinates, candidates: Sequence[Stage], count: int) -> Stage:
         """Ask for what the best of the candidates say of the validation images, in probabilities.
 
         Args:
-            name: Names the stage, such as ``im/predictions``.
+            at: Method and purpose.
             candidates: Trainings among which the best are chosen, by validation.
             count: How many are wanted.
         """
         inputs = {"data": [self.data], "candidates": list(candidates)}
-        return self._add("predict", name, {"count": count}, inputs)
+        return self._add("predict", at, {"count": count}, inputs)
 
     def evaluate(
         self,
-        name: str,
+        method: str,
         generations: Sequence[Sequence[Stage]],
         labels: Sequence[Stage] = (),
         report: str = "last",
@@ -174,26 +171,29 @@ class Experiment:
         Where the suite's scores are of the validation images, they are not.
 
         Args:
-            name: Names the stage, such as ``im/scores``.
+            method: The method that is scored, by its name in the suite.
             generations: The trainings of each generation; the best by validation is scored.
             labels: The pseudo-label stages, whose shares of kept images are part of the result.
             report: The generation that stands in the table: ``last``, or ``best`` by validation.
         """
         inputs: dict[str, Sequence[Stage]] = {"data": [self.data]}
-        inputs.update({f"generation-{g}": s for g, s in enumerate(generations, 1)})
-        inputs.update({f"labels-{g}": [s] for g, s in enumerate(labels, 1)})
+        inputs.update({generation_role(g): s for g, s in enumerate(generations, 1)})
+        inputs.update({labels_role(g): [s] for g, s in enumerate(labels, 1)})
         part = {} if self.suite.scores == "test" else {"part": self.suite.scores}
-        return self._add("evaluate", name, {"report": report, **part}, inputs)
+        return self._add(
+            "evaluate", Coordinates("scores", method=method), {"report": report, **part}, inputs
+        )
 
     def _add(
         self,
         kind: Kind,
-        name: str,
+        at: Coordinates,
         config: Mapping[str, Any],
         inputs: Mapping[str, Sequence[Stage]],
     ) -> Stage:
         needs = needs_of(kind, self.suite, self.spec)
-        return self.graph.add(kind, self.slug(name), config, inputs, needs=needs)
+        at = replace(at, data=self.data_name, split=self.spec.split, seed=self.seed)
+        return self.graph.add(kind, at, config, inputs, needs=needs)
 
 
 def needs_of(kind: Kind, suite: Suite, spec: DataSpec) -> Resources:

@@ -2,13 +2,56 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from itertools import count, takewhile
+from typing import Any, TypeVar
 
 from im_bench.files import sha256_json
 from im_bench.suites.recipes import RECIPES
 from im_bench.suites.resources import ANY, Resources
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Coordinates:
+    """Where a stage stands in a suite: by them it is named, grouped and found again.
+
+    Attributes:
+        purpose: What it makes: ``data``, ``member``, ``student``, ``labels``, ``scores``, ...
+        data: The data set's name in the suite.
+        split: The labelled share, or ``file``.
+        seed: The repetition.
+        method: The method that declares it; others may share it.
+        generation: Round of self-training, from 1.
+        member: Number among the stages that differ by their seeds only, from 1.
+    """
+
+    purpose: str
+    data: str = ""
+    split: str = ""
+    seed: int | None = None
+    method: str = ""
+    generation: int | None = None
+    member: int | None = None
+
+    @property
+    def name(self) -> str:
+        """The name among the stages of its method, such as ``g2-student3``."""
+        generation = "" if self.generation is None else f"g{self.generation}-"
+        return f"{generation}{self.purpose}{self.member or ''}"
+
+    @property
+    def long_name(self) -> str:
+        """The name with that of the method before it, such as ``im/g2-student3``."""
+        return f"{self.method}/{self.name}" if self.method else self.name
+
+    @property
+    def slug(self) -> str:
+        """The readable name, such as ``isic2018/0.1/s1/im/g2-student3``."""
+        seed = "" if self.seed is None else f"s{self.seed}"
+        return "/".join(filter(None, (self.data, self.split, seed, self.long_name)))
 
 
 @dataclass(frozen=True)
@@ -17,7 +60,7 @@ class Stage:
 
     Attributes:
         kind: A name in :data:`im_bench.suites.recipes.RECIPES`.
-        slug: A readable name, such as ``isic2018/0.1/im/s1/g2-student3``.
+        coordinates: Where it stands in the suite that first asked for it. Not part of the key.
         config: Everything that determines the output, beside the inputs; plain JSON values.
         inputs: Keys of the stages whose artifacts are read, by role.
         paths: Where files outside the results folder lie. Not part of the key.
@@ -26,12 +69,17 @@ class Stage:
     """
 
     kind: str
-    slug: str
+    coordinates: Coordinates
     config: Mapping[str, Any]
     inputs: Mapping[str, tuple[str, ...]]
     key: str
     paths: Mapping[str, str] = field(default_factory=dict)
     needs: Resources = ANY
+
+    @property
+    def slug(self) -> str:
+        """The readable name."""
+        return self.coordinates.slug
 
     @property
     def folder(self) -> str:
@@ -60,13 +108,17 @@ class Graph:
     def add(
         self,
         kind: str,
-        slug: str,
+        at: Coordinates | str,
         config: Mapping[str, Any],
         inputs: Mapping[str, Sequence[Stage]] | None = None,
         paths: Mapping[str, str] | None = None,
         needs: Resources = ANY,
     ) -> Stage:
-        """Add a stage, or return the one that is already there under the same key."""
+        """Add a stage, or return the one that is already there under the same key.
+
+        A stage that belongs to no data set or method is given by its purpose alone, as a string.
+        """
+        coordinates = Coordinates(at) if isinstance(at, str) else at
         self.asked += 1
         keys = {role: tuple(s.key for s in stages) for role, stages in (inputs or {}).items()}
         key = sha256_json(
@@ -76,8 +128,30 @@ class Graph:
             self.position[key] = len(self.stages)
             if self._minutes and needs.minutes is None:
                 needs = needs.model_copy(update={"minutes": self._minutes})
-            self.stages[key] = Stage(kind, slug, config, keys, key, paths or {}, needs)
+            self.stages[key] = Stage(kind, coordinates, config, keys, key, paths or {}, needs)
         return self.stages[key]
+
+    def closure(
+        self, keys: Iterable[str], done: Callable[[Stage], bool] | None = None
+    ) -> list[Stage]:
+        """Return the stages with these keys and all that they require, in the order of coming.
+
+        Args:
+            keys: Where to begin.
+            done: Which stages are done: they are left out, with what only they require.
+        """
+        found: set[str] = set()
+        seen: set[str] = set()
+        waiting = list(keys)
+        while waiting:
+            key = waiting.pop()
+            if key in seen:
+                continue
+            seen.add(key)
+            if done is None or not done(self.stages[key]):
+                found.add(key)
+                waiting += self.stages[key].requires
+        return [self.stages[key] for key in sorted(found, key=self.position.__getitem__)]
 
     def __iter__(self) -> Iterator[Stage]:
         return iter(self.stages.values())
@@ -87,3 +161,23 @@ class Graph:
 
     def __getitem__(self, key: str) -> Stage:
         return self.stages[key]
+
+
+def generation_role(g: int) -> str:
+    """Return the role in which a stage of scores reads the trainings of a generation."""
+    return f"generation-{g}"
+
+
+def labels_role(g: int) -> str:
+    """Return the role in which a stage of scores reads the labels of a generation."""
+    return f"labels-{g}"
+
+
+def generations_of(inputs: Mapping[str, Sequence[T]]) -> list[Sequence[T]]:
+    """Return the trainings of each generation that a stage of scores reads.
+
+    Args:
+        inputs: Of that stage, by role: keys, or folders.
+    """
+    roles = takewhile(inputs.__contains__, map(generation_role, count(1)))
+    return [inputs[role] for role in roles]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import Enum
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, PositiveInt, model_validator
@@ -87,6 +88,15 @@ def _one_gpu(needs: dict[Kind, Resources]) -> dict[Kind, Resources]:
 Needs = Annotated[dict[Kind, Resources], AfterValidator(_one_gpu)]
 
 
+class Enters(Enum):
+    """What a field of a data set enters, and so which stages get other keys when it changes."""
+
+    SOURCE = "the data stage, by the content of the files or by the drawing"
+    PACKING = "the data stage"
+    TRAINING = "the trainings"
+    NOTHING = "no key"
+
+
 class DataSpec(Strict):
     """A data set within a suite, and what the original varies from data set to data set.
 
@@ -126,28 +136,34 @@ class DataSpec(Strict):
             Without it, names such as ``cityscapes-1-16`` and ``cityscapes-1-8`` make a group.
         resources: What each kind of stage needs of a machine, instead of what the suite says. It
             changes no result and no key.
+
+    Each field says beside its type which keys it enters.
     """
 
-    synth: SynthSpec | None = None
-    folder: str | None = None
-    size: Size | None = None
-    fit: Literal["resize", "pad"] = "resize"
-    labelled: Share | Literal["file"] = 0.1
-    split_seed: int = 42
-    limit: dict[Literal["train", "val", "test"], PositiveInt] = Field(default_factory=dict)
-    model: ModelSpec = ModelSpec()
-    augmentation: AugmentationSpec = AugmentationSpec()
-    crop: Size | None = None
-    scale: tuple[float, float] = (0.5, 2.0)
-    ohem: OhemSpec | None = None
-    evaluation: EvaluationSpec = EvaluationSpec()
-    loss: Literal["mse", "bce", "ce"] | None = None
-    target_scale: tuple[float, ...] | None = None
-    monitor: str | None = None
-    reference: str | None = Field(default=None, pattern=r"^[^/]+(/[^/]+/.+)?$")
-    hold_out: Annotated[float, Field(gt=0, lt=1)] | None = None
-    group: str | None = Field(default=None, min_length=1)
-    resources: Needs = Field(default_factory=dict)
+    synth: Annotated[SynthSpec | None, Enters.SOURCE] = None
+    folder: Annotated[str | None, Enters.SOURCE] = None
+    size: Annotated[Size | None, Enters.PACKING] = None
+    fit: Annotated[Literal["resize", "pad"], Enters.PACKING] = "resize"
+    labelled: Annotated[Share | Literal["file"], Enters.PACKING] = 0.1
+    split_seed: Annotated[int, Enters.PACKING] = 42
+    limit: Annotated[dict[Literal["train", "val", "test"], PositiveInt], Enters.PACKING] = Field(
+        default_factory=dict
+    )
+    model: Annotated[ModelSpec, Enters.TRAINING] = ModelSpec()
+    augmentation: Annotated[AugmentationSpec, Enters.TRAINING] = AugmentationSpec()
+    crop: Annotated[Size | None, Enters.TRAINING] = None
+    scale: Annotated[tuple[float, float], Enters.TRAINING] = (0.5, 2.0)
+    ohem: Annotated[OhemSpec | None, Enters.TRAINING] = None
+    evaluation: Annotated[EvaluationSpec, Enters.TRAINING] = EvaluationSpec()
+    loss: Annotated[Literal["mse", "bce", "ce"] | None, Enters.TRAINING] = None
+    target_scale: Annotated[tuple[float, ...] | None, Enters.TRAINING] = None
+    monitor: Annotated[str | None, Enters.TRAINING] = None
+    reference: Annotated[str | None, Enters.NOTHING] = Field(
+        default=None, pattern=r"^[^/]+(/[^/]+/.+)?$"
+    )
+    hold_out: Annotated[Annotated[float, Field(gt=0, lt=1)] | None, Enters.PACKING] = None
+    group: Annotated[str | None, Enters.NOTHING] = Field(default=None, min_length=1)
+    resources: Annotated[Needs, Enters.NOTHING] = Field(default_factory=dict)
 
     @model_validator(mode="after")
     def _one_source(self) -> Self:
@@ -158,6 +174,11 @@ class DataSpec(Strict):
         if self.fit == "pad" and self.size is None:
             raise ValueError("fit: pad needs a size that no image exceeds, such as [500, 500]")
         return self
+
+    @classmethod
+    def entering(cls, what: Enters) -> set[str]:
+        """Return the names of the fields that enter the same keys."""
+        return {name for name, field in cls.model_fields.items() if what in field.metadata}
 
     @property
     def split(self) -> str:

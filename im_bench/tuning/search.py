@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from im_bench.errors import ImBenchError
 from im_bench.evaluation.registry import higher_is_better
 from im_bench.planning.plan import Cell, Plan
-from im_bench.runner.events import Event, Happening
+from im_bench.runner.events import Event, EventKind
 from im_bench.runner.locks import STALE_SECONDS
 from im_bench.runner.plan_run import PlanRun
 from im_bench.schedules.base import Schedule
@@ -132,7 +132,7 @@ class Search:
 
     def note(self, event: Event) -> None:
         """Take note of what happened to a stage: trials that need a failed one have failed."""
-        if event.what is not Happening.FAILED:
+        if event.what is not EventKind.FAILED:
             return
         for live in self.live.values():
             needed = self.plan.closure([live.current.final])

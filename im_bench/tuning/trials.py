@@ -12,7 +12,7 @@ from im_bench.methods.names import MASKED, registry_name
 from im_bench.planning.plan import Cell, Plan
 from im_bench.runner.store import Store
 from im_bench.schedules.base import Schedule
-from im_bench.suites.graph import Stage
+from im_bench.suites.graph import Stage, generations_of
 from im_bench.training.scalars import read_rows
 from im_bench.tuning.space import with_values
 
@@ -97,9 +97,7 @@ def instances_of(plan: Plan, cells: list[Cell]) -> list[Instance]:
 
 
 def _pilot(plan: Plan, final: str) -> Stage:
-    roles = plan.graph[final].inputs
-    last = max(int(role.partition("-")[2]) for role in roles if role.startswith("generation-"))
-    return plan.graph[roles[f"generation-{last}"][0]]
+    return plan.graph[generations_of(plan.graph[final].inputs)[-1][0]]
 
 
 def validation_scores(path: Path, metric: str) -> list[float]:

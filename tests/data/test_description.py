@@ -9,7 +9,7 @@ import pytest
 
 from im_bench.data.description import DataDescription, load_description
 from im_bench.errors import ImBenchError
-from im_bench.yaml_files import parse_model
+from im_bench.yaml_files import parse_document
 
 BINARY = "name: a\nspace: binary\nclasses: [spot]\nencoding: index\n"
 STREETS = "name: a\nspace: multiclass\nclasses: [road, car]\nencoding: index\n"
@@ -18,7 +18,7 @@ COLOURS = STREETS.replace("index", "palette") + "palette: {road: [0, 0, 0], car:
 
 
 def describe(text: str) -> DataDescription:
-    return parse_model(text, "a.yaml", DataDescription)
+    return parse_document(text, "a.yaml").validate(DataDescription)
 
 
 def test_what_is_left_out_has_a_plain_default() -> None:

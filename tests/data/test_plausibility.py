@@ -10,7 +10,6 @@ from im_bench.data.plausibility import (
     count_values,
     inversion_doubts,
     label_doubts,
-    labels_of_no_class,
     mask_value_doubts,
 )
 
@@ -91,11 +90,6 @@ def test_bits_may_all_be_set() -> None:
         "labelled", counts(v255=5, v128=5), "a b c d e f g h", multilabel=1
     )
     assert "are h" in sentence  # In bits 255 is a label like others.
-
-
-def test_labels_of_no_class_are_counted() -> None:
-    assert labels_of_no_class(counts(v0=1, v1=1, v7=3, v255=2), 2) == {7: 3}
-    assert labels_of_no_class(counts(v0=1, v255=2), 2, ignored=0) == {255: 2}
 
 
 @pytest.mark.parametrize(

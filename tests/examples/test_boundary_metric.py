@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 
 import pytest
 import torch
@@ -79,3 +80,13 @@ def test_values(monkeypatch):
     # A band of 1 pixel: of two squares' outlines, 76 pixels each, two rows of 19 are common.
     assert moved[0] == pytest.approx(38 / (76 + 76 - 38))
     assert BoundaryIoU().summarise(same.double()) == 1
+
+
+def test_a_results_folder_is_read_without_the_package(install, shorter, place):
+    suite = str(shorter("boundary_metric", "boundaries.yaml", "iterations: 150"))
+    im_bench = install("boundary_metric")
+    im_bench(*DRAW)
+    im_bench("run", "--suite", suite, "--no-tracking", "--no-table", "--methods", "ldt")
+    shutil.rmtree(place / "site")
+    said = " ".join(im_bench("table", "--suite", suite).split())
+    assert "there is no metric boundary_iou" in said

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import pytest
+from online_methods import UNLABELLED, teaching
 
 import im_bench.models.dinov2
 import im_bench.models.dpt  # noqa: F401  registers
 from im_bench.semi import strong_views
 
 from .steps import losses_of, total
-from .test_common import METHODS
 from .test_no_sync import NoWaiting
 
 TINY = {"hidden_size": 12, "num_hidden_layers": 4, "num_attention_heads": 2, "image_size": 42}
@@ -32,10 +32,10 @@ NETWORK = {
 
 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
-@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("name", UNLABELLED)
 def test_a_step_reaches_every_weight(build, batch, name, precision):
     network = {**NETWORK, "precision": precision}
-    model = build(method={"name": name, **METHODS[name]}, segmentor=network)
+    model = build(method={"name": name, **teaching(name)}, segmentor=network)
     found = losses_of(model, batch(masks=True), iteration=6)
     total(found).backward()
     model.after_step()
@@ -47,7 +47,7 @@ def test_a_step_reaches_every_weight(build, batch, name, precision):
 @pytest.mark.parametrize("name", ["unimatch-v2", "segkc"])
 def test_no_step_waits_for_the_device(build, batch, name, monkeypatch):
     monkeypatch.setattr(strong_views, "wanted", lambda drawn: True)  # as on a GPU
-    model = build(method={"name": name, **METHODS[name]}, segmentor=NETWORK)
+    model = build(method={"name": name, **teaching(name)}, segmentor=NETWORK)
     raw = batch(masks=True)
     with NoWaiting():
         total(losses_of(model, raw, iteration=6)).backward()

@@ -7,25 +7,13 @@ from typing import Any
 
 import pytest
 import torch
+from online_methods import ONLINE, teaching
 
 from im_bench.data.label_spaces import IGNORED
 
 from .steps import losses_of, total
 
 KINDS = ["binary", "multiclass", "multilabel"]
-METHODS = ["supervised", "fixmatch", "unimatch", "daw", "rankmatch", "crossmatch", "imas"]
-METHODS += ["fpl", "u2pl", "unimatch-v2", "segkc"]
-# Thresholds of 0, so that all that could teach does.
-FIELDS: dict[str, dict[str, Any]] = {
-    "fixmatch": {"threshold": 0.0},
-    "unimatch": {"threshold": 0.0},
-    "rankmatch": {"threshold": 0.0},
-    "unimatch-v2": {"threshold": 0.0},
-    "segkc": {"threshold": 0.0},
-    "crossmatch": {"threshold": 0.0},
-    "imas": {"threshold": 0.0},
-    "u2pl": {"features": 8, "capacity": 50, "capacity_first": 80},
-}
 Raw = dict[str, Any]
 
 
@@ -74,18 +62,18 @@ def step(model: Any, raw: Raw) -> dict[str, torch.Tensor]:
 
 @pytest.mark.parametrize("change", EXTREMES)
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("name", ONLINE)
 def test_nothing_breaks(build, batch, name: str, kind: str, change: Callable[[Raw], None]):
     raw = batch(kind, masks=True)
     change(raw)
-    step(build(kind, {"name": name, **FIELDS.get(name, {})}), raw)
+    step(build(kind, {"name": name, **teaching(name)}), raw)
 
 
 @pytest.mark.parametrize("change", [all_inconsistent, all_padding])
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("name", ONLINE)
 def test_what_nobody_vouches_for_teaches_nothing(build, batch, name, kind, change):
-    fields = {**FIELDS.get(name, {})}
+    fields = teaching(name)
     if name in ("imas", "fpl", "u2pl"):
         fields["ignore_padding"] = True  # in their originals padding teaches
     if name == "rankmatch":
@@ -104,7 +92,7 @@ def test_what_nobody_vouches_for_teaches_nothing(build, batch, name, kind, chang
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("name", ONLINE)
 def test_a_batch_may_be_a_single_grey_image(build, batch, name, kind):
     network = {
         "type": "LabelSpaceSegmentor",
@@ -114,4 +102,4 @@ def test_a_batch_may_be_a_single_grey_image(build, batch, name, kind):
     }
     raw = batch(kind, count=1, masks=True)
     raw["inputs"] = {branch: images[..., :1] for branch, images in raw["inputs"].items()}
-    step(build(kind, {"name": name, **FIELDS.get(name, {})}, segmentor=network), raw)
+    step(build(kind, {"name": name, **teaching(name)}, segmentor=network), raw)

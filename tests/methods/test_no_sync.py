@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import torch
+from online_methods import ONLINE, SMALL
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from im_bench.semi import random_ops, strong_views
@@ -17,9 +18,6 @@ from im_bench.semi.ranking import rank_loss
 from .steps import losses_of, total
 
 KINDS = ["binary", "multiclass", "multilabel"]
-METHODS = ["supervised", "fixmatch", "unimatch", "daw", "rankmatch", "crossmatch", "imas"]
-METHODS += ["fpl", "u2pl", "unimatch-v2", "segkc"]
-FIELDS = {"u2pl": {"features": 8, "capacity": 50, "capacity_first": 80}}
 WAITS = {"_local_scalar_dense", "is_nonzero", "nonzero", "masked_select", "_unique2", "equal"}
 
 
@@ -47,9 +45,9 @@ def step(model: Any, raw: dict[str, Any], iteration: int) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("name", ONLINE)
 def test_no_step_waits_for_the_device(build, batch, name, kind):
-    model = build(kind, {"name": name, **FIELDS.get(name, {})})
+    model = build(kind, {"name": name, **SMALL.get(name, {})})
     batches = [batch(kind, masks=masks) for masks in (False, True)]
     with NoWaiting():
         for raw in batches:

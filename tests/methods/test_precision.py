@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import pytest
 import torch
+from online_methods import ONLINE, SMALL
 
 from .steps import losses_of, total
 
 KINDS = ["binary", "multiclass", "multilabel"]
-METHODS = ["supervised", "fixmatch", "unimatch", "daw", "rankmatch", "crossmatch", "imas"]
-METHODS += ["fpl", "u2pl", "unimatch-v2", "segkc"]
-FIELDS = {"u2pl": {"features": 8, "capacity": 50, "capacity_first": 80}}
 
 
 def network(kind: str, precision: str) -> dict:
@@ -25,9 +23,9 @@ def network(kind: str, precision: str) -> dict:
 
 @pytest.mark.parametrize("around", [False, True])
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("name", ONLINE)
 def test_losses_are_float32_and_every_weight_learns(build, batch, name, kind, around):
-    method = {"name": name, **FIELDS.get(name, {})}
+    method = {"name": name, **SMALL.get(name, {})}
     exact = losses_of(build(kind, method), batch(kind, masks=True), iteration=6)
     precision = "float32" if around else "bfloat16"
     model = build(kind, method, segmentor=network(kind, precision))

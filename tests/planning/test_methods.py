@@ -13,7 +13,7 @@ from im_bench.planning.loading import load_suite
 from im_bench.planning.plan import Plan
 from im_bench.schedules.registry import schedule_class
 from im_bench.suites.experiment import Experiment
-from im_bench.suites.graph import Stage
+from im_bench.suites.graph import Coordinates, Stage
 from im_bench.tuning.space import declared_space
 
 from .conftest import Make
@@ -139,7 +139,7 @@ def test_teachers_are_the_trainings_that_the_method_itself_begins_with(small: An
     assert teachers["fixmatch+im"][:2] == teachers["fixmatch"]
     assert teachers["mild"][0].config["method"]["threshold"] == 0.5
 
-    predicted = experiment.predict("im/predictions", teachers["im"], 2)
+    predicted = experiment.predict(Coordinates("predictions", method="im"), teachers["im"], 2)
     assert (predicted.kind, predicted.config) == ("predict", {"count": 2})
     assert predicted.inputs == {"data": (data.key,), "candidates": labels.inputs["candidates"]}
 

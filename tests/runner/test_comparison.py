@@ -10,7 +10,7 @@ from im_bench.files import read_json, write_json
 from im_bench.planning.plan import Plan
 from im_bench.runner.comparison import Difference, Side, compare
 from im_bench.runner.store import Store
-from im_bench.suites.graph import Graph, Stage
+from im_bench.suites.graph import Coordinates, Graph, Stage
 
 from .conftest import Run
 from .rewriting import rewrite
@@ -19,17 +19,19 @@ from .stage_functions import plan_of
 
 def cell(graph: Graph, method: str, students: int, value: int, **config: object) -> Stage:
     """Add stages as a method has them: a shared one, students with values of their own, scores."""
-    shared = graph.add("add", "d/0.1/s1/ldt/member1", {"value": 1})
+    shared = graph.add("add", Coordinates("member", "d", "0.1", 1, "ldt", member=1), {"value": 1})
     made = [
         graph.add(
             "add",
-            f"d/0.1/s1/{method}/student{i}",
+            Coordinates(f"student{i}", "d", "0.1", 1, method),
             {"value": value + i, **config},
             {"below": [shared]},
         )
         for i in range(students)
     ]
-    return graph.add("add", f"d/0.1/s1/{method}/scores", {"value": 0}, {"students": made})
+    return graph.add(
+        "add", Coordinates("scores", "d", "0.1", 1, method), {"value": 0}, {"students": made}
+    )
 
 
 @pytest.fixture
@@ -38,7 +40,9 @@ def plan() -> Plan:
     finals = {
         "m": cell(graph, "m", 3, 10, steps=1),
         "n": cell(graph, "n", 4, 20, steps=2),
-        "ldt": graph.add("add", "d/0.1/s1/ldt/member1", {"value": 1}),
+        "ldt": graph.add(
+            "add", Coordinates("member", "d", "0.1", 1, "ldt", member=1), {"value": 1}
+        ),
     }
     return plan_of(graph, finals)
 

@@ -19,7 +19,7 @@ from im_bench.runner.cost import (
     what_is_left,
 )
 from im_bench.runner.store import Store
-from im_bench.suites.graph import Graph, Stage
+from im_bench.suites.graph import Coordinates, Graph, Stage
 from im_bench.suites.resources import ANY, Resources
 
 from .conftest import Run
@@ -31,7 +31,9 @@ CPU, GPU = "AMD EPYC, 2 cores", "NVIDIA H100"
 
 def add(graph: Graph, slug: str, *inputs: Stage, needs: Resources = ANY) -> Stage:
     kind = "tell" if slug.endswith("scores") else "add"
-    return graph.add(kind, slug, {"value": 1, "slug": slug}, {"below": inputs}, needs=needs)
+    data, split, seed, method, name = (slug.split("/") + [""] * 4)[:5]
+    at = slug if not method else Coordinates(name, data, split, int(seed[1:]), method)
+    return graph.add(kind, at, {"value": 1, "slug": slug}, {"below": inputs}, needs=needs)
 
 
 def took(store: Store, stage: Stage, seconds: float, device: str = CPU, threads: int = 1) -> None:

@@ -143,7 +143,9 @@ def test_what_kept_stages_need_and_what_is_no_stage_stays(suite: Path, store: St
     final = next(stage for stage in plan.graph if stage.kind == "evaluate")
     spec = store.folder(final).spec()
     other = store.stages / "elsewhere" / f"scores-{final.key[:8]}"
-    write_json(other / "stage.json", asdict(replace(spec, slug="elsewhere/scores")))
+    at = {"purpose": "scores", "data": "elsewhere", "seed": None}
+    moved = replace(spec, slug="elsewhere/scores", coordinates=at)
+    write_json(other / "stage.json", asdict(moved))
     write_json(store.stages / "notes" / "stage.json", {"mine": True})
     change(suite, "train: 20", "train: 21")
     assert names(store, suite) == [final.folder]

@@ -8,7 +8,7 @@ import pytest
 from rich.console import Console
 
 from im_bench.files import write_json
-from im_bench.runner.events import Event, Happening
+from im_bench.runner.events import Event, EventKind
 from im_bench.runner.progress import (
     LISTENED,
     Board,
@@ -56,12 +56,12 @@ def test_counts_and_time_left(store: Store, stages: list[Stage]) -> None:
     board = Board(store, len(stages), clock)
     source, left, right, sink = stages
     assert board.seconds_left() is None
-    board.note(Event(Happening.STARTED, source))
+    board.note(Event(EventKind.STARTED, source))
     clock.now = 30
-    board.note(Event(Happening.DONE, source))
+    board.note(Event(EventKind.DONE, source))
     assert board.seconds_left() == pytest.approx(90)
-    board.note(Event(Happening.STARTED, left))
-    board.note(Event(Happening.STARTED, right))
+    board.note(Event(EventKind.STARTED, left))
+    board.note(Event(EventKind.STARTED, right))
     clock.now = 60
     progress(store, left, 1, 2)
     progress(store, right, 1, 2)
@@ -69,9 +69,9 @@ def test_counts_and_time_left(store: Store, stages: list[Stage]) -> None:
     # Two stages' worth of work in 60 s, two to go.
     assert board.seconds_left() == pytest.approx(60)
     assert board.line() == ("1 of 4 stages done, 2 running, 1 waiting; about 1 min 00 s left")
-    board.note(Event(Happening.FAILED, left, "why"))
-    board.note(Event(Happening.DONE, right))
-    board.note(Event(Happening.SKIPPED, sink, "needs left"))
+    board.note(Event(EventKind.FAILED, left, "why"))
+    board.note(Event(EventKind.DONE, right))
+    board.note(Event(EventKind.SKIPPED, sink, "needs left"))
     assert board.line() == "2 of 4 stages done, 0 running, 0 waiting, 1 failed, 1 skipped"
 
 
@@ -81,11 +81,11 @@ def test_what_was_there_before_counts_as_done_but_not_for_the_pace(
     clock = Clock()
     board = Board(store, len(stages), clock)
     for stage in stages[:2]:
-        board.note(Event(Happening.PRESENT, stage))
+        board.note(Event(EventKind.PRESENT, stage))
     clock.now = 10
     assert board.seconds_left() is None
     assert board.line() == "2 of 4 stages done, 0 running, 2 waiting"
-    board.note(Event(Happening.DONE, stages[2]))
+    board.note(Event(EventKind.DONE, stages[2]))
     assert board.seconds_left() == pytest.approx(10)
 
 
@@ -93,9 +93,9 @@ def test_plain_lines_without_control_characters(store: Store, stages: list[Stage
     view = make_view(store, len(stages), console(terminal=False))
     assert isinstance(view, PlainView)
     with view:
-        view(Event(Happening.PRESENT, stages[3]))
-        view(Event(Happening.STARTED, stages[0]))
-        view(Event(Happening.FAILED, stages[0], "[bold]no[/bold] room"))
+        view(Event(EventKind.PRESENT, stages[3]))
+        view(Event(EventKind.STARTED, stages[0]))
+        view(Event(EventKind.FAILED, stages[0], "[bold]no[/bold] room"))
     said = text(view)
     assert [line.partition(" ")[2] for line in said.splitlines()] == [
         "started source",
@@ -110,7 +110,7 @@ def test_of_many_running_stages_some_are_asked_at_a_time_and_all_in_turn(store: 
     stages = [graph.add("add", f"s{i:03}", {"value": i}) for i in range(3 * LISTENED)]
     board = Board(store, len(stages))
     for stage in stages:
-        board.note(Event(Happening.STARTED, stage))
+        board.note(Event(EventKind.STARTED, stage))
         progress(store, stage, 1, 2)
     for calls in (1, 2, 3):
         board.listen()
@@ -127,11 +127,11 @@ def test_the_live_view_has_a_line_for_each_running_stage(store: Store, stages: l
     assert isinstance(view, LiveView)
     with view:
         for stage in stages[1:3]:
-            view(Event(Happening.STARTED, stage))
+            view(Event(EventKind.STARTED, stage))
         progress(store, stages[1], 3, 12)
         view._live.refresh()
         drawn = text(view)
-        view(Event(Happening.FAILED, stages[2], "no [room]"))
+        view(Event(EventKind.FAILED, stages[2], "no [room]"))
     line = next(line for line in drawn.splitlines() if "layer0/s0" in line)
     for part in ("3/12", "0.1234", "42", "1 min 15 s"):
         assert part in line

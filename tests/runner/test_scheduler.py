@@ -19,7 +19,7 @@ from im_bench.runner.engines.base import Ended, Task
 from im_bench.runner.engines.local import LocalEngine
 from im_bench.runner.engines.machine import Machine
 from im_bench.runner.engines.options import LocalOptions
-from im_bench.runner.events import Event, Happening, Summary
+from im_bench.runner.events import Event, EventKind, Summary
 from im_bench.runner.folder import StageFolder
 from im_bench.runner.interrupt import StopRequest
 from im_bench.runner.job import Settings
@@ -36,7 +36,7 @@ from .stage_functions import LIGHT, layered_plan, plan_of
 
 
 def starts(events: list) -> list[str]:
-    return [event.stage.slug for event in events if event.what is Happening.STARTED]
+    return [event.stage.slug for event in events if event.what is EventKind.STARTED]
 
 
 def test_runs_every_stage_once_and_inputs_first(store: Store, run: Run) -> None:
@@ -51,7 +51,7 @@ def test_runs_every_stage_once_and_inputs_first(store: Store, run: Run) -> None:
     again, events = run(plan)
     assert again.done == []
     assert again.present == again.total
-    assert {event.what for event in events} == {Happening.PRESENT}
+    assert {event.what for event in events} == {EventKind.PRESENT}
 
 
 def test_what_only_leads_to_results_that_exist_is_not_run(store: Store, run: Run) -> None:
@@ -204,7 +204,7 @@ def test_a_damaged_result_is_made_again(store: Store, run: Run) -> None:
     path.write_text(path.read_text()[:40])
     assert store.status(sink) is Status.PLANNED
     summary, events = run(plan)
-    (warning,) = [event for event in events if event.what is Happening.WARNING]
+    (warning,) = [event for event in events if event.what is EventKind.WARNING]
     assert "result.json cannot be read" in warning.detail
     assert summary.done == ["sink"]
     after = store.result(sink)
@@ -269,14 +269,14 @@ def test_a_stage_that_another_process_runs_is_waited_for(store: Store, run: Run)
 
     def release(event: object) -> None:
         seen.append(event.what)  # type: ignore[attr-defined]
-        if event.what is Happening.ELSEWHERE:  # type: ignore[attr-defined]
+        if event.what is EventKind.ELSEWHERE:  # type: ignore[attr-defined]
             assert store.status(stage) is Status.RUNNING
             lock.__exit__(None, None, None)
 
     summary = run_plan(
         plan, store, LocalEngine(LocalOptions(slots=1, device="cpu"), LIGHT), on_event=release
     )
-    assert seen == [Happening.ELSEWHERE, Happening.STARTED, Happening.DONE]
+    assert seen == [EventKind.ELSEWHERE, EventKind.STARTED, EventKind.DONE]
     assert summary.exit_code == 0
 
 
@@ -328,7 +328,7 @@ def test_a_run_that_was_asked_to_stop_is_interrupted_if_anything_is_left(
     stop = StopRequest()
 
     def ask(event: Event) -> None:
-        stop.count += event.what is Happening.STARTED
+        stop.count += event.what is EventKind.STARTED
 
     summary = run_plan(plan_of(graph, {"a": last}), store, Unhurried(), on_event=ask, stop=stop)
     assert summary.done == ["first"]
@@ -360,7 +360,7 @@ def test_what_may_pass_is_tried_again_and_each_attempt_is_recorded(store: Store)
     summary, events, _ = tried(store, plan, attempts=3)
     assert summary.exit_code == 0
     assert summary.done == ["flaky", "next"]
-    again = [event.detail for event in events if event.what is Happening.RETRYING]
+    again = [event.detail for event in events if event.what is EventKind.RETRYING]
     assert again == [f"ValueError: flaky (tried again in {n:.0f} s)" for n in (0.05, 0.15)]
     assert [error["attempt"] for error in store.errors(flaky)] == [1, 2]
     result = store.result(flaky)
@@ -401,7 +401,7 @@ def test_what_lacks_memory_is_tried_once_more_alone(store: Store) -> None:
     result = store.result(finals["large"])
     assert result is not None
     assert result["outcome"]["threads"] >= len(os.sched_getaffinity(0))
-    assert {e.detail.endswith("s, alone)") for e in events if e.what is Happening.RETRYING} == {
+    assert {e.detail.endswith("s, alone)") for e in events if e.what is EventKind.RETRYING} == {
         True
     }
 
@@ -439,7 +439,7 @@ def test_a_stage_that_somebody_stopped_is_ended_and_runs_again(
     stage = graph.add("vanish", "one", {})
     summary, events, _ = tried(store, plan_of(graph, {"a": stage}), attempts=1)
     assert summary.done == ["one"]
-    (lost,) = [event for event in events if event.what is Happening.LOST]
+    (lost,) = [event for event in events if event.what is EventKind.LOST]
     assert "stood still" in lost.detail
     assert store.errors(stage) == []
     result = store.result(stage)
@@ -553,7 +553,7 @@ def test_a_dropped_training_stops_and_goes_on_from_its_checkpoint_when_wanted(
     assert summary.exit_code == 0
     assert sorted(summary.done) == ["score", "training"]
     assert summary.pruned == {}, "it is wanted again"
-    told = [(e.stage.slug, e.detail) for e in events if e.what is Happening.PRUNED]
+    told = [(e.stage.slug, e.detail) for e in events if e.what is EventKind.PRUNED]
     assert sorted(told) == [("score", "it fell behind"), ("training", "it fell behind")]
     steps = steps_of(store, training)
     assert [step for step, *_ in steps] == list("012345")
@@ -633,7 +633,7 @@ def test_what_waits_is_dropped_without_a_trace_and_what_others_run_is_left_to_th
         (always, lambda run: run.want([paused.key])),
         (lambda: bool(store.folder(paused).errors()), lambda run: run.want([theirs.key])),
         (
-            lambda: any(event.what is Happening.ELSEWHERE for event in events),
+            lambda: any(event.what is EventKind.ELSEWHERE for event in events),
             lambda run: run.want([running.key]),
         ),
         (

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from im_bench.suites.graph import Graph
+from im_bench.suites.graph import Coordinates, Graph, generation_role, generations_of
 from im_bench.suites.recipes import RECIPES, Recipe
 from im_bench.suites.seeds import seed_of
 
@@ -95,3 +95,17 @@ def test_seeds_are_what_generators_take(coordinates: list[Any]) -> None:
     assert 0 <= seed < 2**31
     assert seed_of(*coordinates) == seed
     assert seed_of(*coordinates, "x") != seed
+
+
+def test_coordinates_name_a_stage_and_do_not_enter_its_key() -> None:
+    graph = Graph()
+    at = Coordinates("student", "isic2018", "0.1", 1, "im", generation=2, member=3)
+    stage = graph.add("train", at, {"x": 1})
+    assert (at.name, stage.slug) == ("g2-student3", "isic2018/0.1/s1/im/g2-student3")
+    assert graph.add("train", Coordinates("member", "cells"), {"x": 1}) is stage
+    assert Coordinates("data", data="cells").slug == "cells/data"
+
+
+def test_generations_are_read_in_order_without_a_look_at_names() -> None:
+    inputs = {"data": ["d"], **{generation_role(g): [g] for g in (10, *range(1, 10))}}
+    assert generations_of(inputs) == [[g] for g in range(1, 11)]

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 import torch
 from mmengine.runner import save_checkpoint
+from online_methods import ONLINE
 from torch import Tensor
 
 from im_bench.methods import registry
@@ -22,8 +23,7 @@ from im_bench.tools.configs import load_config
 
 from .conftest import ROOT, UNLABELLED, small
 
-METHODS = ("supervised", "fixmatch", "fpl", "crossmatch", "imas", "u2pl", "unimatch", "daw")
-METHODS += ("rankmatch", "unimatch-v2", "segkc")
+METHODS = [name for name in ONLINE if (ROOT / "mm_configs" / name.replace("-", "_")).is_dir()]
 NETWORKS = {"unimatch-v2": "dinov2-s", "segkc": "dinov2-s"}
 MASKS = "_base_/inconsistency_masks.py"
 FIXMATCH = "mm_configs/fixmatch/fixmatch_r50_cs_1-16.py"

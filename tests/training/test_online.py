@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from online_methods import ONLINE, SMALL, partner
 
 from im_bench.data.pseudo_labels import write_pseudo_labels
 from im_bench.files import write_json
@@ -21,19 +22,6 @@ from im_bench.training.scalars import read_rows
 
 from .conftest import SIZE, online_training, write_arrays
 
-METHODS = ["supervised", "fixmatch", "fpl", "crossmatch", "imas", "u2pl", "unimatch", "daw"]
-METHODS += ["unimatch-v2", "segkc"]
-PARTNERS = {
-    "fixmatch": "same",
-    "unimatch": "same",
-    "daw": "same",
-    "fpl": "other",
-    "crossmatch": "other",
-}
-# Memory for large images and long trainings, which these are not.
-SMALL: dict[str, dict[str, Any]] = {"u2pl": {"capacity": 64, "queries": 8, "negatives": 4}}
-
-
 TWINS: dict[str, dict[str, Any]] = {
     "segkc": {
         "backbone": {"type": "ResNetV1c", "depth": 18, "base_channels": 4, "stem_channels": 4},
@@ -44,7 +32,7 @@ TWINS: dict[str, dict[str, Any]] = {
 
 def online_config(name: str, **fields: Any) -> OnlineTraining:
     fields = {"twin": TWINS[name], **fields} if name in TWINS else fields
-    method = {"name": name, "partner": PARTNERS.get(name, "none"), **SMALL.get(name, {})}
+    method = {"name": name, "partner": partner(name), **SMALL.get(name, {})}
     return online_training(method, **fields)
 
 
@@ -68,7 +56,7 @@ def state(folder: Path) -> dict[str, torch.Tensor]:
     return load_checkpoint(folder / "scratch" / "last.pth")["state_dict"]
 
 
-@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("name", ONLINE)
 def test_resumed_training_equals_the_uninterrupted_one(name, data_dir, tmp_path):
     config = online_config(name)
     whole = train(config, data_dir, tmp_path / "whole")
@@ -86,7 +74,7 @@ def test_resumed_training_equals_the_uninterrupted_one(name, data_dir, tmp_path)
     assert all(torch.equal(one[key], other[key]) for key in one)
 
 
-@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("name", ONLINE)
 @pytest.mark.parametrize("space", ["binary", "multiclass", "multilabel"])
 def test_methods_train_with_masks_in_every_label_space(name, space, tmp_path):
     data_dir = write_arrays(tmp_path / "data", space)

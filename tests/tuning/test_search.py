@@ -17,7 +17,7 @@ from im_bench.files import sealed, write_json
 from im_bench.planning.plan import Cell
 from im_bench.runner.engines.local import LocalEngine
 from im_bench.runner.engines.options import LocalOptions
-from im_bench.runner.events import Event, Happening, Summary
+from im_bench.runner.events import Event, EventKind, Summary
 from im_bench.runner.plan_run import PlanRun, Retries
 from im_bench.runner.queue import ReadyQueue
 from im_bench.runner.store import Status
@@ -290,7 +290,7 @@ def test_a_failed_stage_fails_the_trials_that_need_it_and_no_other(lab: Laborato
     assert bench.states == ["failed", "running"]
     assert bench.records[0].reason == f"{stage.slug}: it broke"
     assert bench.search.failures == [0]
-    assert Happening.SKIPPED in {event.what for event in bench.events}
+    assert EventKind.SKIPPED in {event.what for event in bench.events}
 
 
 def test_values_that_are_impossible_together_are_told_and_cost_no_training(

@@ -22,7 +22,7 @@ from im_bench.report.exchange.document import (
 from im_bench.report.labelled import labelled_images
 from im_bench.report.results import CellResults, rows_of, shares_of
 from im_bench.runner.store import Store
-from im_bench.suites.graph import Stage
+from im_bench.suites.graph import Stage, generation_role
 from im_bench.suites.recipes import RECIPES
 
 #: Fields of a data set that change no number: where it lies, how tables treat it, what it costs.
@@ -124,7 +124,7 @@ def _results(
     made: dict[str, Any] = next(reversed(folder.provenances()), {})
     for one in outcome["generations"]:
         g = one["generation"]
-        candidates = [plan.graph[key] for key in final.inputs.get(f"generation-{g}", ())]
+        candidates = [plan.graph[key] for key in final.inputs.get(generation_role(g), ())]
         chosen = (c for c in candidates if PurePosixPath(c.folder).name == one.get("selected"))
         config = next((c.config for c in chosen), {})
         yield ExportedResult(

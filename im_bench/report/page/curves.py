@@ -16,7 +16,7 @@ from im_bench.report.page.stages import Stages
 from im_bench.report.page.styles import MethodStyle
 from im_bench.report.tables.entries import Column, ResultsTable
 from im_bench.report.tables.texts import heading
-from im_bench.suites.graph import Stage
+from im_bench.suites.graph import Stage, generation_role
 from im_bench.training.scalars import read_rows
 
 #: Points of a curve that are drawn.
@@ -50,7 +50,7 @@ class CurveReader:
                 done.append(self._curve(training, quantity))
                 continue
             for g in range(self._stages.rounds(final), 0, -1):
-                candidates = self._stages.inputs(final, f"generation-{g}")
+                candidates = self._stages.inputs(final, generation_role(g))
                 found = [c for one in candidates if len(c := self._curve(one, quantity))]
                 if found:
                     begun.append(found[0])

@@ -12,7 +12,7 @@ from im_bench.report.page.stages import Stages
 from im_bench.report.page.styles import MethodStyle
 from im_bench.report.page.thumbnails import Pixels, Thumbnails, read_strip
 from im_bench.report.tables.entries import ResultsTable
-from im_bench.suites.graph import Stage
+from im_bench.suites.graph import Stage, generation_role, labels_role
 
 #: Pictures of one kind, of one method on one data set.
 MOST_PICTURES = 8
@@ -132,10 +132,10 @@ def _of_cell(stages: Stages, cell: Cell, at: tuple[int, int]) -> Iterator[_Sourc
     rounds = stages.rounds(final)
     for g in range(1, rounds + 1):
         training = stages.selected(final, g) or _any_done(
-            stages, stages.inputs(final, f"generation-{g}")
+            stages, stages.inputs(final, generation_role(g))
         )
         generation = f", generation {g}" if rounds > 1 else ""
-        for labels in stages.inputs(final, f"labels-{g}"):
+        for labels in stages.inputs(final, labels_role(g)):
             teachers = len(stages.outcome(labels).get("teachers", ()))
             for k, path in enumerate(_pictures(stages, labels, "labels-*.png")):
                 if teachers:

@@ -11,7 +11,7 @@ from im_bench.files import read_json
 from im_bench.planning.plan import Cell, Plan
 from im_bench.runner.folder import StageFolder
 from im_bench.runner.store import Status, Store
-from im_bench.suites.graph import Stage
+from im_bench.suites.graph import Stage, generation_role, generations_of
 
 
 class Stages:
@@ -73,13 +73,13 @@ class Stages:
 
     def rounds(self, final: Stage) -> int:
         """Return the number of generations whose trainings an ``evaluate`` stage scores."""
-        return sum(role.startswith("generation-") for role in final.inputs)
+        return len(generations_of(final.inputs))
 
     def selected(self, final: Stage, generation: int) -> Stage | None:
         """Return the training that stands for a generation, or None before it is known."""
         scored = self.outcome(final).get("generations", [])
         name = next((g.get("selected") for g in scored if g.get("generation") == generation), None)
-        trainings = self.inputs(final, f"generation-{generation}")
+        trainings = self.inputs(final, generation_role(generation))
         named = (one for one in trainings if one.folder.rpartition("/")[2] == name)
         return next(named, None)
 

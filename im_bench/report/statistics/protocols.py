@@ -12,7 +12,7 @@ from im_bench.planning.plan import Cell, Plan
 from im_bench.report.statistics.comparison import listing
 from im_bench.runner.folder import Spec, StageFolder
 from im_bench.runner.store import Store
-from im_bench.suites.graph import Stage
+from im_bench.suites.graph import Stage, generations_of
 
 #: Fields of a training by which methods are what they are.
 OWN_FIELDS = frozenset({"seed", "method", "masking", "part", "copies", "augmentation"})
@@ -31,7 +31,7 @@ def _trainings(plan: Plan, cells: list[Cell]) -> str:
     counts = []
     for cell in cells:
         final = plan.graph[next(iter(cell.finals.values()))]
-        last = [keys for role, keys in final.inputs.items() if role.startswith("generation-")][-1]
+        last = generations_of(final.inputs)[-1]
         trainings = sum(stage.kind == "train" for stage in plan.closure([final.key]))
         counts.append(
             f"{cell.method} {trainings}, of which the last {len(last)} compete by validation"
@@ -43,7 +43,7 @@ def _trainings(plan: Plan, cells: list[Cell]) -> str:
 
 def _last_training(plan: Plan, cell: Cell) -> Mapping[str, Any]:
     final = plan.graph[next(iter(cell.finals.values()))]
-    keys = [keys for role, keys in final.inputs.items() if role.startswith("generation-")][-1]
+    keys = generations_of(final.inputs)[-1]
     return plan.graph[keys[0]].config
 
 

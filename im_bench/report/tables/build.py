@@ -28,6 +28,7 @@ from im_bench.report.tables.matching import compare
 from im_bench.report.tables.notes import generation_notes, results_notes
 from im_bench.report.tables.ranking import marked, with_mean_ranks
 from im_bench.runner.store import Store
+from im_bench.suites.graph import generations_of, labels_role
 
 __all__ = ["SHARES", "CellResults", "generations_table", "long_rows", "results_table"]
 
@@ -93,10 +94,8 @@ def generations_table(plan: Plan, store: Store) -> GenerationsTable:
 
 def _rounds(plan: Plan, cell: Cell) -> int:
     """Return a cell's number of generations; 0 if it makes no pseudo-labels."""
-    roles = plan.graph[next(iter(cell.finals.values()))].inputs
-    if not any(role.startswith("labels-") for role in roles):
-        return 0
-    return sum(role.startswith("generation-") for role in roles)
+    inputs = plan.graph[next(iter(cell.finals.values()))].inputs
+    return len(generations_of(inputs)) if labels_role(1) in inputs else 0
 
 
 def _generation_rows(

@@ -11,6 +11,7 @@ from math import prod
 from im_bench.planning.plan import Cell, Plan
 from im_bench.report.reference import References, ReportedNumber
 from im_bench.report.tables.entries import Column, Row
+from im_bench.suites.graph import generations_of
 from im_bench.suites.schema import DataSpec
 from im_bench.training.specs import ModelSpec
 
@@ -165,8 +166,7 @@ def _fraction(share: float) -> str:
 
 
 def _rounds(cell: Cell, plan: Plan) -> int:
-    roles = plan.graph[next(iter(cell.finals.values()))].inputs
-    return sum(role.startswith("generation-") for role in roles)
+    return len(generations_of(plan.graph[next(iter(cell.finals.values()))].inputs))
 
 
 def _nearest(

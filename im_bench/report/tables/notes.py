@@ -14,7 +14,7 @@ from im_bench.report.tables.columns import columns_of
 from im_bench.report.tables.entries import Column, Row
 from im_bench.report.tables.matching import Comparison, protocol_of
 from im_bench.runner.store import Store
-from im_bench.suites.graph import Stage
+from im_bench.suites.graph import Stage, generation_role
 from im_bench.training.momentum import ORIGINAL, norm_momentum
 
 
@@ -175,7 +175,7 @@ def _metrics(columns: Sequence[Column]) -> str:
 
 def _generations(plan: Plan) -> str:
     finals = [plan.graph[key] for cell in plan.cells for key in cell.finals.values()]
-    rules = {stage.config["report"] for stage in finals if "generation-2" in stage.inputs}
+    rules = {stage.config["report"] for stage in finals if generation_role(2) in stage.inputs}
     said = {"last": "the last", "best": "the best by validation"}
     if not rules:
         return ""

@@ -70,22 +70,29 @@ class Cards:
         if stage.kind not in KINDS or not users:
             return None
         suite, budget = self._plan.suite.name, self._plan.budget
-        data, split, seed, method, *_ = stage.slug.split("/")
-        tags = [suite, f"budget-{budget}", data, seed, *sorted(users, key=self._rank.__getitem__)]
+        at = stage.coordinates
+        seed = f"s{at.seed}"
+        tags = [
+            suite,
+            f"budget-{budget}",
+            at.data,
+            seed,
+            *sorted(users, key=self._rank.__getitem__),
+        ]
         return StageCard(
             folder=stage.folder,
             kind=stage.kind,
             slug=stage.slug,
             id=run_id(stage.key),
-            group=f"{data}/{split}/{method}/{seed}",
+            group=f"{at.data}/{at.split}/{at.method}/{seed}",
             tags=tuple(dict.fromkeys(tags)),
             config={
                 "suite": suite,
                 "budget": budget,
-                "data": data,
-                "split": split,
-                "seed": int(seed.removeprefix("s")),
-                "method": method,
+                "data": at.data,
+                "split": at.split,
+                "seed": at.seed,
+                "method": at.method,
             },
         )
 

@@ -29,7 +29,7 @@ from im_bench.planning.plan import Cell, Plan
 from im_bench.report.tables.build import long_rows, results_table
 from im_bench.report.tables.rendering import flat_rows, render_csv
 from im_bench.report.tracking.cards import Cards, StageCard, cell_rows, run_id
-from im_bench.runner.events import Event, Happening
+from im_bench.runner.events import Event, EventKind
 from im_bench.runner.store import Store
 from im_bench.suites.graph import Stage
 
@@ -174,13 +174,13 @@ class Mirror:
                 continue
             stage, identity = event.stage, run_id(event.stage.key)
             card = None
-            if event.what is not Happening.PRESENT or identity not in sent:
+            if event.what is not EventKind.PRESENT or identity not in sent:
                 card = self._card(stage)
             yield {
                 "what": event.what.value,
                 "id": identity,
                 **({"card": asdict(card)} if card else {}),
-                **({"slug": stage.slug} if event.what is Happening.FAILED else {}),
+                **({"slug": stage.slug} if event.what is EventKind.FAILED else {}),
                 **({"detail": event.detail} if event.detail else {}),
             }
 

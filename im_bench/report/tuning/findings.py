@@ -39,11 +39,6 @@ class SearchedField:
     choices: tuple[Any, ...]
     default: Any
 
-    @property
-    def numeric(self) -> bool:
-        """Whether all of its values are numbers."""
-        return not any(isinstance(one, bool | str) for one in self.choices)
-
 
 @dataclass(frozen=True)
 class Findings:

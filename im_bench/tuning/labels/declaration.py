@@ -5,7 +5,7 @@ from __future__ import annotations
 from im_bench.errors import ImBenchError
 from im_bench.schedules.base import Schedule
 from im_bench.suites.experiment import Experiment
-from im_bench.suites.graph import Stage
+from im_bench.suites.graph import Coordinates, Stage
 from im_bench.tuning.labels.knobs import Knobs
 from im_bench.tuning.space import Space, declared_space
 
@@ -44,7 +44,7 @@ def predict_stage(name: str, method: Schedule, experiment: Experiment, space: Sp
             f"method {name!r} trains {len(teachers)} candidates, but the search is for up to "
             f"{count} teachers: raise its members, or search for fewer teachers"
         )
-    return experiment.predict(f"{name}/predictions-{count}", teachers, count)
+    return experiment.predict(Coordinates(f"predictions-{count}", method=name), teachers, count)
 
 
 def most_teachers(method: Schedule, space: Space) -> int:

@@ -87,7 +87,7 @@ class Simulation:
 
     def finish(self, stages: Iterable[Stage]) -> None:
         for stage in stages:
-            random = np.random.default_rng(zlib.crc32(stage.key.encode()))
+            random = np.random.default_rng(zlib.crc32(stage.slug.encode()))  # as keys may change
             task = self.tasks[stage.slug.partition("/")[0]]
             outcome = getattr(self, "_" + stage.kind.replace("-", "_"))(stage, task, random)
             path = self.store.folder(stage).path

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -201,7 +202,7 @@ def test_a_generation_without_labels_of_its_own_has_a_column_too(
     im = plan.graph[plan.cell("isic/0.1/im").finals[1]]
     inputs = {role: [plan.graph[k] for k in keys] for role, keys in im.inputs.items()}
     del inputs["labels-2"]
-    final = plan.graph.add("evaluate", "isic/0.1/s1/own/scores", im.config, inputs)
+    final = plan.graph.add("evaluate", replace(im.coordinates, method="own"), im.config, inputs)
     plan.cells.append(Cell("isic", "0.1", "own", "My own", {1: final.key}))
     score("isic/0.1/own", 1, 0.5, 0.6)
     rows = [row for row in generations_table(plan, store).rows if row.method == "own"]

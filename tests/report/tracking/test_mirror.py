@@ -22,7 +22,7 @@ from im_bench.planning.loading import load_suite
 from im_bench.planning.plan import Plan, plan_cells
 from im_bench.report.tracking.cards import Cards
 from im_bench.report.tracking.mirror import Mirror
-from im_bench.runner.events import Event, Happening
+from im_bench.runner.events import Event, EventKind
 from im_bench.runner.store import Store
 from im_bench.suites.graph import Graph, Stage
 
@@ -77,7 +77,7 @@ def stage(plan: Plan, slug: str) -> Stage:
     return next(one for one in plan.graph if one.slug == slug)
 
 
-def told(mirror: Mirror, what: Happening, *stages: Stage, detail: str = "") -> None:
+def told(mirror: Mirror, what: EventKind, *stages: Stage, detail: str = "") -> None:
     """Tell a mirror what the runner would."""
     for one in stages:
         mirror(Event(what, one, detail))
@@ -103,8 +103,8 @@ def test_a_suite_becomes_runs_and_a_report(plan: Plan, store: Store, score: Scor
         leave_training(store, plan, member, range(1, 21))
         leave_pseudo_labels(store, plan, labels)
         score("isic/0.1/im", 1, 0.7, 0.8, shares=[0.5, 0.6])
-        told(mirror, Happening.STARTED, member, labels, final)
-        told(mirror, Happening.DONE, member, labels, final)
+        told(mirror, EventKind.STARTED, member, labels, final)
+        told(mirror, EventKind.DONE, member, labels, final)
     runs = {run.job_type: run for run in read_runs(store.out)}
     assert set(runs) == {"train", "pseudo-label", "report"}
 
@@ -148,11 +148,11 @@ def test_a_second_time_doubles_nothing(plan: Plan, store: Store, score: Score) -
     leave_training(store, plan, member, range(1, 21))
     for _ in range(2):
         with Mirror(store.out, plan) as mirror:
-            told(mirror, Happening.PRESENT, member)
+            told(mirror, EventKind.PRESENT, member)
     assert sorted(run.job_type for run in read_runs(store.out)) == ["report", "train"]
     score("isic/0.1/ldt", 1, 0.7)
     with Mirror(store.out, plan) as mirror:
-        told(mirror, Happening.PRESENT, member)
+        told(mirror, EventKind.PRESENT, member)
     assert sorted(run.job_type for run in read_runs(store.out)) == ["report", "report", "train"]
 
 
@@ -160,16 +160,16 @@ def test_what_is_sent_is_not_looked_at_again(plan: Plan, store: Store) -> None:
     member, other = (stage(plan, f"isic/0.1/s1/ldt/member{k}") for k in (1, 2))
     leave_training(store, plan, member, range(1, 21))
     with Mirror(store.out, plan) as mirror:
-        told(mirror, Happening.PRESENT, member)
+        told(mirror, EventKind.PRESENT, member)
     (store.folder(member).path / "wandb.json").unlink()  # Whoever looks sends it again.
     leave_training(store, plan, other, range(1, 21))
     with Mirror(store.out, plan) as mirror:
-        told(mirror, Happening.PRESENT, member, other)
+        told(mirror, EventKind.PRESENT, member, other)
     trained = [run.name for run in read_runs(store.out) if run.job_type == "train"]
     assert trained == [member.slug, other.slug]
     with Mirror(store.out, plan) as mirror:  # What runs anew is looked at, whatever was sent.
-        told(mirror, Happening.STARTED, member)
-        told(mirror, Happening.DONE, member)
+        told(mirror, EventKind.STARTED, member)
+        told(mirror, EventKind.DONE, member)
     assert (store.folder(member).path / "wandb.json").exists()
 
 
@@ -184,11 +184,11 @@ def test_a_suite_is_seen_while_it_runs(
         Mirror(store.out, plan) as mirror,
         store.prepare(member, plan.graph).lock(),
     ):
-        told(mirror, Happening.STARTED, member)
+        told(mirror, EventKind.STARTED, member)
         # The table of cells is there before anything is done.
         wait_for(lambda: list(store.out.glob("wandb/offline-run-*/files/media/table/cells_*")))
-        told(mirror, Happening.FAILED, failing, detail="the masks are upside down")
-        told(mirror, Happening.SKIPPED, skipped, detail=f"needs {failing.slug}, which failed")
+        told(mirror, EventKind.FAILED, failing, detail="the masks are upside down")
+        told(mirror, EventKind.SKIPPED, skipped, detail=f"needs {failing.slug}, which failed")
         for one in (member, other):
             folder = leave_training(store, plan, one, range(1, 21))
             write_json(
@@ -197,7 +197,7 @@ def test_a_suite_is_seen_while_it_runs(
             )
         path = score("cells/0.1/ldt", 1, 0.7, metric="mcce") / "result.json"
         write_json(path, {**read_json(path), "seconds_in_all": 0.5})
-        told(mirror, Happening.DONE, member, other, final)
+        told(mirror, EventKind.DONE, member, other, final)
     run = only(store.out, "report")
     first, *_, last = read_tables(run, "cells")
     key = {"method": "ldt", "data": "cells", "split": "0.1", "seed": 1}
@@ -242,9 +242,9 @@ def test_the_curves_of_a_suite_go_on_after_a_stop(plan: Plan, store: Store) -> N
     for k in (1, 2):
         member = stage(plan, f"isic/0.1/s1/ldt/member{k}")
         with Mirror(store.out, plan) as mirror:
-            told(mirror, Happening.STARTED, member)
+            told(mirror, EventKind.STARTED, member)
             leave_training(store, plan, member, range(1, 21))
-            told(mirror, Happening.DONE, member)
+            told(mirror, EventKind.DONE, member)
     parts = [run for run in read_runs(store.out) if run.job_type == "report"]
     assert len(parts) == 2
     assert len({run.id for run in parts}) == 1
@@ -291,7 +291,7 @@ def test_networks_are_logged_where_that_is_wanted(plan: Plan, store: Store, want
     (folder / "best.pth").write_bytes(b"a network")
     for checkpoints in (False, wanted, wanted):
         with Mirror(store.out, plan, checkpoints=checkpoints) as mirror:
-            told(mirror, Happening.PRESENT, member)
+            told(mirror, EventKind.PRESENT, member)
     parts = [run for run in read_runs(store.out) if run.job_type == "train"]
     models = [one for run in parts for one in run.artifacts if one.type == "model"]
     assert len(models) == wanted
@@ -311,14 +311,14 @@ def test_a_killed_mirror_doubles_nothing(plan: Plan, store: Store) -> None:
     with store.prepare(running, plan.graph).lock():
         leave_training(store, plan, running, range(1, 21), done=False)
         with Mirror(store.out, plan) as mirror:
-            told(mirror, Happening.STARTED, running)
+            told(mirror, EventKind.STARTED, running)
             wait_for(memory.exists)
             process = mirror._process
             assert process is not None
             os.killpg(process.pid, signal.SIGKILL)
     leave_training(store, plan, running, range(1, 41))
     with Mirror(store.out, plan) as mirror:
-        told(mirror, Happening.PRESENT, running)
+        told(mirror, EventKind.PRESENT, running)
     sent = [
         row["iter"]
         for run in read_runs(store.out)
@@ -346,7 +346,7 @@ def test_nothing_leaves_the_machine_without_a_key(
     member = stage(plan, "isic/0.1/s1/ldt/member1")
     leave_training(store, plan, member, range(1, 21))
     with Mirror(store.out, plan) as mirror:
-        told(mirror, Happening.PRESENT, member)
+        told(mirror, EventKind.PRESENT, member)
     assert len(read_runs(store.out)) == 2
     assert server.requests == 0
 
@@ -363,7 +363,7 @@ def test_a_server_that_refuses_leaves_offline_runs(
     member = stage(plan, "isic/0.1/s1/ldt/member1")
     leave_training(store, plan, member, range(1, 21))
     with Mirror(store.out, plan) as mirror:
-        told(mirror, Happening.PRESENT, member)
+        told(mirror, EventKind.PRESENT, member)
     assert server.requests > 0
     assert sorted(run.job_type for run in read_runs(store.out)) == ["report", "train"]
     assert not caplog.records
@@ -379,7 +379,7 @@ def test_a_server_that_is_not_there_leaves_offline_runs(
     member = stage(plan, "isic/0.1/s1/ldt/member1")
     leave_training(store, plan, member, range(1, 21))
     with Mirror(store.out, plan) as mirror:
-        told(mirror, Happening.PRESENT, member)
+        told(mirror, EventKind.PRESENT, member)
     assert len(read_runs(store.out)) == 2
 
 
@@ -396,8 +396,8 @@ def test_a_server_that_never_answers_is_given_up(
         with Mirror(store.out, plan, patience=3) as mirror:
             leave_training(store, plan, member, range(1, 21))
             for _ in range(20_000):  # More than a pipe holds: the suite does not wait for it.
-                told(mirror, Happening.STARTED, member)
-            told(mirror, Happening.DONE, member)
+                told(mirror, EventKind.STARTED, member)
+            told(mirror, EventKind.DONE, member)
     assert ["gave up waiting" in record.message for record in caplog.records] == [True]
 
 
@@ -465,8 +465,8 @@ def test_cells_that_come_while_it_runs_are_mirrored_once_in_the_group_of_their_s
                 leave_training(store, plan, one, range(1, 21))
             final = plan.graph[cells[0].finals[1]]
             finish(store, plan, final, outcome_of("iou", [0.5 + seen / 10]))
-            told(mirror, Happening.STARTED, *trainings)
-            told(mirror, Happening.DONE, *trainings, final)
+            told(mirror, EventKind.STARTED, *trainings)
+            told(mirror, EventKind.DONE, *trainings, final)
         ready.set()
     trained = [run for run in read_runs(store.out) if run.job_type == "train"]
     assert {run.group for run in trained} == {"study-1"}

@@ -18,7 +18,7 @@ from im_bench.report.tracking.mirror import Mirror
 from im_bench.report.tracking.runs import StageMirror
 from im_bench.report.tracking.sync import OfflineRuns
 from im_bench.report.tracking.tracker import Tracker
-from im_bench.runner.events import Event, Happening
+from im_bench.runner.events import Event, EventKind
 from im_bench.runner.store import Store
 from im_bench.suites.graph import Stage
 
@@ -221,9 +221,9 @@ def test_a_suite_is_seen_on_the_server_while_it_runs(
 ) -> None:
     monkeypatch.delenv("WANDB_MODE")
     with Mirror(store.out, plan) as mirror:
-        mirror(Event(Happening.STARTED, member))
+        mirror(Event(EventKind.STARTED, member))
         leave_training(store, plan, member, range(1, 21))
-        mirror(Event(Happening.DONE, member))
+        mirror(Event(EventKind.DONE, member))
     assert not list(store.out.glob("wandb/offline-run-*"))
     rows = server.history(member.key[:16])
     assert [row["iter"] for row in rows if "train/loss" in row] == list(range(1, 21))

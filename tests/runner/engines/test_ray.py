@@ -29,7 +29,7 @@ from im_bench.runner.engines.base import Task
 from im_bench.runner.engines.choice import engine_options
 from im_bench.runner.engines.options import RayOptions
 from im_bench.runner.engines.ray.engine import RayEngine
-from im_bench.runner.events import Event, Happening
+from im_bench.runner.events import Event, EventKind
 from im_bench.runner.owner import process_state
 from im_bench.runner.scheduler import run_plan
 from im_bench.runner.store import Store
@@ -276,7 +276,7 @@ def test_a_node_that_dies_costs_only_its_stages_and_these_go_on_elsewhere(
     assert summary.exit_code == 0
     hit = {slug for slug, taken in struck.items() if taken[0][2] == victim}
     assert len(hit) == 2, "the victim had no work"
-    assert {event.stage.slug for event in events if event.what is Happening.LOST} == hit
+    assert {event.stage.slug for event in events if event.what is EventKind.LOST} == hit
     for stage in plan.graph:
         taken = steps(store, plan)[stage.slug]
         processes = [pid for pid, _ in groupby(pid for _, pid, _ in taken)]

@@ -20,7 +20,7 @@ import pytest
 from im_bench.errors import ImBenchError
 from im_bench.planning.plan import Plan
 from im_bench.runner.engines.options import SlurmOptions
-from im_bench.runner.events import Event, Happening, Summary
+from im_bench.runner.events import Event, EventKind, Summary
 from im_bench.runner.folder import Status
 from im_bench.runner.plan_run import Retries
 from im_bench.runner.scheduler import run_plan
@@ -64,7 +64,7 @@ class Running:
         assert self._summary is not None
         return self._summary
 
-    def details(self, what: Happening) -> list[str]:
+    def details(self, what: EventKind) -> list[str]:
         """Return what was told of this kind."""
         return [event.detail for event in self.events if event.what is what]
 
@@ -200,7 +200,7 @@ def test_a_preempted_stage_goes_on_where_it_was(slurm: Cluster, store: Store) ->
     release(slurm)
     assert running.summary().exit_code == 0
     counting.assert_resumed()
-    assert not running.details(Happening.LOST), "the job itself went on"
+    assert not running.details(EventKind.LOST), "the job itself went on"
 
 
 def test_a_stage_with_time_to_stop_puts_its_own_job_back(slurm: Cluster, store: Store) -> None:
@@ -216,7 +216,7 @@ def test_a_stage_with_time_to_stop_puts_its_own_job_back(slurm: Cluster, store: 
     release(slurm)
     assert running.summary().exit_code == 0
     counting.assert_resumed()
-    assert not running.details(Happening.LOST)
+    assert not running.details(EventKind.LOST)
 
 
 def test_at_the_end_of_its_time_a_job_is_put_back(slurm: Cluster, store: Store) -> None:
@@ -229,7 +229,7 @@ def test_at_the_end_of_its_time_a_job_is_put_back(slurm: Cluster, store: Store) 
     release(slurm)
     assert running.summary().exit_code == 0
     counting.assert_resumed()
-    assert not running.details(Happening.LOST)
+    assert not running.details(EventKind.LOST)
 
 
 def test_a_cancelled_job_is_submitted_again(slurm: Cluster, store: Store) -> None:
@@ -241,7 +241,7 @@ def test_a_cancelled_job_is_submitted_again(slurm: Cluster, store: Store) -> Non
     counting.let_go_on()
     assert running.summary().exit_code == 0
     counting.assert_resumed()
-    assert running.details(Happening.LOST) == [f"its Slurm job {job} was cancelled"]
+    assert running.details(EventKind.LOST) == [f"its Slurm job {job} was cancelled"]
     assert "CANCELLED" in counting.folder.log.read_text()
 
 
@@ -264,10 +264,10 @@ def test_while_slurm_does_not_answer_nothing_is_concluded(
     counting.gate.touch()
     wait_until(lambda: store.result(counting.stage))
     wait_until(lambda: asked.exists() and len(asked.read_text()) >= 2)
-    assert not running.details(Happening.DONE)
+    assert not running.details(EventKind.DONE)
     outage.unlink()
     assert running.summary().exit_code == 0
-    assert not running.details(Happening.LOST)
+    assert not running.details(EventKind.LOST)
 
 
 def test_a_stage_keeps_to_its_own_limit(slurm: Cluster, store: Store) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Literal
 
+from im_bench.errors import ImBenchError
 from im_bench.suites.graph import Coordinates, Graph, Stage, generation_role, labels_role
 from im_bench.suites.resources import ANY, Resources
 from im_bench.suites.schema import DataSpec, Kind, Suite
@@ -131,6 +132,12 @@ class Experiment:
         }
 
     def _add_training(self, at: Coordinates, training: Training, pseudo: Stage | None) -> Stage:
+        workers = needs_of("train", self.suite, self.spec).workers
+        if training.batch % workers:
+            raise ImBenchError(
+                f"{at.method} on {self.data_name}: a batch of {training.batch} images cannot be "
+                f"divided among {workers} processes: change `batch`, or `resources` of trainings"
+            )
         inputs = {"data": [self.data], **({"pseudo": [pseudo]} if pseudo else {})}
         config = training.model_dump(mode="json")
         return self._add("train", at, {**config, "code": code_of(config)}, inputs)

@@ -135,8 +135,12 @@ def test_unknown_choices(make: Make, chosen: dict[str, Any], sentence: str) -> N
         ({"seeds": []}, "seeds: "),
         ({"training": {"batch": 0}}, "training.batch: "),
         (
-            {"resources": {"train": {"gpus": 2}}},
-            "resources.train.gpus: a stage uses one GPU at most, not 2: write 1 or less",
+            {"resources": {"data": {"processes": 2}}},
+            "resources.data: only trainings use several processes, not data: ask for one",
+        ),
+        (
+            {"resources": {"train": {"gpus": 2, "processes": 3}}},
+            "processes: 3 and gpus: 2 contradict each other",
         ),
         ({"training": {"bach": 8}}, "unknown field 'bach': did you mean 'batch'?"),
         ({"methods": {"adlt": None}}, "unknown method 'adlt': did you mean 'aldt'?"),
@@ -158,6 +162,12 @@ def test_a_wrong_suite_is_one_sentence_with_its_file(
     assert message.startswith(str(tmp_path / "small.yaml"))
     assert sentence in message
     assert "\n" not in message
+
+
+def test_a_batch_that_processes_cannot_share_is_refused(make: Make) -> None:
+    fields = {"training": {"batch": 6}, "resources": {"train": {"gpus": 4}}}
+    with pytest.raises(ImBenchError, match="batch of 6 images cannot be divided among 4 processes"):
+        make(**fields)
 
 
 def test_a_wrong_field_is_told_with_its_line(make: Make, tmp_path: Path) -> None:

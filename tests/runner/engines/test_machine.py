@@ -181,7 +181,7 @@ def test_nothing_is_given_twice_and_all_comes_back(gpus, per_gpu, slots, cores, 
     assert room._free_memory == pytest.approx(empty[2])
     # Whatever can ever run here finds room on the empty machine.
     for share, cpus, memory, alone, _ in wanted:
-        if not gpus or (share or 0) <= gpus:
+        if (share or 0) <= max(1, gpus):
             assert room.find(task(gpus=share, cpus=cpus, memory=memory, alone=alone)) is not None
 
 
@@ -192,3 +192,15 @@ def test_memory_that_comes_back_in_parts_is_whole_again() -> None:
         room.release(place)
     assert room._free_memory < 16, "16 - 2.3 - 0.1 + 2.3 + 0.1"
     assert room.find(task(cpus=1, memory=16)) is not None
+
+
+def test_several_gpus_are_not_replaced_by_cpus() -> None:
+    with pytest.raises(ImBenchError, match="x needs 4 GPUs, and here are 0"):
+        machine(gpus=0).find(task(gpus=4))
+    assert machine(gpus=0).find(task(gpus=1)) is not None
+
+
+def test_each_process_has_a_core() -> None:
+    room = machine(gpus=0, slots=16)
+    assert room.take(task(processes=4)).cpus == 4
+    assert room.take(task(processes=2, cpus=6)).cpus == 6

@@ -11,7 +11,12 @@ from im_bench.suites.graph import Coordinates, Graph, Stage, generation_role, la
 from im_bench.suites.resources import ANY, Resources
 from im_bench.suites.schema import DataSpec, Kind, Suite
 from im_bench.suites.seeds import seed_of
-from im_bench.training.description import OnlineTraining, SupervisedTraining, Training
+from im_bench.training.description import (
+    LossSpec,
+    OnlineTraining,
+    SupervisedTraining,
+    Training,
+)
 from im_bench.training.own_code import code_of
 
 _ON_CPU = Resources(gpus=0)
@@ -48,6 +53,7 @@ class Experiment:
         self.seed = seed
         length = suite.budgets.paper if budget == "paper" else suite.budgets.equal
         self._budget = {"kind": budget, **length.model_dump()}
+        self._loss = LossSpec(kind=spec.loss, target_scale=spec.target_scale)
 
     def seed_for(self, at: Coordinates) -> int:
         """Return the seed of a training of this experiment: its coordinates decide it."""
@@ -124,8 +130,9 @@ class Experiment:
         return {
             **self.suite.training.model_dump(),
             "seed": self.seed_for(at),
-            "model": {**own.model_dump(), **other, "custom_imports": modules},
-            "loss": {"kind": self.spec.loss, "target_scale": self.spec.target_scale},
+            # Models that were checked before are not checked again.
+            "model": {**own.model_dump(), **other, "custom_imports": modules} if other else own,
+            "loss": self._loss,
             "budget": self._budget,
             "monitor": self.spec.monitor,
             "evaluation": self.spec.evaluation,

@@ -7,7 +7,7 @@ from typing import Any
 
 from im_bench.errors import ImBenchError
 from im_bench.evaluation.registry import METRICS
-from im_bench.methods.registry import method_class
+from im_bench.methods.registry import METHODS, method_class
 from im_bench.own_code import is_ours, source_hash
 
 
@@ -21,7 +21,7 @@ def code_of(training: Mapping[str, Any]) -> dict[str, str]:
         training: The config of a ``train`` stage.
     """
     found: dict[str, str] = {}
-    if method := training.get("method"):
+    if (method := training.get("method")) and METHODS.code(method["name"]):
         found |= method_class(method["name"]).code()
     for network in (training["model"], training.get("twin") or {}):
         for module in network.get("custom_imports") or ():

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import torch
 
-from im_bench.semi import seeds
+from im_bench.data import seeds
 from im_bench.semi.preprocessor import SemiPreprocessor
 
 

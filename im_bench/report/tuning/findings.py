@@ -39,6 +39,11 @@ class SearchedField:
     choices: tuple[Any, ...]
     default: Any
 
+    @property
+    def numeric(self) -> bool:
+        """Whether all of its values are numbers; the page's template asks."""
+        return not any(isinstance(one, bool | str) for one in self.choices)
+
 
 @dataclass(frozen=True)
 class Findings:

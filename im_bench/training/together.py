@@ -92,6 +92,7 @@ def train_together(
             if any(worker.exitcode for worker in workers):
                 break
     finally:
+        codes = [worker.exitcode for worker in workers]  # before those that still live are ended
         for worker in workers:
             if worker.pid is not None:
                 worker.kill()
@@ -99,12 +100,12 @@ def train_together(
     _listen(said, heard, control)
     if "refused" in heard:
         raise ImBenchError(heard["refused"])
-    if "failed" in heard:
+    killed = any(code is not None and code < 0 for code in codes)
+    if "failed" in heard and not killed:  # else only a survivor's complaint about the lost one
         raise RuntimeError(heard["failed"])
     if "stopped" in heard:
         raise TrainingStopped(heard["stopped"])
     if "outcome" not in heard:
-        codes = [worker.exitcode for worker in workers]
         raise LostProcess(
             f"one of {processes} processes ended without a word (exit statuses {codes}; negative: "
             "a signal), and the others with it: the training goes on from its last state"

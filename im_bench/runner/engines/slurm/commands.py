@@ -90,7 +90,7 @@ def sbatch_options(options: SlurmOptions, needs: Resources, alone: bool) -> Sbat
         limit = math.ceil(needs.minutes) + MARGIN_MINUTES
     chosen: SbatchOptions = {
         "time": limit,
-        "cpus-per-task": needs.cpus or max(options.cpus, needs.workers),
+        "cpus-per-task": needs.cpus or options.cpus,
         "requeue": True,
     }
     for name in ("partition", "account", "qos", "constraint"):

@@ -176,6 +176,7 @@ def run_cells(
     Raises:
         ImBenchError: Nothing can run, or the engine is not to be had.
     """
+    from im_bench.errors import ImBenchError
     from im_bench.report.tracking.mirror import Mirror
     from im_bench.runner.engines.base import Task
     from im_bench.runner.events import Summary
@@ -202,8 +203,12 @@ def run_cells(
 
         # Before anything runs: what the engine can never start.
         for needs in dict.fromkeys(stage.needs for stage in plan.graph):
-            first = next(stage for stage in plan.graph if stage.needs == needs)
-            engine.fits(Task(store.folder(first), needs))
+            alike = [stage for stage in plan.graph if stage.needs == needs]
+            try:
+                engine.fits(Task(store.folder(alike[0]), needs))
+            except ImBenchError:
+                if any(store.result(stage) is None for stage in alike):
+                    raise
         return run_plan(plan, store, engine, policy, notify, stop, retries=Retries(attempts))
 
 

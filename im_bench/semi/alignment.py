@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
+from mmengine.dist import all_reduce
 from torch import Tensor, nn
 
 
@@ -15,7 +16,8 @@ class ConfidenceAlignment(nn.Module):
     """Moving averages of how sure a network is where it predicts a class, with and without labels.
 
     They are mean confidences of the pixels predicted as a class, and not the class's frequency.
-    Each process of a training has its own, as in the original; a checkpoint holds the first one's.
+    Processes of one training share them, so that it resumes exactly; in the original each has its
+    own.
 
     Args:
         groups: G, the number of softmaxes per image; see ``LabelSpace.categorical``.
@@ -71,7 +73,9 @@ class ConfidenceAlignment(nn.Module):
 
     def _move(self, average: Tensor, views: Sequence[Tensor], valid: Sequence[Tensor]) -> None:
         sums = [self._sums(*view) for view in zip(views, valid, strict=True)]
-        total, count = torch.stack(sums).sum(dim=0)
+        sums_of_all = torch.stack(sums).sum(dim=0)
+        all_reduce(sums_of_all)
+        total, count = sums_of_all
         mean = (total / count.clamp(min=1)).view_as(average).to(average.dtype)
         moved = torch.lerp(mean, average, self.momentum)
         average.copy_(moved.where(count.view_as(average) > 0, average))

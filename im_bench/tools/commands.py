@@ -13,8 +13,9 @@ from urllib.error import URLError
 
 from im_bench.errors import ImBenchError
 from im_bench.tools import configs
-from im_bench.tools.processes import LAUNCHERS, count_processes, divide_batch, run_connected
+from im_bench.tools.processes import LAUNCHERS, count_processes, run_connected
 from im_bench.tools.weights import set_backbone_weights
+from im_bench.training.batch import divide_batch
 from im_bench.tuning.tuned import find_tuned
 
 

@@ -14,6 +14,7 @@ from im_bench.data.arrays import read_meta
 from im_bench.models.checkpoints import load_checkpoint
 from im_bench.models.segmentor import deployed
 from im_bench.plugin.networks import unwrapped
+from im_bench.training.batch import divide_batch
 from im_bench.training.config import build_config, resolve_device
 from im_bench.training.control import Control
 from im_bench.training.description import Training
@@ -64,7 +65,9 @@ def train_cell(
     """
     torch.set_num_threads(threads)
     where = resolve_device(device)
-    config = build_config(training, data_dir, folder, pseudo_dir, where, processes)
+    config = build_config(training, data_dir, folder, pseudo_dir, where)
+    config.launcher = "none" if processes == 1 else "pytorch"
+    divide_batch(config, processes)
     runner = run(config, control)
     if not is_main_process():
         return {}

@@ -51,7 +51,6 @@ def build_config(
     work_dir: Path,
     pseudo_dir: Path | None = None,
     device: torch.device | None = None,
-    processes: int = 1,
 ) -> Config:
     """Return the MMEngine config of one training: all of it, as ``tools/train.py`` takes it.
 
@@ -61,18 +60,12 @@ def build_config(
         work_dir: Where the training writes.
         pseudo_dir: The folder of the pseudo-label stage, if the training has one.
         device: Where it trains; default CPU.
-        processes: Among which the batch is divided.
 
     Raises:
-        ImBenchError: A field has a value that cannot be, or the batch cannot be divided.
+        ImBenchError: A field has a value that cannot be.
     """
     device = device or torch.device("cpu")
     meta = read_meta(data_dir)
-    if training.batch % processes:
-        raise ImBenchError(
-            f"a batch of {training.batch} images cannot be divided among {processes} processes: "
-            "give the training another `batch`, or other `resources`"
-        )
     iterations = count_iterations(training, data_dir, pseudo_dir)
     return Config(
         {
@@ -85,7 +78,7 @@ def build_config(
             "randomness": {"seed": training.seed % 2**32},
             "env_cfg": {"cudnn_benchmark": device.type == "cuda"},
             "log_level": "ERROR",
-            "model": _model(training, meta, processes),
+            "model": _model(training, meta),
             "optim_wrapper": _optimiser(training),
             "param_scheduler": _schedule(training, iterations),
             "train_cfg": {
@@ -94,10 +87,8 @@ def build_config(
                 "val_interval": -(-iterations // training.validations),
             },
             "val_cfg": {"type": "ValLoop"},
-            "train_dataloader": {
-                **_training_loader(training, data_dir, pseudo_dir, device),
-                "batch_size": training.batch // processes,
-            },
+            "train_dataloader": _training_loader(training, data_dir, pseudo_dir, device),
+            "batch_is_total": True,
             "val_dataloader": {
                 **_loader(
                     {"data_dir": str(data_dir), "part": "val"},
@@ -107,7 +98,6 @@ def build_config(
                 "sampler": {"type": "WholeSampler"},
                 "batch_sampler": {"type": "RankBatchSampler"},
             },
-            "launcher": "none" if processes == 1 else "pytorch",
             "val_evaluator": [
                 *metric_configs(meta, training.monitor),
                 *(
@@ -130,12 +120,9 @@ def build_config(
     )
 
 
-def _model(training: Training, meta: Mapping[str, Any], processes: int) -> dict[str, Any]:
+def _model(training: Training, meta: Mapping[str, Any]) -> dict[str, Any]:
     if isinstance(training, OnlineTraining):
-        model = semi_supervised_config(training, meta)
-        if model["labelled_loss"]:  # counts pixels of a batch
-            model["labelled_loss"]["min_kept"] //= processes
-        return model
+        return semi_supervised_config(training, meta)
     return segmentor_config(training, meta)
 
 

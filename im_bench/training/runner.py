@@ -144,6 +144,8 @@ class CellRunner(TrainingRunner):
         if not self.distributed:
             place(single, device)
             return single
+        if device.type == "cuda":
+            device = torch.device("cuda", torch.cuda.current_device())
         together = synchronised(single, device)
         place(together, device)
         wrapped: nn.Module = MMDistributedDataParallel(

@@ -8,6 +8,7 @@ import multiprocessing
 import os
 import signal
 import sys
+import tempfile
 import traceback
 from multiprocessing.connection import wait
 from pathlib import Path
@@ -24,6 +25,9 @@ from im_bench.training.description import Training
 _LOOK_SECONDS = 0.2
 _PR_SET_PDEATHSIG = 1  # Linux's prctl
 _ERROR = 1
+
+# What a process is told of the training: as of `train_together`, with its own threads.
+_Work = tuple[Training, Path, Path, Path | None, str, int]
 
 
 class LostProcess(RuntimeError):  # noqa: N818 - an event, not a mistake
@@ -65,15 +69,33 @@ def train_together(
         ImBenchError: Something in the data or the config cannot be.
         TrainingStopped: The control asked for it.
         LostProcess: A process died.
+        Exception: A process raised it; of another than a built-in kind, a RuntimeError tells.
     """
-    control = control or Control()
-    rendezvous = folder / "scratch" / "rendezvous"
-    rendezvous.parent.mkdir(parents=True, exist_ok=True)
-    rendezvous.unlink(missing_ok=True)
+    with tempfile.TemporaryDirectory(prefix="im-bench-") as meeting:  # network folders lack locks
+        work = (training, data_dir, folder, pseudo_dir, device, max(1, threads // processes))
+        heard, died = _follow(processes, Path(meeting, "processes"), work, control or Control())
+    if "outcome" in heard:
+        outcome: dict[str, Any] = heard["outcome"]
+        return outcome
+    if "refused" in heard:
+        raise ImBenchError(heard["refused"])
+    if died or not heard:  # Others complain then that they hear nothing of it.
+        why = ", ".join(died) or "no reason is known"
+        raise LostProcess(
+            f"one of {processes} processes died ({why}), and the others were ended: the training "
+            "goes on from its last state"
+        )
+    if "failed" in heard:
+        raise heard["failed"]
+    raise TrainingStopped(heard["stopped"])
+
+
+def _follow(
+    processes: int, rendezvous: Path, work: _Work, control: Control
+) -> tuple[dict[str, Any], list[str]]:
+    """Run the processes to their end; return what they said, and signals that killed any."""
     context = multiprocessing.get_context("spawn")
     stop, said = context.Event(), context.SimpleQueue()
-    threads = max(1, threads // processes)
-    work = (training, data_dir, folder, pseudo_dir, device, threads)
     workers = [
         context.Process(
             target=_worker, args=(rank, processes, os.getpid(), rendezvous, stop, said, work)
@@ -87,31 +109,19 @@ def train_together(
         while any(worker.exitcode is None for worker in workers):
             wait([each.sentinel for each in workers if each.exitcode is None], _LOOK_SECONDS)
             _listen(said, heard, control)
-            if control.stop.is_set():
-                stop.set()
             if any(worker.exitcode for worker in workers):
                 break
+            if control.stop.is_set():
+                stop.set()
+        codes = [worker.exitcode or 0 for worker in workers]
+        died = [signal.strsignal(-code) or f"signal {-code}" for code in codes if code < 0]
     finally:
-        codes = [worker.exitcode for worker in workers]  # before those that still live are ended
         for worker in workers:
             if worker.pid is not None:
                 worker.kill()
                 worker.join()
     _listen(said, heard, control)
-    if "refused" in heard:
-        raise ImBenchError(heard["refused"])
-    killed = any(code is not None and code < 0 for code in codes)
-    if "failed" in heard and not killed:  # else only a survivor's complaint about the lost one
-        raise RuntimeError(heard["failed"])
-    if "stopped" in heard:
-        raise TrainingStopped(heard["stopped"])
-    if "outcome" not in heard:
-        raise LostProcess(
-            f"one of {processes} processes ended without a word (exit statuses {codes}; negative: "
-            "a signal), and the others with it: the training goes on from its last state"
-        )
-    outcome: dict[str, Any] = heard["outcome"]
-    return outcome
+    return heard, died
 
 
 def _listen(said: Any, heard: dict[str, Any], control: Control) -> None:
@@ -126,13 +136,7 @@ def _listen(said: Any, heard: dict[str, Any], control: Control) -> None:
 
 
 def _worker(
-    rank: int,
-    processes: int,
-    parent: int,
-    rendezvous: Path,
-    stop: Any,
-    said: Any,
-    work: tuple[Training, Path, Path, Path | None, str, int],
+    rank: int, processes: int, parent: int, rendezvous: Path, stop: Any, said: Any, work: _Work
 ) -> None:
     """Train as one of several processes. What it builds must not outlive it."""
     _end_with(parent)
@@ -147,9 +151,9 @@ def _worker(
     except ImBenchError as error:
         said.put(("refused", str(error)))
         os._exit(_ERROR)
-    except BaseException as error:
+    except Exception as error:
         traceback.print_exc()
-        said.put(("failed", f"{type(error).__name__}: {error}"))
+        said.put(("failed", _built_in(error)))
         sys.stderr.flush()
         os._exit(_ERROR)
     if rank == 0:
@@ -199,6 +203,14 @@ def _train(
         control=Control(progress if rank == 0 else None, stop),
         processes=processes,
     )
+
+
+def _built_in(error: Exception) -> Exception:
+    """Return an error that any process can read, and that is of the same built-in kind."""
+    if type(error).__module__ == "builtins":
+        return error
+    told = f"{type(error).__name__}: {error}"
+    return MemoryError(told) if isinstance(error, MemoryError) else RuntimeError(told)
 
 
 def leave_together() -> None:

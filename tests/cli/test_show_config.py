@@ -39,6 +39,15 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+def assert_same_weights(folder: Path, stage: Path) -> None:
+    """Compare the best models of a training in some folder and of a stage, to the bit."""
+    again, first = (load_checkpoint(path / "best.pth") for path in (folder, stage))
+    assert again["meta"] == first["meta"]
+    assert again["state_dict"].keys() == first["state_dict"].keys()
+    for name, weights in first["state_dict"].items():
+        assert torch.equal(again["state_dict"][name], weights), name
+
+
 def im_bench(folder: Path, command: str, *arguments: str) -> subprocess.CompletedProcess[str]:
     call = [sys.executable, "-c", "from im_bench.cli.app import main; main()", command, *arguments]
     options = ["--suite", "small.yaml", "--out", "out"]
@@ -69,13 +78,35 @@ def test_a_printed_config_trains_to_the_same_bits(
         env={**os.environ, "OMP_NUM_THREADS": "1"},
     )
     assert trained.returncode == 0, trained.stderr
-    again = load_checkpoint(tmp_path / "again" / "best.pth")
     (found,) = (folder / "out" / "stages" / "lesions" / "0.5" / "s1").glob(stage)
-    first = load_checkpoint(found / "best.pth")
-    assert again["meta"] == first["meta"]
-    assert again["state_dict"].keys() == first["state_dict"].keys()
-    for name, weights in first["state_dict"].items():
-        assert torch.equal(again["state_dict"][name], weights), name
+    assert_same_weights(tmp_path / "again", found)
+
+
+def test_processes_of_a_suite_and_of_torchrun_train_to_the_same_bits(tmp_path: Path) -> None:
+    methods = "methods: {ldt: {members: 1}}\nresources: {train: {processes: 2}}"
+    suite = SUITE.replace("methods: {ldt: {members: 2}, unimatch+im: {im: {members: 2}}}", methods)
+    assert suite != SUITE
+    (tmp_path / "small.yaml").write_text(suite)
+    done = im_bench(tmp_path, "run", "--no-tracking")
+    assert done.returncode == 0, done.stdout + done.stderr
+    shown = im_bench(tmp_path, "show", "lesions/0.5/ldt/s1", "--config", "--device", "cpu")
+    assert shown.returncode == 0, shown.stderr
+    (tmp_path / "cell.py").write_text(shown.stdout)
+    trained = subprocess.run(
+        [
+            *(sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2"),
+            *("--standalone", ROOT / "tools" / "train.py", "cell.py", "--work-dir", "again"),
+            *("--launcher", "pytorch"),
+        ],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        check=False,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
+    assert trained.returncode == 0, trained.stderr
+    (found,) = (tmp_path / "out" / "stages").glob("lesions/0.5/s1/ldt/member1-*")
+    assert_same_weights(tmp_path / "again", found)
 
 
 def test_without_a_name_it_is_a_training_that_is_scored(folder: Path) -> None:

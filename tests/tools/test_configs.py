@@ -11,7 +11,8 @@ from mmengine.config import Config, DictAction
 
 from im_bench.semi.masking import Masking
 from im_bench.tools.configs import load_config, seed_model, set_teachers, without_mask_hooks
-from im_bench.tools.processes import count_processes, divide_batch
+from im_bench.tools.processes import count_processes
+from im_bench.training.batch import divide_batch
 
 MASKED = "mm_configs/im/{0}_r50_cs_1-16.py"
 

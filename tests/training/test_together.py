@@ -18,7 +18,7 @@ from im_bench.training.cell import train_cell
 from im_bench.training.control import Control, TrainingStopped
 from im_bench.training.description import Training
 from im_bench.training.scalars import read_rows
-from im_bench.training.together import LostProcess, train_together
+from im_bench.training.together import LostProcess, _built_in, train_together
 
 from .conftest import online_training, train_config, write_arrays
 
@@ -101,10 +101,10 @@ def test_scores_are_exactly_those_of_one_process(data_dir: Path, tmp_path: Path)
     assert two["val"] == one["val"]
 
 
-@pytest.mark.parametrize("method", ["unimatch", "imas"])
+@pytest.mark.parametrize("method", ["unimatch", "imas", "daw"])
 def test_a_stopped_training_resumes_to_the_same_bits(method: str, tmp_path: Path) -> None:
     data_dir = write_arrays(tmp_path / "data")
-    partner = {"partner": "same"} if method == "unimatch" else {}
+    partner = {"partner": "same"} if method in ("unimatch", "daw") else {}
     training = online_training({"name": method, **partner})
     together(training, data_dir, tmp_path / "whole")
     stop = threading.Event()
@@ -140,7 +140,7 @@ def test_a_process_that_is_killed_ends_all_and_the_training_goes_on(tmp_path: Pa
 
     killer = threading.Thread(target=kill_one)
     killer.start()
-    with pytest.raises(LostProcess, match="one of 2 processes ended without a word"):
+    with pytest.raises(LostProcess, match=r"one of 2 processes died \(Killed\)"):
         together(training, data_dir, tmp_path / "cut")
     killer.join()
     assert len(killed) >= 2
@@ -148,6 +148,14 @@ def test_a_process_that_is_killed_ends_all_and_the_training_goes_on(tmp_path: Pa
     together(training, data_dir, tmp_path / "cut")
     again, whole = weights(tmp_path / "cut"), weights(tmp_path / "whole")
     assert all(torch.equal(again[name], whole[name]) for name in whole)
+
+
+def test_errors_keep_the_kind_by_which_they_are_explained() -> None:
+    error = OSError(28, "No space left on device")
+    assert _built_in(error) is error
+    gpu = _built_in(torch.OutOfMemoryError("CUDA out of memory"))
+    assert type(gpu) is RuntimeError
+    assert str(gpu) == "OutOfMemoryError: CUDA out of memory"
 
 
 def test_a_batch_that_cannot_be_divided_is_refused(data_dir: Path, tmp_path: Path) -> None:

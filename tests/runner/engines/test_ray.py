@@ -203,8 +203,25 @@ def test_a_stage_is_shown_its_gpus_and_what_no_node_has_is_refused(
         assert result is not None
         told[name] = (result["outcome"]["visible"], result["outcome"]["device"])
     assert told == {"share": ("0", "cuda"), "both": ("0,1", "cuda"), "none": ("", "cpu")}
-    assert "needs 1 CPUs, 3 GPUs, which no node of the Ray cluster has" in summary.failed["three"]
+    assert "needs 3 CPUs, 3 GPUs, which no node of the Ray cluster has" in summary.failed["three"]
     assert "needs 4 CPUs, 0.3333 GPUs, which no node" in summary.failed["many"]
+
+
+def test_several_gpus_are_refused_where_stages_get_none(cluster: Cluster, store: Store) -> None:
+    task = Task(store._folder(store.stages / "x"), Resources(gpus=2))
+    options = RayOptions(address=cluster.address, device="cpu")
+    with (
+        closing(RayEngine(options)) as engine,
+        pytest.raises(ImBenchError, match="x needs 2 GPUs, and stages get none here"),
+    ):
+        engine.fits(task)
+
+
+def test_each_process_has_a_core(cluster: Cluster, store: Store) -> None:
+    options = RayOptions(address=cluster.address, device="cpu")
+    with closing(RayEngine(options)) as engine:
+        task = Task(store._folder(store.stages / "x"), Resources(processes=3))
+        assert engine._needs(task).cpus == 3
 
 
 def test_alone_is_a_whole_node_or_gpu(cluster: Cluster, store: Store) -> None:

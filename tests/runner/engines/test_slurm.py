@@ -19,6 +19,7 @@ import pytest
 
 from im_bench.errors import ImBenchError
 from im_bench.planning.plan import Plan
+from im_bench.runner.engines.base import Task
 from im_bench.runner.engines.options import SlurmOptions
 from im_bench.runner.events import Event, EventKind, Summary
 from im_bench.runner.folder import Status
@@ -295,6 +296,17 @@ def test_what_a_job_said_that_could_not_start_its_stage_is_kept(
     (source, _) = plan.graph
     assert "its process ended with status 3" in running.summary().failed["source"]
     assert "no such module" in store.folder(source).log.read_text()
+
+
+def test_several_gpus_are_refused_where_jobs_get_none(slurm: Cluster, store: Store) -> None:
+    task = Task(store._folder(store.stages / "x"), Resources(gpus=4))
+    with (
+        closing(ON_CPUS.make(store.out)) as engine,
+        pytest.raises(
+            ImBenchError, match="x needs 4 GPUs, and the engine's options give jobs none"
+        ),
+    ):
+        engine.fits(task)
 
 
 @pytest.mark.parametrize(

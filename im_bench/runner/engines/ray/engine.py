@@ -270,7 +270,8 @@ class RayEngine:
         """Return what a task takes of the cluster.
 
         Raises:
-            ImBenchError: No node has ever been large enough for it.
+            ImBenchError: No node has ever been large enough for it, or it needs several GPUs where
+                stages get none.
         """
         options, declared = self._options, task.needs
         gpus = 0.0
@@ -278,7 +279,13 @@ class RayEngine:
             gpus = 1 / options.slots_per_gpu if declared.gpus is None else declared.gpus
         # Ray counts in units of 0.0001, and rounding up would cost the last place on a GPU.
         gpus = math.floor(gpus * 1e4 + 1e-6) / 1e4
-        needs = Room(declared.cpus or options.cpus, gpus, declared.memory or 0.0)
+        if (declared.gpus or 0) > 1 and not gpus:
+            raise ImBenchError(
+                f"{task.folder.path.name} needs {declared.gpus:g} GPUs, and stages get none here: "
+                "run on a cluster that has them, or change the suite's `resources`"
+            )
+        cpus = declared.cpus or max(options.cpus, declared.workers)
+        needs = Room(cpus, gpus, declared.memory or 0.0)
         large_enough = [node for node in (*self._seen, self._cluster.possible) if node.holds(needs)]
         if not large_enough:
             raise ImBenchError(

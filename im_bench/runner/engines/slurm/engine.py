@@ -91,7 +91,17 @@ class SlurmEngine:
         return bool(self._jobs or self._dropped or self._waiting)
 
     def fits(self, task: Task) -> bool:
-        """Return whether there may be another job."""
+        """Return whether there may be another job.
+
+        Raises:
+            ImBenchError: It needs several GPUs, and jobs get none.
+        """
+        share = task.needs.gpus or 0
+        if share > 1 and not gpus_of(self._options, task.needs):
+            raise ImBenchError(
+                f"{task.folder.path.name} needs {share:g} GPUs, and the engine's options give jobs "
+                "none: change `gpus` or `device` there, or the suite's `resources`"
+            )
         waiting = sum(map(len, self._waiting.values()))
         return len(self._jobs) + waiting < self._options.most
 
